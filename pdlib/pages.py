@@ -1,0 +1,644 @@
+r"""The pages as a pipeline: source, parameters, executed notebook, staged book.
+
+A page is ``notebooks/<page>.py`` (py:percent), the only form edited by hand. From it come
+
+- ``notebooks/<page>.ipynb``, the reference: executed at the default values, which are the smoke profile;
+- ``_build/exec/<page>.ipynb``, executed at the values of ``book/parameters/<profile>/<page>.yaml``;
+- ``_build/src/``, the book's source with executed pages in place, which Sphinx turns into ``_build/html/``.
+
+:func:`check_parameters` runs inside a page and needs nothing but Python; the rest needs a checkout of the
+project and the extras ``notebooks`` (to execute) and ``book`` (to build).
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tokenize
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+PROFILES = ("smoke", "laptop", "paper")
+CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
+
+_IPYTHON = {"In", "Out"}  # IPython's own lists of inputs and outputs
+_LITERALS = (bool, int, float, str, list, tuple, dict, type(None))  # what papermill can inject
+_CHECKED = "_pdlib_parameters"  # names found by the first check of a kernel, kept in its namespace
+_NOISE = ("papermill", "execution", "ExecuteTime", "widgets")  # metadata that changes from run to run
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+class PageError(RuntimeError):
+    """A page, or the book made of them, could not be executed, staged or built."""
+
+
+class ParameterError(ValueError):
+    """A page was given a parameter that it does not declare, or a value of the wrong type."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: in a page the message alone, without the frames of this module."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class Parameter(NamedTuple):
+    """One line of a page's ``parameters`` cell."""
+
+    kind: Any
+    """The declared type, such as ``int`` or ``list[float]``."""
+    default: object
+    comment: str
+    """The trailing comment: symbol, unit, the paper's value."""
+
+
+# Checking parameters, inside a page and in files
+
+
+def check_parameters(namespace: MutableMapping[str, Any]) -> dict[str, object]:
+    """What a page was asked to run, or an error that says what is wrong with it.
+
+    A page calls this with ``globals()`` in the cell after its ``parameters`` cell. That cell declares every
+    parameter with a type; papermill adds a cell that assigns without one, and only logs a misspelt name. So
+    a plain value that was never declared is a misspelt parameter.
+
+    A later call in the same kernel checks types alone, as by then the page has variables of its own.
+
+    Parameters
+    ----------
+    namespace
+        The page's ``globals()``. An ``int`` given for a ``float`` is replaced by that float here too, so
+        that 1 and 1.0 describe the same run.
+
+    Returns
+    -------
+    dict
+        Declared name to value, in the order declared.
+
+    Raises
+    ------
+    ParameterError
+        If a name is not declared or a value has another type than declared.
+
+    Examples
+    --------
+    >>> page = {"__annotations__": {"n_bits": int, "rate": float}, "n_bits": 20, "rate": 1}
+    >>> check_parameters(page)
+    {'n_bits': 20, 'rate': 1.0}
+    >>> del page["_pdlib_parameters"]                       # a fresh kernel
+    >>> check_parameters(page | {"n_bitz": 30})
+    Traceback (most recent call last):
+    pdlib.pages.ParameterError: unknown parameter n_bitz = 30; did you mean n_bits? Declared: n_bits, rate.
+    >>> check_parameters(page | {"rate": "1e-3"})
+    Traceback (most recent call last):
+    pdlib.pages.ParameterError: rate = '1e-3' is a str, expected float: YAML reads 1e-3 as text, write 1.0e-3.
+    """
+    annotations: dict[str, Any] = namespace.get("__annotations__") or {}
+    known: Iterable[str] = namespace.get(_CHECKED, annotations)
+    declared = {name: annotations[name] for name in known if name in annotations}
+    if not declared:
+        raise ParameterError(
+            "no parameter is declared: run the cell tagged `parameters` first; "
+            "each of its lines has a type and a default, such as `n_bits: int = 20`."
+        )
+    values = {name: namespace[name] for name in declared if name in namespace}
+    if _CHECKED not in namespace:
+        values |= {
+            name: value
+            for name, value in namespace.items()
+            if not name.startswith("_") and name not in _IPYTHON and isinstance(value, _LITERALS)
+        }
+    if complaints := _complaints(values, declared):
+        raise ParameterError("\n".join(complaints))
+    checked = {name: _as_declared(values[name], kind) for name, kind in declared.items() if name in values}
+    namespace.update(checked)
+    namespace[_CHECKED] = tuple(declared)
+    return checked
+
+
+def _complaints(values: Mapping[str, object], declared: Mapping[str, Any]) -> list[str]:
+    """A sentence for each value whose name or type is not declared."""
+    lines = []
+    for name, value in values.items():
+        if name not in declared:
+            close = difflib.get_close_matches(name, declared, n=1)
+            guess = f"; did you mean {close[0]}?" if close else "."
+            lines.append(f"unknown parameter {name} = {value!r}{guess} Declared: {', '.join(declared)}.")
+        elif not _matches(value, declared[name]):
+            kind = declared[name]
+            lines.append(
+                f"{name} = {value!r} is {_type_of(value)}, expected {_spelled(kind)}{_hint(value, kind)}."
+            )
+        elif name in CHOICES and value not in CHOICES[name]:
+            lines.append(f"{name} = {value!r}, expected one of {', '.join(CHOICES[name])}.")
+    return lines
+
+
+def _matches(value: object, kind: Any) -> bool:
+    """Whether a value read from YAML or a command line has a declared type; `bool` is no `int` here."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_matches(value, argument) for argument in arguments)
+    if origin is list:
+        return isinstance(value, list) and all(_matches(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _matches(key, arguments[0]) and _matches(item, arguments[1]) for key, item in value.items()
+        )
+    if kind in (None, type(None)):
+        return value is None
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if kind in (bool, str, list, dict):
+        return isinstance(value, kind)
+    raise ParameterError(
+        f"a parameter is declared as {_spelled(kind)}: expected bool, int, float, str, "
+        "list[...], dict[..., ...] or one of these `| None`."
+    )
+
+
+def _as_declared(value: Any, kind: Any) -> object:
+    """The value with ints turned into floats where floats are declared."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is list:
+        return [_as_declared(item, arguments[0]) for item in value]
+    if origin is dict:
+        return {key: _as_declared(item, arguments[1]) for key, item in value.items()}
+    if origin in (typing.Union, types.UnionType):
+        return next(_as_declared(value, argument) for argument in arguments if _matches(value, argument))
+    return float(value) if kind is float else value
+
+
+def _type_of(value: object) -> str:
+    """The type in words, a list's with its elements' types."""
+    if value is None:
+        return "None"
+    if isinstance(value, list):
+        return f"a list of {' and '.join(sorted({type(item).__name__ for item in value})) or 'nothing'}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _spelled(kind: Any) -> str:
+    """A type as one writes it."""
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+
+
+def _hint(value: object, kind: Any) -> str:
+    """What to write instead, where a number arrived as text."""
+    texts = value if isinstance(value, list) else [value]
+    text = next((item for item in texts if isinstance(item, str)), "")
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    if "float" in _spelled(kind) and "e" in text.lower():
+        mantissa, _, exponent = text.lower().partition("e")
+        point = mantissa if "." in mantissa else f"{mantissa}.0"
+        sign = exponent if exponent[0] in "+-" else f"+{exponent}"
+        return f": YAML reads {text} as text, write {point}e{sign}"
+    return f": write {number:g} without quotes (papermill: -p, not -r)" if kind in (int, float) else ""
+
+
+# Where things are
+
+
+def checkout(start: Path | None = None) -> Path:
+    """The top folder of a checkout of the project: above the current folder, or above this package.
+
+    Raises
+    ------
+    PageError
+        Outside of a checkout; the installed package alone has no pages.
+    """
+    starts = [start] if start else [Path.cwd(), Path(__file__).resolve().parent]
+    for folder in starts:
+        for candidate in (folder, *folder.parents):
+            project = candidate / "pyproject.toml"
+            if project.is_file() and tomllib.loads(project.read_text("utf-8")).get("project", {}).get(
+                "name"
+            ) == ("pdlib"):
+                return candidate
+    raise PageError(
+        f"no checkout of the project at or above {starts[0]}: pages and the book are built "
+        "from one, so clone the repository and call this inside it."
+    )
+
+
+def page_names(root: Path | None = None) -> list[str]:
+    """The pages' names, by folder: each ``notebooks/*.py`` is one."""
+    root = root or checkout()
+    return sorted(path.stem for path in (root / "notebooks").glob("*.py"))
+
+
+def _source(page: str, root: Path) -> Path:
+    """A page's py:percent file."""
+    path = root / "notebooks" / f"{page}.py"
+    if not path.is_file():
+        raise PageError(f"no page {page!r}: expected one of {', '.join(page_names(root)) or 'none yet'}.")
+    return path
+
+
+def _need(module: str, extra: str = "notebooks") -> Any:
+    """An optional module, or an error that names the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise PageError(f"{error.name} is not installed: pip install 'pdlib[{extra}]'") from error
+
+
+def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Parameter]:
+    """The parameters of a page, read from its source without running it.
+
+    Raises
+    ------
+    PageError
+        If the page has not exactly one cell tagged ``parameters``, or that cell holds anything but typed
+        literals (papermill could not override what is computed from them).
+    """
+    path = _source(page, root or checkout())
+    cells = [
+        cell.source
+        for cell in _need("jupytext").read(path).cells
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
+    if len(cells) != 1:
+        raise PageError(f"{path}: {len(cells)} cells tagged `parameters`, expected one.")
+    return _read_declarations(cells[0], path)
+
+
+def _read_declarations(cell: str, path: Path) -> dict[str, Parameter]:
+    """The typed assignments of a cell, with the comment at the end of each."""
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(cell).readline)
+        if token.type == tokenize.COMMENT
+    }
+    kinds = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}
+    declared = {}
+    for node in ast.parse(cell).body:
+        try:
+            if (
+                not isinstance(node, ast.AnnAssign)
+                or not isinstance(node.target, ast.Name)
+                or node.value is None
+            ):
+                raise ValueError("a line without a type or a default")
+            kind = eval(ast.unparse(node.annotation), {"__builtins__": {}}, kinds)
+            default = ast.literal_eval(node.value)
+            if complaints := _complaints({node.target.id: default}, {node.target.id: kind}):
+                raise ValueError(complaints[0])
+        except (NameError, ValueError) as error:
+            raise PageError(
+                f"{path}: in the `parameters` cell, `{ast.unparse(node)}`: {error}; "
+                "expected a typed literal such as `n_bits: int = 20  # d; paper: 100`."
+            ) from error
+        declared[node.target.id] = Parameter(kind, default, comments.get(node.end_lineno or 0, ""))
+    return declared
+
+
+def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dict[str, object]:
+    """A page's values in one profile, checked against what the page declares.
+
+    What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default.
+
+    Raises
+    ------
+    PageError
+        If there is no such profile, page or file.
+    ParameterError
+        If the file names an undeclared parameter or a value of the wrong type; the message names the file.
+    """
+    root = root or checkout()
+    declared = declared_parameters(page, root=root)
+    path = root / "book" / "parameters" / profile / f"{page}.yaml"
+    if not path.is_file():
+        found = sorted(file.parent.name for file in (root / "book" / "parameters").glob(f"*/{page}.yaml"))
+        raise PageError(f"no file {path}: page {page!r} has the profiles {', '.join(found) or '(none)'}.")
+    values = yaml.safe_load(path.read_text("utf-8")) or {}
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path}: expected lines such as `n_bits: 20`, got {_type_of(values)}.")
+    complaints = _complaints(values, {name: parameter.kind for name, parameter in declared.items()})
+    if "profile" in declared and values.get("profile", declared["profile"].default) != profile:
+        complaints.append(f"expected the line `profile: {profile}`, as the file lies in that folder.")
+    if complaints:
+        raise ParameterError("\n".join(f"{path}: {line}" for line in complaints))
+    defaults = {name: parameter.default for name, parameter in declared.items()}
+    return {name: _as_declared(value, declared[name].kind) for name, value in (defaults | values).items()}
+
+
+# Executing
+
+
+def execute(
+    page: str, out: Path, parameters: Mapping[str, object] | None = None, *, root: Path | None = None
+) -> Path:
+    """Run a page from its source and write the executed notebook.
+
+    The same page run twice gives the same bytes: no times, no random cell ids. Progress bars, which the
+    kernel writes to its standard error or shows as widgets, are seen in the terminal and left out of the
+    notebook; warnings stay in it.
+
+    Parameters
+    ----------
+    page
+        Its name, such as ``parity``.
+    out
+        The notebook to write, in one step: what stands there is replaced only by a complete run.
+    parameters
+        Values that differ from the page's defaults; with none there is no cell of injected values.
+
+    Raises
+    ------
+    PageError
+        If a cell fails, with the cell and its error. What ran is kept in ``_build/failed/<page>.ipynb``.
+    """
+    root = root or checkout()
+    source = _source(page, root)
+    jupytext, nbformat, papermill = _need("jupytext"), _need("nbformat"), _need("papermill")
+    notebook = jupytext.read(source)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        raw, done = Path(folder, "page.ipynb"), Path(folder, "done.ipynb")
+        nbformat.write(notebook, raw)
+        try:
+            papermill.execute_notebook(
+                str(raw),
+                str(done),
+                parameters=dict(parameters or {}),
+                kernel_name="python3",
+                cwd=str(source.parent),  # as nbval does, so that relative paths agree
+                progress_bar={"desc": page, "file": sys.stderr},
+                stderr_file=sys.stderr,
+            )
+        except Exception as error:
+            kept = root / "_build" / "failed" / f"{page}.ipynb"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            if done.is_file():
+                shutil.copyfile(done, kept)
+            raise PageError(f"{_failure(page, error)}\nWhat ran is in {kept}") from error
+        notebook = nbformat.read(done, as_version=4)
+    _remove_noise(notebook)
+    _write_atomically(out, nbformat.writes(notebook) + "\n")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    print(f"{page}: {len(code)} cells in {time.monotonic() - start:.0f} s -> {out}", flush=True)
+    return out
+
+
+def _failure(page: str, error: Exception) -> str:
+    """What failed, with the cell's own lines and error, in plain text."""
+    if not hasattr(error, "ename"):  # the kernel died, or the notebook is malformed
+        return f"page {page!r} stopped: {type(error).__name__}: {error}"
+    lines = [f"page {page!r}: its code cell {getattr(error, 'exec_count', '?')} failed:", ""]
+    lines += [f"    {line}" for line in str(getattr(error, "source", "")).splitlines()]
+    lines += ["", *(_ANSI.sub("", line) for line in getattr(error, "traceback", []))]
+    return "\n".join(lines)
+
+
+def _remove_noise(notebook: Any) -> None:
+    """Drop from a notebook, in place, what differs between two runs of the same page."""
+    for metadata in (notebook.metadata, *(cell.metadata for cell in notebook.cells)):
+        for key in _NOISE:
+            metadata.pop(key, None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for index, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{index}"
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
+
+
+def _is_progress(output: Any) -> bool:
+    """Whether an output is a progress bar: a widget, or standard error that returns to its line's start."""
+    if output.output_type == "stream":
+        return bool(output.name == "stderr" and "\r" in output.text)
+    return _WIDGET in output.get("data", {})
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        file.write(text)
+    mask = os.umask(0)
+    os.umask(mask)
+    Path(file.name).chmod(0o666 & ~mask)  # a temporary file is private, a written page is not
+    Path(file.name).replace(path)
+
+
+def write_references(pages: Sequence[str] | None = None, *, root: Path | None = None) -> list[Path]:
+    """Execute pages at their default values and write ``notebooks/<page>.ipynb``, which nbval compares."""
+    root = root or checkout()
+    return [
+        execute(page, root / "notebooks" / f"{page}.ipynb", root=root) for page in pages or page_names(root)
+    ]
+
+
+# Staging: a source tree that mirrors the repository, with executed pages in place
+
+
+def stage(destination: Path, executed: Path, *, root: Path | None = None) -> Path:
+    """Assemble the book's source: hand-written text, executed pages, generated pages, configuration.
+
+    Sphinx reads this tree and not the checkout, which also holds environments, tests and build output.
+
+    Parameters
+    ----------
+    destination
+        Replaced if it exists.
+    executed
+        Folder of executed notebooks; a page that is not there is taken from its committed reference.
+    """
+    root = root or checkout()
+    pages = page_names(root)
+    found = {}
+    for page in pages:
+        candidates = (executed / f"{page}.ipynb", root / "notebooks" / f"{page}.ipynb")
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            raise PageError(
+                f"page {page!r} has not been executed: no {candidates[0]} and no {candidates[1]}."
+            )
+        found[page] = path
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(
+        root / "book", destination / "book", ignore=shutil.ignore_patterns("__pycache__", "results")
+    )
+    (destination / "notebooks").mkdir()
+    for page, path in found.items():
+        shutil.copyfile(path, destination / "notebooks" / f"{page}.ipynb")
+    shutil.copyfile(root / "_toc.yml", destination / "_toc.yml")
+    config = _site_config(root)
+    (destination / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    claims = importlib.import_module("pdlib.claims")
+    (destination / "book" / "claims.md").write_text(claims.ledger_markdown(), "utf-8")
+    api = destination / "book" / "api.md"
+    if api.is_file():
+        api.write_text(f"{api.read_text('utf-8').rstrip()}\n\n{_api_markdown(root / 'pdlib')}", "utf-8")
+    return destination
+
+
+def _site_config(root: Path) -> dict[str, Any]:
+    """``_config.yml`` with what follows from the repository's address.
+
+    The address stands in one place, ``[project.urls] Repository`` of pyproject.toml, where package indexes
+    look for it as well. Without one the book has no buttons that would lead nowhere.
+    """
+    config: dict[str, Any] = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    url = project.get("urls", {}).get("Repository", "").rstrip("/").removesuffix(".git")
+    if not url:
+        return config
+    config["repository"] = {"url": url, "branch": "main", "path_to_book": ""}
+    config["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
+    html = config.setdefault("html", {})
+    html |= {"use_repository_button": True, "use_issues_button": True, "use_edit_page_button": True}
+    if github := re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", url):
+        html["baseurl"] = f"https://{github[1].lower()}.github.io/{github[2]}/"
+        config["sphinx"]["extra_extensions"].append("sphinx_sitemap")  # a sitemap needs full addresses
+        config["sphinx"]["config"]["sitemap_url_scheme"] = "{link}"
+    return config
+
+
+def _api_markdown(package: Path) -> str:
+    """A table of a package's modules, then the documentation of each, by folder rather than from a list."""
+    files = sorted(
+        (path for path in package.rglob("*.py") if path.name != "__main__.py"),
+        key=lambda path: _module(path, package),
+    )
+    rows, sections = [], []
+    for path in files:
+        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        module = _module(path, package)
+        if not docstring or (path.stem.startswith("_") and path.name != "__init__.py"):
+            continue
+        summary = " ".join(docstring.split("\n\n")[0].split())
+        rows.append(f"| [`{module}`](#module-{module}) | {summary} |".replace("``", "`"))
+        sections.append(
+            f"(module-{module})=\n## `{module}`\n\n"
+            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :member-order: bysource\n```\n"
+        )
+    table = "\n".join(["| module | what it holds |", "| --- | --- |", *rows])
+    return f"{table}\n\n" + "\n".join(sections)
+
+
+def _module(path: Path, package: Path) -> str:
+    """The dotted name of a file of a package."""
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+# Building
+
+
+def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path | None = None) -> Path:
+    """Execute the pages at a profile's values and build the book from them, warnings being errors.
+
+    Parameters
+    ----------
+    profile
+        ``smoke``, ``laptop`` or ``paper``.
+    pages
+        Which ones to execute; the others are shown as last executed, or as their committed reference.
+
+    Returns
+    -------
+    Path
+        The built ``index.html``, which opens without a server and without a network.
+    """
+    root = root or checkout()
+    pages = pages or page_names(root)
+    values = {
+        page: load_parameters(profile, page, root=root) for page in pages
+    }  # all checked before any runs
+    executed = root / "_build" / "exec"
+    for page, asked in values.items():
+        declared = declared_parameters(page, root=root)
+        changed = {name: value for name, value in asked.items() if value != declared[name].default}
+        execute(page, executed / f"{page}.ipynb", changed, root=root)
+    index = build_site(stage(root / "_build" / "src", executed, root=root), root)
+    print(f"The book is at {index.as_uri()}", flush=True)
+    return index
+
+
+def build_site(source: Path, output: Path) -> Path:
+    """Turn a staged source tree into ``<output>/_build/html``; a warning is an error.
+
+    Returns
+    -------
+    Path
+        The site's ``index.html``.
+    """
+    html = output / "_build" / "html"
+    shutil.rmtree(html, ignore_errors=True)  # pages that are gone from the source
+    _jupyter_book("build", str(source), "--path-output", str(output), "-q", "-W", "--keep-going", "--all")
+    return html / "index.html"
+
+
+def print_book(*, root: Path | None = None) -> Path:
+    """Print the book last staged by :func:`build_book` to ``_build/book.pdf``, in a headless browser."""
+    root = root or checkout()
+    source, output = root / "_build" / "src", root / "_build" / "print"
+    if not source.is_dir():
+        raise PageError(f"no staged book in {source}: run `make book` first.")
+    browser = find_browser()
+    _jupyter_book(
+        "build",
+        str(source),
+        "--path-output",
+        str(output),
+        "-W",
+        "--keep-going",
+        "--all",
+        "--builder",
+        "singlehtml",
+    )
+    site = output / "_build" / "singlehtml"
+    whole = site / "_all.html"
+    shutil.copyfile(site / "book" / "intro.html", whole)  # its files are named relative to the top
+    pdf = root / "_build" / "book.pdf"
+    pdf.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, "--headless", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
+        command += ["--virtual-time-budget=30000", "--no-pdf-header-footer"]
+        command += ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []  # root has none
+        subprocess.run([*command, f"--print-to-pdf={pdf}", whole.as_uri()], check=False, capture_output=True)
+    if not pdf.is_file():
+        raise PageError(f"{browser} wrote no {pdf}.")
+    print(f"The book in print is at {pdf.as_uri()}", flush=True)
+    return pdf
+
+
+def find_browser() -> str:
+    """The path of a Chromium or Chrome on this machine."""
+    found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        raise PageError(
+            f"no browser: expected one of {', '.join(_BROWSERS)} on PATH; on Debian or Ubuntu, "
+            "`apt-get install chromium`."
+        )
+    return found
+
+
+def _jupyter_book(*arguments: str) -> None:
+    """Call jupyter-book of this Python."""
+    _need("jupyter_book", "book")
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", *arguments]
+    if subprocess.run(command, check=False).returncode:
+        raise PageError(f"the book did not build without warnings: jupyter-book {' '.join(arguments)}")
