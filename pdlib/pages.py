@@ -592,36 +592,33 @@ def build_site(source: Path, output: Path) -> Path:
 
 
 def print_book(*, root: Path | None = None) -> Path:
-    """Print the book last staged by :func:`build_book` to ``_build/book.pdf``, in a headless browser."""
+    """Print the book last staged by :func:`build_book` to ``_build/print/book.pdf``."""
     root = root or checkout()
-    source, output = root / "_build" / "src", root / "_build" / "print"
+    source = root / "_build" / "src"
     if not source.is_dir():
         raise PageError(f"no staged book in {source}: run `make book` first.")
+    pdf = print_site(source, root / "_build" / "print")
+    print(f"The book in print is at {pdf.as_uri()}", flush=True)
+    return pdf
+
+
+def print_site(source: Path, output: Path) -> Path:
+    """Turn a staged source tree into ``<output>/book.pdf``, in a headless browser."""
     browser = find_browser()
-    _jupyter_book(
-        "build",
-        str(source),
-        "--path-output",
-        str(output),
-        "-W",
-        "--keep-going",
-        "--all",
-        "--builder",
-        "singlehtml",
-    )
+    options = ("--path-output", str(output), "-q", "-W", "--keep-going", "--all", "--builder", "singlehtml")
+    _jupyter_book("build", str(source), *options)
     site = output / "_build" / "singlehtml"
-    whole = site / "_all.html"
+    whole = site / "whole.html"
     shutil.copyfile(site / "book" / "intro.html", whole)  # its files are named relative to the top
-    pdf = root / "_build" / "book.pdf"
+    pdf = output / "book.pdf"
     pdf.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [browser, "--headless", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
         command += ["--virtual-time-budget=30000", "--no-pdf-header-footer"]
         command += ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []  # root has none
         subprocess.run([*command, f"--print-to-pdf={pdf}", whole.as_uri()], check=False, capture_output=True)
     if not pdf.is_file():
         raise PageError(f"{browser} wrote no {pdf}.")
-    print(f"The book in print is at {pdf.as_uri()}", flush=True)
     return pdf
 
 

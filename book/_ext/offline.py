@@ -51,10 +51,19 @@ def _edit_the_source(app: Sphinx, page: str, template: str, context: dict[str, A
                     button["url"] = url.removesuffix(".ipynb") + ".py"
 
 
+def _roles_that_agree(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Leave out the role of a bibliography, which promises list items that its entries are not."""
+    if "body" in context:
+        context["body"] = context["body"].replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.config.mathjax_path = "mathjax/tex-svg.js"
     app.config.mathjax3_config = {"options": {"enableMenu": False}}  # its entries would load further scripts
     app.connect("html-page-context", _without_thebe, priority=999)
     app.connect("html-page-context", _edit_the_source, priority=900)
+    app.connect("html-page-context", _roles_that_agree)
     app.connect("build-finished", _copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
