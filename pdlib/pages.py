@@ -39,7 +39,7 @@ CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameter
 _IPYTHON = {"In", "Out"}  # IPython's own lists of inputs and outputs
 _LITERALS = (bool, int, float, str, list, tuple, dict, type(None))  # what papermill can inject
 _CHECKED = "_pdlib_parameters"  # names found by the first check of a kernel, kept in its namespace
-_NOISE = ("papermill", "execution", "ExecuteTime", "widgets")  # metadata that changes from run to run
+_NOISE = ("papermill", "execution", "ExecuteTime", "widgets", "jupytext")  # metadata that changes from run to run
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -372,6 +372,7 @@ def execute(
     source = _source(page, root)
     jupytext, nbformat, papermill = _need("jupytext"), _need("nbformat"), _need("papermill")
     notebook = jupytext.read(source)
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         raw, done = Path(folder, "page.ipynb"), Path(folder, "done.ipynb")
@@ -532,7 +533,7 @@ def _api_markdown(package: Path) -> str:
         rows.append(f"| [`{module}`](#module-{module}) | {summary} |".replace("``", "`"))
         sections.append(
             f"(module-{module})=\n## `{module}`\n\n"
-            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :member-order: bysource\n```\n"
+            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :ignore-module-all:\n   :member-order: bysource\n```\n"
         )
     table = "\n".join(["| module | what it holds |", "| --- | --- |", *rows])
     return f"{table}\n\n" + "\n".join(sections)

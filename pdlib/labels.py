@@ -1,0 +1,171 @@
+"""A frozen teacher labels a stream once; the labels are packed, keyed, and shared by all students.
+
+A block of labels belongs to a teacher's fingerprint, a checkpoint, a stream, a range of examples and a kind
+of target. Hard labels (the argmax) are packed to bits; soft ones are float16 distributions. Any key that
+does not match is an error. Published blocks are used before the teacher is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.models.mlp import logits, softmax
+from pdlib.specs import Distillation, ExampleStream, Piece, Training
+from pdlib.store import DamagedError, Store
+
+VERSION = 1  # of the code below; part of every key
+GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other lengths share them
+EXAMPLES_AT_ONCE = 8192
+
+
+def pack_classes(classes: NDArray[Any], n_classes: int) -> NDArray[np.uint8]:
+    """Pack classes into ceil(log2 n_classes) bits each.
+
+    >>> packed = pack_classes(np.array([0, 1, 1, 0, 1]), n_classes=2)
+    >>> packed.nbytes, unpack_classes(packed, 5, n_classes=2).tolist()
+    (1, [0, 1, 1, 0, 1])
+    """
+    n_bits = _bits(n_classes)
+    planes = (classes.astype(np.uint8)[:, None] >> np.arange(n_bits, dtype=np.uint8)) & 1  # (example, bit)
+    return np.packbits(planes)
+
+
+def unpack_classes(packed: NDArray[np.uint8], n_examples: int, n_classes: int) -> NDArray[np.uint8]:
+    """Return the classes that `pack_classes` packed, shape (example,)."""
+    n_bits = _bits(n_classes)
+    planes = np.unpackbits(packed, count=n_examples * n_bits).reshape(n_examples, n_bits)
+    return np.asarray((planes << np.arange(n_bits, dtype=np.uint8)).sum(axis=1, dtype=np.uint8))
+
+
+def _bits(n_classes: int) -> int:
+    return max(1, math.ceil(math.log2(n_classes)))
+
+
+def blocks(piece: Piece) -> list[Piece]:
+    """Cut a piece at the multiples of `GRID`.
+
+    >>> [(b.start, b.stop) for b in blocks(Piece(500_000, 1_200_000, checkpoint=10))]
+    [(500000, 1000000), (1000000, 1200000)]
+    """
+    edges = [piece.start, *range((piece.start // GRID + 1) * GRID, piece.stop, GRID), piece.stop]
+    return [Piece(a, b, piece.checkpoint) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def key(supervision: Distillation, stream: ExampleStream, block: Piece) -> dict[str, str]:
+    """Return what a block of labels belongs to."""
+    kind = "hard" if supervision.targets == "hard" else f"soft at temperature {supervision.temperature!r}"
+    return {
+        "version": str(VERSION),
+        "teacher": supervision.teacher.fingerprint,
+        "checkpoint": str(block.checkpoint),
+        "stream": stream.identity,
+        "start": str(block.start),
+        "stop": str(block.stop),
+        "kind": kind,
+    }
+
+
+def stored(spec: Training, store: Store) -> bool:
+    """Whether all labels of a student are in the store, so that its teacher need not be at hand."""
+    assert isinstance(spec.supervision, Distillation)
+    stream = spec.task.stream(spec.seed, "train")
+    return all(
+        store.has_labels(key(spec.supervision, stream, block)) for piece in spec.pieces for block in blocks(piece)
+    )
+
+
+class Targets:
+    """Target distributions of a run's samples, from the true classes or from its teacher's labels."""
+
+    def __init__(self, spec: Training, stream: ExampleStream, store: Store, device: str = "cpu") -> None:
+        self._supervision = spec.supervision
+        self._stream, self._store, self._device = stream, store, device
+        self._classes = np.eye(spec.task.n_classes, dtype=spec.precision)
+        self._blocks = [block for piece in spec.pieces for block in blocks(piece)]
+        self._current: tuple[Piece, NDArray[Any]] | None = None
+
+    def probabilities(self, start: int, stop: int, true_classes: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return the targets of the samples start ... stop - 1, shape (sample, class)."""
+        if not isinstance(self._supervision, Distillation):
+            return np.asarray(self._classes[true_classes])
+        parts = []
+        while start < stop:
+            block, values = self._block_of(start)
+            end = min(stop, block.stop)
+            part = values[start - block.start : end - block.start]
+            if self._supervision.targets == "hard":
+                parts.append(self._classes[part])
+            else:
+                part = part.astype(self._classes.dtype)
+                parts.append(part / part.sum(axis=1, keepdims=True))
+            start = end
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _block_of(self, step: int) -> tuple[Piece, NDArray[Any]]:
+        if self._current is None or not self._current[0].start <= step < self._current[0].stop:
+            assert isinstance(self._supervision, Distillation)
+            block = next(b for b in self._blocks if b.start <= step < b.stop)
+            n_classes = len(self._classes)
+            values = label_block(self._supervision, self._stream, block, n_classes, self._store, self._device)
+            self._current = block, values
+        return self._current
+
+
+def label_block(
+    supervision: Distillation,
+    stream: ExampleStream,
+    block: Piece,
+    n_classes: int,
+    store: Store,
+    device: str = "cpu",
+) -> NDArray[Any]:
+    """Return a block's labels, stored or made now: classes (example,), or distributions (example, class).
+
+    Raises
+    ------
+    MissingError
+        If the labels are not stored and the teacher's checkpoint is not at hand.
+    DamagedError
+        If stored labels were altered or belong to something else.
+    """
+    name = key(supervision, stream, block)
+    found = store.load_labels(name)
+    if found is None:
+        with store.label_lock(name):  # another student may be making the same ones
+            found = store.load_labels(name)
+            if found is None:
+                teacher = store.load_checkpoint(supervision.teacher, block.checkpoint)
+                found = _made(supervision, teacher, stream, block, n_classes, device)
+                store.save_labels(name, found)
+    n = block.stop - block.start
+    if supervision.targets == "hard":
+        expected: tuple[int, ...] = (-(-n * _bits(n_classes) // 8),)
+    else:
+        expected = (n, n_classes)
+    if found.shape != expected:
+        raise DamagedError(f"labels of {name}: shape {found.shape}, expected {expected}. Delete them; they are made anew.")
+    return unpack_classes(found, n, n_classes) if supervision.targets == "hard" else found
+
+
+def _made(
+    supervision: Distillation,
+    teacher: dict[str, NDArray[Any]],
+    stream: ExampleStream,
+    block: Piece,
+    n_classes: int,
+    device: str,
+) -> NDArray[Any]:
+    parts = []
+    for start in range(block.start, block.stop, EXAMPLES_AT_ONCE):
+        stop = min(start + EXAMPLES_AT_ONCE, block.stop)
+        values = logits(teacher, stream.examples(start, stop)[0], device)
+        if supervision.targets == "hard":
+            parts.append(values.argmax(axis=1).astype(np.uint8))
+        else:
+            parts.append(softmax(values, supervision.temperature).astype(np.float16))
+    joined = np.concatenate(parts)
+    return pack_classes(joined, n_classes) if supervision.targets == "hard" else joined

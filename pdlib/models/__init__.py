@@ -1,0 +1,1 @@
+"""Models: a spec, an initialization, a forward pass. A new model is a file here."""

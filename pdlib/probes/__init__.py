@@ -1,0 +1,1 @@
+"""Probes: one checkpoint in, table rows out. A new probe is a file here."""

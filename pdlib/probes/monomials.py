@@ -1,0 +1,169 @@
+"""How strongly a predictor follows the monomials of its input bits (paper, section 3.1, R1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.models.mlp import Parameters, logits, softmax
+from pdlib.specs import Probe, SpecError, Task, require, whole
+
+EXAMPLES_AT_ONCE = 8192
+
+
+def monomial_correlations(
+    probability: NDArray[Any], bits: NDArray[Any], monomials: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    r"""Mean product of a predicted probability with each of several monomials of the input bits.
+
+    .. math:: \frac{1}{N} \sum_n p(x_n) \prod_{i \in M} x_{n,i}
+
+    where :math:`p` is the probability of one class and :math:`M` a row of `monomials`. The paper's
+    correlation is its absolute value.
+
+    Parameters
+    ----------
+    probability : shape (example,)
+        In [0, 1]; not a logit.
+    bits : shape (example, bit)
+        Entries -1 or +1.
+    monomials : shape (monomial, degree)
+        Distinct zero-based positions along `bit`, one monomial a row.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (monomial,), dimensionless, in [-0.5, 0.5] for uniform bits: 0.5 in magnitude if the predictor
+        is this parity, 0 if it ignores it. Standard error at most :math:`1 / \sqrt N`.
+
+    Raises
+    ------
+    SpecError
+        If a position repeats within a monomial (it would silently lower the degree) or lies outside `bits`.
+
+    References
+    ----------
+    Paper, section 3.1, (R1).
+
+    Examples
+    --------
+    >>> bits = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+    >>> p = (1 + bits.prod(axis=1)) / 2
+    >>> monomial_correlations(p, bits, np.array([[0, 1]])).tolist()
+    [0.5]
+    >>> monomial_correlations(p, bits, np.array([[0], [1]])).tolist()
+    [0.0, 0.0]
+    """
+    monomials = np.asarray(monomials)
+    for row in monomials:
+        require(len(set(row.tolist())) == len(row), f"monomial {row.tolist()}", "distinct positions")
+    require(
+        monomials.size == 0 or (0 <= monomials.min() and monomials.max() < bits.shape[1]),
+        f"positions {monomials.min()} to {monomials.max()}",
+        f"positions from 0 to {bits.shape[1] - 1}",
+    )
+    total = np.zeros(len(monomials))
+    for start in range(0, len(bits), EXAMPLES_AT_ONCE):
+        x = bits[start : start + EXAMPLES_AT_ONCE]
+        product = x[:, monomials[:, 0]]  # (example, monomial)
+        for column in range(1, monomials.shape[1]):
+            product = product * x[:, monomials[:, column]]
+        total += (probability[start : start + EXAMPLES_AT_ONCE] @ product).astype(np.float64)
+    return total / len(bits)
+
+
+def monomials_off_support(
+    n_bits: int, support: tuple[int, ...], degree: int, at_most: int, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Return monomials with at least one position outside the support: all, or `at_most` drawn distinct ones.
+
+    >>> monomials_off_support(4, (0, 1), 1, 10, np.random.default_rng(0)).tolist()
+    [[2], [3]]
+    >>> monomials_off_support(30, (0, 1), 3, 50, np.random.default_rng(0)).shape
+    (50, 3)
+    """
+    inside = set(support)
+    n_all = comb(n_bits, degree) - comb(len(support), degree)
+    if n_all <= at_most:
+        rows = [c for c in combinations(range(n_bits), degree) if not set(c) <= inside]
+        return np.array(rows, dtype=np.intp).reshape(-1, degree)
+    drawn: set[tuple[int, ...]] = set()
+    while len(drawn) < at_most:
+        row = tuple(sorted(generator.choice(n_bits, degree, replace=False).tolist()))
+        if not set(row) <= inside:
+            drawn.add(row)
+    return np.array(sorted(drawn), dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class MonomialCorrelations(Probe):
+    r"""Correlations :math:`|E[p_T(x)_1 \prod_{j \in M} x_j]|`, in the support and off it, by degree.
+
+    In the support: all monomials of the degree. Off it (at least one position outside): all of degree 1, a
+    fixed random sample of the others.
+
+    Table rows: `degree`, `group` (`in_support`, `off_support`), `n_monomials`, the `mean`, `minimum` and
+    `maximum` of the absolute correlations, and `noise_floor`, the mean absolute value that a monomial which
+    the predictor ignores would show, :math:`\sqrt{2 E[p^2] / (\pi N)}`.
+
+    Parameters
+    ----------
+    degrees
+        Degrees of the monomials.
+    n_samples
+        N, inputs drawn.
+    n_off_support
+        Monomials off the support a degree, at most (degree 1: all).
+    temperature
+        :math:`\tau` of the softmax.
+    """
+
+    version: ClassVar[int] = 1
+    degrees: tuple[int, ...] = (1, 2, 3)
+    n_samples: int = 100_000
+    n_off_support: int = 200
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole(n_samples=self.n_samples, n_off_support=self.n_off_support)
+        require(len(self.degrees) > 0, "degrees = ()", "at least one degree")
+        whole(**{f"degrees[{i}]": degree for i, degree in enumerate(self.degrees)})
+        require(self.temperature > 0, f"temperature = {self.temperature}", "a number above 0")
+
+    def rows(self, task: Task, parameters: Parameters) -> list[dict[str, Any]]:
+        """Return one row a degree and group."""
+        support = getattr(task, "support", None)
+        if support is None:
+            raise SpecError(f"task {task}: expected one with a support, such as SparseParity.")
+        bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
+        probability = softmax(logits(parameters, bits), self.temperature)[:, 0].astype(np.float32)
+        noise_floor = float(np.sqrt(2 * np.mean(probability.astype(np.float64) ** 2) / (np.pi * len(bits))))
+        rows = []
+        for degree in self.degrees:
+            generator = np.random.default_rng(degree)
+            at_most = max(self.n_off_support, task.n_inputs) if degree == 1 else self.n_off_support
+            groups = {
+                "in_support": np.array(list(combinations(support, degree)), dtype=np.intp).reshape(-1, degree),
+                "off_support": monomials_off_support(task.n_inputs, support, degree, at_most, generator),
+            }
+            for group, monomials in groups.items():
+                if len(monomials) == 0:
+                    continue
+                size = np.abs(monomial_correlations(probability, bits, monomials))
+                rows.append(
+                    {
+                        "degree": degree,
+                        "group": group,
+                        "n_monomials": len(monomials),
+                        "mean": float(size.mean()),
+                        "minimum": float(size.min()),
+                        "maximum": float(size.max()),
+                        "noise_floor": noise_floor,
+                    }
+                )
+        return rows

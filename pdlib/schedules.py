@@ -1,0 +1,199 @@
+"""Which teacher checkpoint supervises which student step, as objects.
+
+`OneShot`, `Progressive` (Definition 2.2), `Explicit` (Definition 2.1), `EqualSplit` and `KappaSplit`
+(appendix D.2). A checkpoint that is missing is an error, never a skip; so is an `Explicit` or
+`Progressive` schedule longer than the run. A new schedule is a class here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdlib.specs import Piece, Schedule, require, whole
+
+
+def _equally_spaced(checkpoints: tuple[int, ...], n: int) -> list[int]:
+    """Return the teacher steps i T0 / n for i = 1 ... n, each of which must have been kept."""
+    last = checkpoints[-1]
+    require(
+        last % n == 0,
+        f"{n} equally spaced checkpoints of a teacher of {last} steps",
+        "a number of checkpoints that divides the teacher's steps",
+    )
+    wanted = [last * i // n for i in range(1, n + 1)]
+    _check_kept(wanted, checkpoints)
+    return wanted
+
+
+def _check_kept(wanted: list[int] | tuple[int, ...], checkpoints: tuple[int, ...]) -> None:
+    missing = [step for step in wanted if step not in set(checkpoints)]
+    require(
+        not missing,
+        f"teacher checkpoints at {missing}",
+        f"steps that the teacher keeps ({len(checkpoints)} from {checkpoints[0]} to {checkpoints[-1]})",
+        "Choose kept steps, or train the teacher with another checkpoint_every.",
+    )
+
+
+def _laid_out(checkpoints: list[int], durations: list[int], n_steps: int) -> list[Piece]:
+    """Lay the checkpoints end to end; the last one is kept to the end of the run."""
+    pieces, start = [], 0
+    for checkpoint, duration in zip(checkpoints, durations, strict=True):
+        stop = min(start + duration, n_steps)
+        if stop > start:
+            pieces.append(Piece(start, stop, checkpoint))
+        start = stop
+    if start < n_steps:
+        if pieces and pieces[-1].checkpoint == checkpoints[-1]:
+            start = pieces.pop().start
+        pieces.append(Piece(start, n_steps, checkpoints[-1]))
+    return pieces
+
+
+@dataclass(frozen=True)
+class OneShot(Schedule):
+    """The final checkpoint throughout (section 2).
+
+    >>> OneShot().pieces((10, 20), n_steps=50)
+    [Piece(start=0, stop=50, checkpoint=20)]
+    """
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """See `Schedule.pieces`."""
+        return [Piece(0, n_steps, checkpoints[-1])]
+
+
+@dataclass(frozen=True)
+class Progressive(Schedule):
+    """(N, T)-progressive distillation (Definition 2.2).
+
+    N equally spaced checkpoints, the last one final, each for T steps; then the final one to the end.
+
+    >>> Progressive(n_checkpoints=2, steps_per_checkpoint=5).pieces((10, 20), n_steps=30)
+    [Piece(start=0, stop=5, checkpoint=10), Piece(start=5, stop=30, checkpoint=20)]
+    """
+
+    n_checkpoints: int  # N
+    steps_per_checkpoint: int  # T
+
+    def __post_init__(self) -> None:
+        whole(n_checkpoints=self.n_checkpoints, steps_per_checkpoint=self.steps_per_checkpoint)
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """See `Schedule.pieces`; raises if N T exceeds the run."""
+        total = self.n_checkpoints * self.steps_per_checkpoint
+        require(
+            total <= n_steps,
+            f"a schedule of N T = {self.n_checkpoints} x {self.steps_per_checkpoint} = {total} steps",
+            f"at most the run's n_steps = {n_steps}",
+            "Lower N or T, or lengthen the run.",
+        )
+        steps = _equally_spaced(checkpoints, self.n_checkpoints)
+        return _laid_out(steps, [self.steps_per_checkpoint] * self.n_checkpoints, n_steps)
+
+
+@dataclass(frozen=True)
+class Explicit(Schedule):
+    """Chosen checkpoints with chosen durations (Definition 2.1).
+
+    One duration fewer than checkpoints keeps the last checkpoint to the end of the run; -1 among the
+    checkpoints stands for the teacher's final one. (2, T)-progressive distillation from the checkpoint
+    at step c is `Explicit((c, -1), (T,))`.
+
+    >>> Explicit((10, -1), (5,)).pieces((10, 20), n_steps=30)
+    [Piece(start=0, stop=5, checkpoint=10), Piece(start=5, stop=30, checkpoint=20)]
+    """
+
+    checkpoints: tuple[int, ...]
+    durations: tuple[int, ...]  # steps
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.checkpoints) - len(self.durations) in (0, 1) and len(self.checkpoints) > 0,
+            f"{len(self.checkpoints)} checkpoints with {len(self.durations)} durations",
+            "a duration for each checkpoint, or for each but the last",
+        )
+        whole(**{f"durations[{i}]": d for i, d in enumerate(self.durations)})
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """See `Schedule.pieces`; raises if the durations exceed the run or leave steps without a teacher."""
+        steps = [checkpoints[-1] if step == -1 else step for step in self.checkpoints]
+        _check_kept(steps, checkpoints)
+        total = sum(self.durations)
+        durations = list(self.durations)
+        if len(durations) < len(steps):
+            require(
+                total < n_steps,
+                f"durations {self.durations}, {total} steps before the last checkpoint",
+                f"fewer than the run's n_steps = {n_steps}",
+                "Shorten the durations or lengthen the run.",
+            )
+            durations.append(n_steps - total)
+        else:
+            require(
+                total == n_steps,
+                f"durations {self.durations}, {total} steps in all",
+                f"the run's n_steps = {n_steps}",
+                "Drop the last duration to keep the last checkpoint to the end.",
+            )
+        return _laid_out(steps, durations, n_steps)
+
+
+@dataclass(frozen=True)
+class EqualSplit(Schedule):
+    """N-shot equal split (appendix D.2): the run in N equal parts, one equally spaced checkpoint each.
+
+    >>> [p.stop for p in EqualSplit(2).pieces((10, 20), n_steps=7)]
+    [3, 7]
+    """
+
+    n_checkpoints: int  # N
+
+    def __post_init__(self) -> None:
+        whole(n_checkpoints=self.n_checkpoints)
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """See `Schedule.pieces`."""
+        n = self.n_checkpoints
+        require(n <= n_steps, f"n_checkpoints = {n}", f"at most n_steps = {n_steps}")
+        edges = [n_steps * i // n for i in range(n + 1)]
+        durations = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+        return _laid_out(_equally_spaced(checkpoints, n), durations, n_steps)
+
+
+@dataclass(frozen=True)
+class KappaSplit(Schedule):
+    r"""N-shot :math:`\kappa T_0` equal split (appendix D.2).
+
+    Each of N equally spaced checkpoints for :math:`\kappa T_0 / N` steps, :math:`T_0` being the teacher's
+    length. By definition, checkpoints that do not fit into the run are left out; the pieces say which ones
+    were used. A run longer than :math:`\kappa T_0` keeps the final checkpoint.
+
+    >>> [p.checkpoint for p in KappaSplit(4, kappa=1.0).pieces((10, 20, 30, 40), n_steps=25)]
+    [10, 20, 30]
+    >>> KappaSplit(2, kappa=0.5).pieces((20, 40), n_steps=50)
+    [Piece(start=0, stop=10, checkpoint=20), Piece(start=10, stop=50, checkpoint=40)]
+    """
+
+    n_checkpoints: int  # N
+    kappa: float
+
+    def __post_init__(self) -> None:
+        whole(n_checkpoints=self.n_checkpoints)
+        require(
+            isinstance(self.kappa, (int, float)) and 0 < self.kappa <= 1,
+            f"kappa = {self.kappa!r}",
+            "a number in (0, 1]",
+        )
+        object.__setattr__(self, "kappa", float(self.kappa))
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """See `Schedule.pieces`."""
+        duration = round(self.kappa * checkpoints[-1] / self.n_checkpoints)
+        require(
+            duration >= 1, f"kappa T0 / N = {self.kappa} x {checkpoints[-1]} / {self.n_checkpoints}", "a step or more"
+        )
+        steps = _equally_spaced(checkpoints, self.n_checkpoints)
+        fitting = -(-n_steps // duration)
+        steps = steps[: min(len(steps), fitting)]
+        return _laid_out(steps, [duration] * len(steps), n_steps)

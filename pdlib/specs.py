@@ -1,0 +1,436 @@
+"""What decides a result: frozen records of literals, their canonical form and their fingerprint.
+
+A `Training` says everything that decides a trained model; its supervision may contain the teacher's
+own `Training`, so a student names its whole ancestry. A `Measurement` is a probe applied to the
+checkpoints of a training. Both can be run, stored and found again by fingerprint.
+
+Each class carries a `version`: the number of the code that gives the record its meaning. It enters the
+fingerprint, so a result of older code is never mistaken for one of today's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from importlib import import_module
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_KINDS: dict[str, type[Spec]] = {}
+_HOMES = ("pdlib.tasks", "pdlib.models", "pdlib.probes")  # packages whose files may define further specs
+
+Purpose = Literal["train", "evaluation", "probe"]
+
+
+class SpecError(ValueError):
+    """A record that cannot mean anything: names the value, what was expected, what to do."""
+
+
+def require(condition: bool, what: str, expected: str, remedy: str = "") -> None:
+    """Raise `SpecError` unless `condition` holds.
+
+    >>> require(3 > 2, "three", "more than two")
+    >>> require(2 > 3, "support_size = 9", "at most n_bits = 5", "Lower support_size or raise n_bits.")
+    Traceback (most recent call last):
+    ...
+    pdlib.specs.SpecError: support_size = 9: expected at most n_bits = 5. Lower support_size or raise n_bits.
+    """
+    if not condition:
+        raise SpecError(f"{what}: expected {expected}." + (f" {remedy}" if remedy else ""))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Base of all records: canonical form, fingerprint, and the way back from a stored record.
+
+    Examples
+    --------
+    >>> SGD(0.01).canonical()["kind"]
+    'SGD'
+    >>> SGD(0.01).fingerprint == SGD(1e-2).fingerprint != SGD(0.02).fingerprint
+    True
+    >>> Spec.from_canonical(SGD(0.01).canonical()) == SGD(0.01)
+    True
+    """
+
+    version: ClassVar[int] = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _KINDS[cls.__name__] = cls
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the record as nested plain values, kinds and versions included."""
+        return {"kind": type(self).__name__, "version": self.version} | {
+            f.name: _plain(getattr(self, f.name), f"{type(self).__name__}.{f.name}") for f in fields(self)
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 (first 32 digits) of the canonical form."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @staticmethod
+    def from_canonical(record: dict[str, Any], *, current_code: bool = False) -> Any:
+        """Rebuild a record from its canonical form.
+
+        With `current_code`, versions written by other code are ignored, and the result means what
+        today's code makes of it; otherwise such a record is an error.
+
+        Raises
+        ------
+        SpecError
+            If the kind is unknown, a field is missing or unknown, or the version is another code's.
+        """
+        kind = record.get("kind")
+        if kind not in _KINDS:
+            for home in _HOMES:
+                for module in pkgutil.iter_modules(import_module(home).__path__, home + "."):
+                    import_module(module.name)
+        require(kind in _KINDS, f"kind {kind!r}", f"one of {', '.join(sorted(_KINDS))}")
+        cls = _KINDS[str(kind)]
+        require(
+            current_code or record.get("version") == cls.version,
+            f"{kind} of version {record.get('version')}",
+            f"version {cls.version}, the one of this code",
+            "Run it again with this code, or use the code that wrote it.",
+        )
+        given = {k: v for k, v in record.items() if k not in ("kind", "version")}
+        names = {f.name for f in fields(cls)}
+        require(
+            set(given) == names, f"{kind} with the fields {sorted(given)}", f"exactly the fields {sorted(names)}"
+        )
+        return cls(**{k: _rebuilt(v, current_code) for k, v in given.items()})
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, Spec):
+        return value.canonical()
+    if isinstance(value, tuple):
+        return [_plain(v, where) for v in value]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise SpecError(
+        f"{where} = {value!r} of type {type(value).__name__}: expected a literal (bool, int, float, str, "
+        "None), a tuple of them or another spec. Convert it, for example with int() or tuple()."
+    )
+
+
+def _rebuilt(value: Any, current_code: bool) -> Any:
+    if isinstance(value, dict):
+        return Spec.from_canonical(value, current_code=current_code)
+    if isinstance(value, list):
+        return tuple(_rebuilt(v, current_code) for v in value)
+    return value
+
+
+def whole(**values: int) -> None:
+    """Raise unless every named value is an int of at least 1."""
+    for name, value in values.items():
+        require(type(value) is int and value >= 1, f"{name} = {value!r}", "a whole number of at least 1")
+
+
+class ExampleStream(Protocol):
+    """Endless examples, numbered from 0; any block can be made again anywhere."""
+
+    identity: str
+
+    def examples(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return inputs (example, bit) and true classes (example,) of the examples start ... stop - 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task(Spec):
+    """What is to be learned: a stream of examples with labels."""
+
+    @property
+    def n_classes(self) -> int:  # C
+        """Number of classes."""
+        raise NotImplementedError
+
+    @property
+    def n_inputs(self) -> int:  # d
+        """Number of input coordinates."""
+        raise NotImplementedError
+
+    def stream(self, seed: int, purpose: Purpose) -> ExampleStream:
+        """Return the endless stream of examples of this task, seed and purpose."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Model(Spec):
+    """A network; its parameters are a plain dictionary of arrays."""
+
+
+@dataclass(frozen=True)
+class SGD(Spec):
+    r"""Stochastic gradient descent without momentum; the rate is constant or warm-up and cosine.
+
+    .. math:: \eta_t = \eta \min\left(1, \tfrac{t+1}{w}\right) \quad\text{or}\quad
+              \eta_t = \tfrac{\eta}{2}\left(1 + \cos \pi \tfrac{t - w}{T - w}\right) \text{ from step } w
+              \text{ of } T \text{ on}
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\eta > 0`.
+    schedule
+        `"constant"` (after the warm-up) or `"cosine"` (to 0 at the last step).
+    warmup_fraction
+        :math:`w / T`, in [0, 1): the share of the steps over which the rate rises linearly.
+
+    Examples
+    --------
+    >>> SGD(0.1).rates(0, 3, n_steps=10).tolist()
+    [0.1, 0.1, 0.1]
+    >>> SGD(1.0, "cosine", warmup_fraction=0.2).rates(0, 4, n_steps=4).round(2).tolist()
+    [1.0, 1.0, 0.75, 0.25]
+    """
+
+    learning_rate: float  # eta
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.learning_rate, (int, float)) and 0 < self.learning_rate < float("inf"),
+            f"learning_rate = {self.learning_rate!r}",
+            "a finite number above 0",
+        )
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        require(self.schedule in ("constant", "cosine"), f"schedule = {self.schedule!r}", "'constant' or 'cosine'")
+        require(
+            isinstance(self.warmup_fraction, (int, float)) and 0 <= self.warmup_fraction < 1,
+            f"warmup_fraction = {self.warmup_fraction!r}",
+            "a number in [0, 1)",
+        )
+        object.__setattr__(self, "warmup_fraction", float(self.warmup_fraction))
+
+    def rates(self, start: int, stop: int, n_steps: int) -> NDArray[np.float64]:
+        """Return the rates of the steps start ... stop - 1 of a run of `n_steps`, shape (stop - start,)."""
+        t = np.arange(start, stop, dtype=np.float64)
+        warm = max(1.0, round(self.warmup_fraction * n_steps))
+        rate = self.learning_rate * np.minimum(1.0, (t + 1) / warm)
+        if self.schedule == "cosine":
+            late = t >= warm
+            angle = np.pi * (t[late] - warm) / (n_steps - warm)
+            rate[late] = self.learning_rate * 0.5 * (1 + np.cos(angle))
+        return rate
+
+
+@dataclass(frozen=True)
+class Supervision(Spec):
+    """Where the training targets come from."""
+
+
+@dataclass(frozen=True)
+class Labels(Supervision):
+    """Cross-entropy against the true class (paper, Equation 1)."""
+
+
+@dataclass(frozen=True)
+class Schedule(Spec):
+    """Which teacher checkpoint supervises which student step; see `pdlib.schedules`."""
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """Return the pieces of a student run of `n_steps` under a teacher with these checkpoints."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Student steps start ... stop - 1 are supervised by the teacher's checkpoint at `checkpoint`."""
+
+    start: int
+    stop: int
+    checkpoint: int  # teacher step
+
+
+@dataclass(frozen=True)
+class Distillation(Supervision):
+    r"""Cross-entropy against a frozen teacher's output distribution (paper, Equation 2).
+
+    The teacher's entropy is left out of the loss; the gradient is that of
+    :math:`\mathrm{KL}(p_T(x; \tau) \| p_S(x))`.
+
+    Parameters
+    ----------
+    teacher
+        The training whose checkpoints teach.
+    schedule
+        Which checkpoint supervises which step.
+    temperature
+        :math:`\tau > 0` of the teacher's softmax; the student's is 1. Ignored, and kept at 1, for hard
+        targets.
+    targets
+        `"soft"`: the distribution; `"hard"`: its argmax, a kind of its own, not `temperature` 0.
+    """
+
+    teacher: Training
+    schedule: Schedule
+    temperature: float = 1.0  # tau
+    targets: Literal["soft", "hard"] = "soft"
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.teacher, Training), f"teacher = {self.teacher!r}", "a Training")
+        require(isinstance(self.schedule, Schedule), f"schedule = {self.schedule!r}", "a Schedule")
+        require(
+            isinstance(self.temperature, (int, float)) and 0 < self.temperature < float("inf"),
+            f"temperature = {self.temperature!r}",
+            "a finite number above 0",
+            "For the argmax use targets='hard'.",
+        )
+        object.__setattr__(self, "temperature", float(self.temperature))
+        require(self.targets in ("soft", "hard"), f"targets = {self.targets!r}", "'soft' or 'hard'")
+        require(
+            self.targets == "soft" or self.temperature == 1.0,
+            f"temperature = {self.temperature} with hard targets",
+            "1.0, since an argmax has no temperature",
+        )
+
+
+@dataclass(frozen=True)
+class Training(Spec):
+    """One training run: everything that decides its result.
+
+    Parameters
+    ----------
+    task, model, optimizer, supervision
+        What is learned, by what, how, and from whom.
+    n_steps
+        Training steps; with `batch_size` 1 and fresh samples also the number of samples.
+    evaluate_every
+        Steps between evaluations on held-out examples; step 0 and the last step are always evaluated.
+    seed
+        Decides the initial weights and the training stream.
+    checkpoint_every
+        Steps between kept checkpoints (the last step is always one); 0 keeps only the last.
+    batch_size
+        Examples a step.
+    n_evaluation
+        Held-out examples, the same for all runs of a task.
+    precision
+        `"float32"` or `"float64"`.
+    """
+
+    task: Task
+    model: Model
+    optimizer: SGD
+    n_steps: int
+    evaluate_every: int
+    seed: int = 0
+    supervision: Supervision = field(default_factory=Labels)
+    checkpoint_every: int = 0
+    batch_size: int = 1
+    n_evaluation: int = 4096
+    precision: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("task", Task), ("model", Model), ("optimizer", SGD), ("supervision", Supervision)):
+            value = getattr(self, name)
+            require(isinstance(value, kind), f"{name} = {value!r}", f"a {kind.__name__}")
+        whole(
+            n_steps=self.n_steps,
+            evaluate_every=self.evaluate_every,
+            batch_size=self.batch_size,
+            n_evaluation=self.n_evaluation,
+        )
+        require(type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0")
+        require(
+            type(self.checkpoint_every) is int and 0 <= self.checkpoint_every <= self.n_steps,
+            f"checkpoint_every = {self.checkpoint_every!r}",
+            f"0, or at most n_steps = {self.n_steps}",
+        )
+        require(
+            self.precision in ("float32", "float64"), f"precision = {self.precision!r}", "'float32' or 'float64'"
+        )
+        if isinstance(self.supervision, Distillation):
+            require(
+                self.supervision.teacher.task == self.task,
+                f"a teacher of {self.supervision.teacher.task}",
+                f"a teacher of the student's task, {self.task}",
+            )
+            self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """Steps whose parameters are kept, rising; the last is the final one.
+
+        >>> from pdlib import MLP, SparseParity
+        >>> Training(SparseParity(8, 2), MLP(4), SGD(0.1), n_steps=50, evaluate_every=50, checkpoint_every=20
+        ...         ).checkpoints
+        (20, 40, 50)
+        """
+        every = self.checkpoint_every or self.n_steps
+        return (*range(every, self.n_steps, every), self.n_steps)
+
+    @property
+    def evaluations(self) -> tuple[int, ...]:
+        """Steps at which the run is evaluated, rising, from 0 to `n_steps`."""
+        return (*range(0, self.n_steps, self.evaluate_every), self.n_steps)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """Which teacher checkpoint supervises which steps; empty for cross-entropy."""
+        if not isinstance(self.supervision, Distillation):
+            return []
+        return self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
+
+
+@dataclass(frozen=True)
+class Probe(Spec):
+    """A measurement of one checkpoint; see `pdlib.probes`."""
+
+    def rows(self, task: Task, parameters: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
+        """Return table rows (without the column `step`) for one checkpoint."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Measurement(Spec):
+    """A probe applied to checkpoints of a training.
+
+    Raises
+    ------
+    SpecError
+        If a step is not among the training's checkpoints: a missing checkpoint is never skipped.
+    """
+
+    training: Training
+    probe: Probe
+    steps: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.training, Training), f"training = {self.training!r}", "a Training")
+        require(isinstance(self.probe, Probe), f"probe = {self.probe!r}", "a Probe")
+        require(len(self.steps) > 0, "steps = ()", "at least one checkpoint")
+        missing = sorted(set(self.steps) - set(self.training.checkpoints))
+        require(
+            not missing,
+            f"steps {missing}",
+            f"checkpoints of the training, every {self.training.checkpoint_every} up to {self.training.n_steps}",
+        )
+
+
+Run = Training | Measurement
+
+
+def ancestors(spec: Run) -> Iterator[Training]:
+    """Yield the trainings whose checkpoints `spec` needs: a student's teacher, a measurement's training."""
+    if isinstance(spec, Measurement):
+        yield spec.training
+    elif isinstance(spec.supervision, Distillation):
+        yield spec.supervision.teacher
+
+

@@ -1,0 +1,381 @@
+"""Fingerprint -> result: tables, checkpoints, label bits, in two layers.
+
+The published layer ships with the project and is read-only: tables and label bits. Under it lies the
+user's local store, which also holds checkpoints and unfinished runs. A result exists when its
+`result.json` does; that file is written last, names the SHA-256 of every other file, and is what readers
+check against. Everything is written to a temporary file and moved into place, so nothing half-written is
+ever read, and a full disk loses nothing that was there before.
+
+The store knows specs and bytes, no models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import platformdirs
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as tensor_bytes
+
+from pdlib.specs import Run, Spec, SpecError, Training
+
+Source = Literal["published", "local", "trained now"]
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+
+
+class StoreError(RuntimeError):
+    """A file of the store that cannot be read or written: names it, what was expected, what to do."""
+
+
+class DamagedError(StoreError):
+    """A stored file whose bytes are not the ones that were written."""
+
+
+class MissingError(StoreError):
+    """A checkpoint or result that was asked for and is not there; never skipped."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A result: its spec, its tidy table, where it came from and at what cost."""
+
+    spec: Run
+    table: pd.DataFrame
+    provenance: dict[str, Any]
+    source: Source
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the spec."""
+        return self.spec.fingerprint
+
+
+def published_folder() -> Path:
+    """Return the folder of published results: in the checkout, or inside the installed package."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "book" / "results"
+    return checkout if checkout.is_dir() else package / "published"
+
+
+class Store:
+    """Results by fingerprint.
+
+    Parameters
+    ----------
+    root
+        The user's folder; by default `$PDLIB_STORE`, else the system's cache folder.
+    published
+        Folder of the published layer. By default the one of the project, unless the environment says
+        `PDLIB_PUBLISHED=ignore`; `None` leaves the layer out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = Store(tempfile.mkdtemp(), published=None)
+    >>> store.find("0" * 32) is None
+    True
+    """
+
+    def __init__(self, root: str | Path | None = None, published: str | Path | Literal["default"] | None = "default"):
+        self.root = Path(root or os.environ.get("PDLIB_STORE") or platformdirs.user_cache_path("pdlib"))
+        if published == "default":
+            ignore = os.environ.get("PDLIB_PUBLISHED", "use")
+            if ignore not in ("use", "ignore"):
+                raise StoreError(f"PDLIB_PUBLISHED = {ignore!r}: expected 'use' or 'ignore'.")
+            published = None if ignore == "ignore" else published_folder()
+        self.published = Path(published) if published is not None else None
+
+    # ------------------------------------------------------------------ results
+
+    def find(self, fingerprint: str) -> Record | None:
+        """Return the stored result, the published one first, or None.
+
+        Raises
+        ------
+        DamagedError
+            If a file is truncated or altered, or belongs to another fingerprint.
+        """
+        for layer, source in ((self.published, "published"), (self.root, "local")):
+            if layer is not None and (folder := layer / "runs" / fingerprint).joinpath("result.json").exists():
+                return _read_record(folder, fingerprint, source)  # type: ignore[arg-type]
+        return None
+
+    def save(self, spec: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
+        """Write a finished result; from then on `find` returns it."""
+        folder = self.run_folder(spec)
+        text = table_text(table)
+        write_bytes(folder / "table.csv", text)
+        files = {"table.csv": _sha256(text)}
+        for path in sorted(folder.glob("checkpoints/*.safetensors")):
+            files[f"checkpoints/{path.name}"] = _sha256(path.read_bytes())
+        record = {
+            "fingerprint": spec.fingerprint,
+            "spec": spec.canonical(),
+            "files": files,
+            "provenance": provenance,
+        }
+        write_bytes(folder / "result.json", _json_bytes(record))
+        (folder / "progress.safetensors").unlink(missing_ok=True)
+
+    def run_folder(self, spec: Run) -> Path:
+        """Return the local folder of a spec's result."""
+        return self.root / "runs" / spec.fingerprint
+
+    @contextmanager
+    def lock(self, spec: Run) -> Iterator[None]:
+        """Hold the right to compute `spec`; the system frees it when its holder dies."""
+        with _lock(self.root / "locks" / f"{spec.fingerprint}.lock"):
+            yield
+
+    def records(self, layer: Literal["published", "local"]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the fingerprint and the content of `result.json` of every result of a layer."""
+        folder = self.published if layer == "published" else self.root
+        if folder is not None:
+            for path in sorted(folder.glob("runs/*/result.json")):
+                yield path.parent.name, _read_json(path)
+
+    def outdated(self, layer: Literal["published", "local"]) -> list[str]:
+        """Return the fingerprints of results that another version of the code wrote."""
+        return [fingerprint for fingerprint, record in self.records(layer) if not _is_current(fingerprint, record)]
+
+    # -------------------------------------------------------------- checkpoints
+
+    def save_checkpoint(self, spec: Training, step: int, parameters: dict[str, NDArray[Any]]) -> None:
+        """Write the parameters at `step`."""
+        _write_tensors(self._checkpoint(spec, step), parameters, {"run": spec.fingerprint, "step": str(step)})
+
+    def load_checkpoint(self, spec: Training, step: int) -> dict[str, NDArray[Any]]:
+        """Return the parameters at `step`.
+
+        Raises
+        ------
+        MissingError
+            If the checkpoint is not in the local store (published results carry none).
+        DamagedError
+            If its bytes are not the ones that were written.
+        """
+        path = self._checkpoint(spec, step)
+        if not path.exists():
+            raise MissingError(
+                f"checkpoint {step} of training {spec.fingerprint} is not in {self.root}: expected one of "
+                f"{len(spec.checkpoints)} checkpoints. Train it first: pdlib.execute([training], need_checkpoints=True)."
+            )
+        return _read_tensors(path, {"run": spec.fingerprint, "step": str(step)})
+
+    def has_checkpoints(self, spec: Training) -> bool:
+        """Whether the training has finished here, with its checkpoints."""
+        return (self.run_folder(spec) / "result.json").exists() and all(
+            self._checkpoint(spec, step).exists() for step in spec.checkpoints
+        )
+
+    def _checkpoint(self, spec: Training, step: int) -> Path:
+        return self.run_folder(spec) / "checkpoints" / f"{step}.safetensors"
+
+    # ----------------------------------------------------------------- progress
+
+    def save_progress(self, spec: Training, step: int, parameters: dict[str, NDArray[Any]], table: pd.DataFrame) -> None:
+        """Write the state of an unfinished training, to be resumed from `step`."""
+        meta = {"run": spec.fingerprint, "step": str(step), "table": table_text(table).decode()}
+        _write_tensors(self.run_folder(spec) / "progress.safetensors", parameters, meta)
+
+    def load_progress(self, spec: Training) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame] | None:
+        """Return step, parameters and table of an unfinished training, or None."""
+        path = self.run_folder(spec) / "progress.safetensors"
+        if not path.exists():
+            return None
+        parameters = _read_tensors(path, {"run": spec.fingerprint})
+        meta = _metadata(path.read_bytes())
+        return int(meta["step"]), parameters, parse_table(meta["table"].encode())
+
+    # ------------------------------------------------------------------- labels
+
+    def load_labels(self, key: dict[str, str]) -> NDArray[Any] | None:
+        """Return the stored labels of exactly this key, or None.
+
+        Raises
+        ------
+        DamagedError
+            If the file was altered or carries another key: labels of another teacher, checkpoint, stream,
+            range or kind are never used.
+        """
+        for layer in (self.published, self.root):
+            if layer is not None and (path := layer / "labels" / f"{key_hash(key)}.safetensors").exists():
+                return _read_tensors(path, key)["labels"]
+        return None
+
+    def has_labels(self, key: dict[str, str]) -> bool:
+        """Whether labels of exactly this key are stored."""
+        name = f"{key_hash(key)}.safetensors"
+        return any(layer is not None and (layer / "labels" / name).exists() for layer in (self.published, self.root))
+
+    def save_labels(self, key: dict[str, str], labels: NDArray[Any]) -> None:
+        """Write labels under their key."""
+        _write_tensors(self.root / "labels" / f"{key_hash(key)}.safetensors", {"labels": labels}, key)
+
+    def label_lock(self, key: dict[str, str]) -> FileLock:
+        """Hold the right to make these labels."""
+        return _lock(self.root / "locks" / f"{key_hash(key)}.lock")
+
+
+# ---------------------------------------------------------------------- bytes
+
+
+def key_hash(key: dict[str, str]) -> str:
+    """Return the file name of a key: 32 hexadecimal digits of its hash."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _lock(path: Path) -> FileLock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, 0, error) from error
+    return FileLock(path)
+
+
+def _cannot_write(path: Path, size: int, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot write {path} ({size} bytes): {error.strerror or error}. Nothing that was stored is lost. Free "
+        "some space or set PDLIB_STORE to another folder, then run again: finished work is kept."
+    )
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: to a temporary file, to the disk, into place.
+
+    Raises
+    ------
+    StoreError
+        If the disk is full or the folder cannot be written; the file that was there stays.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, len(data), error) from error
+
+
+def _write_tensors(path: Path, tensors: dict[str, NDArray[Any]], meta: dict[str, str]) -> None:
+    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    data = tensor_bytes(tensors, metadata=meta | {"sha256": _content_hash(tensors, meta)})
+    write_bytes(path, data)
+
+
+def _content_hash(tensors: dict[str, NDArray[Any]], meta: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    size = int.from_bytes(data[:8], "little")
+    meta: dict[str, str] = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    return meta
+
+
+def _damaged(path: Path, what: str) -> DamagedError:
+    return DamagedError(
+        f"{path}: {what}. Expected the bytes that were written. Delete "
+        f"{path.parent if path.name in ('table.csv', 'result.json') else path} and run again; it will be made anew."
+    )
+
+
+def _read_tensors(path: Path, expected: dict[str, str]) -> dict[str, NDArray[Any]]:
+    data = path.read_bytes()
+    try:
+        tensors = load_tensors(data)
+        meta = _metadata(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(path, f"not a whole safetensors file ({error})") from error
+    stored = meta.pop("sha256", None)
+    if stored != _content_hash(tensors, meta):
+        raise _damaged(path, "its content does not match its hash")
+    for name, value in expected.items():
+        if meta.get(name) != value:
+            raise _damaged(path, f"its {name} is {meta.get(name)!r}, not {value!r}")
+    return tensors
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise _damaged(path, f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise _damaged(path, "not a JSON object")
+    return value
+
+
+def _read_record(folder: Path, fingerprint: str, source: Source) -> Record:
+    path = folder / "result.json"
+    record = _read_json(path)
+    try:
+        spec = Spec.from_canonical(record["spec"])
+        expected = record["files"]["table.csv"]
+        provenance = record["provenance"]
+    except KeyError as error:
+        raise _damaged(path, f"it has no {error}") from error
+    except SpecError as error:
+        raise StoreError(f"{path}: {error}") from error
+    if spec.fingerprint != fingerprint or record.get("fingerprint") != fingerprint:
+        raise _damaged(path, f"its spec has the fingerprint {spec.fingerprint}, not {fingerprint}")
+    text = (folder / "table.csv").read_bytes() if (folder / "table.csv").exists() else b""
+    if _sha256(text) != expected:
+        raise _damaged(folder / "table.csv", "its SHA-256 is not the one in result.json")
+    return Record(spec, parse_table(text), provenance, source)
+
+
+def _is_current(fingerprint: str, record: dict[str, Any]) -> bool:
+    try:
+        return bool(Spec.from_canonical(record["spec"]).fingerprint == fingerprint)
+    except SpecError:
+        return False
+
+
+def table_text(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV; numbers are written so that they read back to the last bit."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def parse_table(text: bytes) -> pd.DataFrame:
+    """Return the table of a CSV text.
+
+    >>> parse_table(table_text(pd.DataFrame({"step": [0], "accuracy": [1 / 3]}))).accuracy[0] == 1 / 3
+    np.True_
+    """
+    return pd.read_csv(io.BytesIO(text), float_precision="round_trip")

@@ -1,0 +1,1 @@
+"""Tasks: endless streams of examples by counter, with labels. A new task is a file here."""

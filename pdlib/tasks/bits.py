@@ -1,0 +1,84 @@
+"""Streams of random sign vectors, numbered: example i is a function of (key, i) alone.
+
+The bits come from the counter-based generator Philox (Salmon et al. 2011) as NumPy ships it, so any
+block of a stream can be made again anywhere: to resume, to share teacher labels, in another process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import DTypeLike, NDArray
+
+WORDS_PER_COUNT = 4  # Philox yields four 64-bit words a count
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _spread(words: NDArray[np.uint64], n_bits: int, out: NDArray[Any]) -> None:
+    """Write bit j of each row's words as +1 (bit 0) or -1 (bit 1) to column j."""
+    one = np.uint64(1)
+    for i in range(words.shape[0]):
+        for w in range(words.shape[1]):
+            word = words[i, w]
+            first = 64 * w
+            for j in range(min(64, n_bits - first)):
+                out[i, first + j] = 1 - 2 * np.int32((word >> np.uint64(j)) & one)
+
+
+class BitStream:
+    r"""Endless examples :math:`x \in \{-1, +1\}^d`, uniform and independent, with labels.
+
+    Parameters
+    ----------
+    identity
+        What the stream is, as text; its hash is the generator's key. Streams of other identities are
+        independent for all practical purposes.
+    n_bits
+        d.
+    label
+        Maps inputs (example, at least d columns) to classes (example,).
+
+    Examples
+    --------
+    >>> stream = BitStream("an example", 3, lambda x: (x[:, 0] < 0).astype(np.uint8))
+    >>> block, _ = stream.examples(0, 8)
+    >>> bool((stream.examples(5, 8)[0] == block[5:]).all())      # any block, made again
+    True
+    """
+
+    def __init__(self, identity: str, n_bits: int, label: Callable[[NDArray[Any]], NDArray[np.uint8]]) -> None:
+        self.identity = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.n_bits = n_bits
+        self._label = label
+        self._words = -(-n_bits // 64)
+
+    def words(self, start: int, stop: int) -> NDArray[np.uint64]:
+        """Return the raw random words of the examples start ... stop - 1, shape (example, word)."""
+        first, last = start * self._words, stop * self._words
+        counter = first // WORDS_PER_COUNT
+        generator = np.random.Philox(key=int(self.identity, 16), counter=counter)
+        raw = generator.random_raw(last - counter * WORDS_PER_COUNT)
+        return raw[first - counter * WORDS_PER_COUNT :].reshape(stop - start, self._words)
+
+    def examples(
+        self, start: int, stop: int, out: NDArray[Any] | None = None, dtype: DTypeLike = np.float32
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return inputs (example, bit), entries -1 or +1, and classes (example,).
+
+        With `out`, of at least d columns, the inputs are written to its first d columns and `out` is
+        returned.
+        """
+        if out is None:
+            out = np.empty((stop - start, self.n_bits), dtype)
+        _spread(self.words(start, stop), self.n_bits, out)
+        return out, self._label(out)
+
+
+def stream_identity(task: dict[str, Any], seed: int, purpose: str) -> str:
+    """Return the text that names a stream: task, seed and purpose."""
+    return json.dumps([task, seed, purpose], sort_keys=True)

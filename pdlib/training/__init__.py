@@ -1,0 +1,148 @@
+"""One entry for all training: `train(spec, store)`; the teacher, if any, is part of the spec.
+
+The loop cuts a run at its evaluations, its checkpoints and its changes of teacher, so that the cuts follow
+from the spec alone: a run resumed at a cut does the same arithmetic as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdlib.labels import Targets
+from pdlib.models import mlp
+from pdlib.specs import Training, require
+from pdlib.store import Store
+
+EVALUATION_SEED = 0  # the same held-out examples for all runs of a task
+EXAMPLES_AT_ONCE = 4096  # a call of the engine; memory does not grow with the number of steps
+
+
+class DivergedError(RuntimeError):
+    """A run whose loss is no longer a number."""
+
+
+def train(
+    spec: Training,
+    store: Store,
+    *,
+    device: str = "cpu",
+    save_every_s: float = 10.0,
+    on_steps: Callable[[int], None] = lambda n: None,
+) -> pd.DataFrame:
+    """Train `spec` to its end, resuming an unfinished run, and return its table.
+
+    Checkpoints are written to the store; so is the state, at most every `save_every_s` seconds, from which
+    a killed run goes on to the same table, bit for bit, on the same machine. The caller holds the store's lock.
+
+    Parameters
+    ----------
+    spec
+        What to train. A student's teacher must have been trained, or its labels published.
+    device
+        Where the arithmetic runs: `"cpu"` uses the compiled engine, anything else PyTorch's device of
+        that name.
+    on_steps
+        Called with the number of steps just done.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an evaluation: `step`, `samples_seen`, `loss_nats` and `accuracy` on held-out examples.
+
+    Raises
+    ------
+    DivergedError
+        If the loss is not finite.
+    SpecError
+        If no engine trains this spec.
+    MissingError
+        If a teacher checkpoint is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> spec = Training(SparseParity(8, 2), MLP(32), SGD(0.1), n_steps=2000, evaluate_every=1000)
+    >>> table = train(spec, Store(tempfile.mkdtemp(), published=None))
+    >>> table.step.tolist(), bool(table.accuracy.iloc[-1] > 0.9)
+    ([0, 1000, 2000], True)
+    """
+    from pdlib.training.online_sgd import learner
+
+    require(
+        isinstance(spec.model, mlp.MLP) and spec.batch_size == 1,
+        f"{type(spec.model).__name__} with batch_size {spec.batch_size}",
+        "an MLP with batch_size 1, which the online engine trains",
+    )
+    assert isinstance(spec.model, mlp.MLP)
+    rows: list[dict[str, Any]] = []
+    resumed = store.load_progress(spec)
+    if resumed is None:
+        step = 0
+        parameters = spec.model.initial(spec.task.n_inputs, spec.task.n_classes, spec.seed)
+    else:
+        step, parameters, table = resumed
+        rows = table.to_dict("records")
+        on_steps(step)
+    state = learner({k: v.astype(spec.precision) for k, v in parameters.items()}, device)
+    stream = spec.task.stream(spec.seed, "train")
+    targets = Targets(spec, stream, store, device)
+    held_out, classes = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
+    evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
+    cuts = sorted(evaluations | checkpoints | {p.stop for p in spec.pieces})
+    if resumed is None:
+        rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, device))
+    inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), spec.precision)
+    inputs[:, spec.task.n_inputs] = 1.0  # the bias's input
+    saved = time.monotonic()
+    for cut in cuts:
+        while step < cut:
+            stop = min(step + EXAMPLES_AT_ONCE, cut)
+            block, true_classes = stream.examples(step, stop, out=inputs[: stop - step])
+            state.steps(
+                block,
+                targets.probabilities(step, stop, true_classes),
+                spec.optimizer.rates(step, stop, spec.n_steps).astype(spec.precision),
+            )
+            on_steps(stop - step)
+            step = stop
+        if step not in evaluations | checkpoints or (resumed is not None and step <= resumed[0]):
+            continue
+        parameters = state.parameters()
+        if step in evaluations:
+            rows.append(_evaluation(spec, step, parameters, held_out, classes, device))
+        if step in checkpoints:
+            store.save_checkpoint(spec, step, parameters)
+        if step < spec.n_steps and time.monotonic() - saved >= save_every_s:
+            store.save_progress(spec, step, parameters, pd.DataFrame(rows))
+            saved = time.monotonic()
+    return pd.DataFrame(rows)
+
+
+def _evaluation(
+    spec: Training,
+    step: int,
+    parameters: mlp.Parameters,
+    inputs: NDArray[Any],
+    classes: NDArray[np.uint8],
+    device: str,
+) -> dict[str, Any]:
+    """Return the table row of one evaluation; accuracy and mean cross-entropy against the true classes."""
+    values = mlp.logits(parameters, inputs, device).astype(np.float64)
+    top = values.max(axis=1, keepdims=True)
+    log_normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
+    loss = float((log_normalizer - values[np.arange(len(values)), classes]).mean())
+    if not np.isfinite(loss):
+        raise DivergedError(
+            f"training {spec.fingerprint}: the held-out loss is {loss} at step {step} with learning_rate "
+            f"{spec.optimizer.learning_rate}. Expected a finite number. Lower the learning rate; the checkpoints "
+            "before this step are kept."
+        )
+    accuracy = float((values.argmax(axis=1) == classes).mean())
+    return {"step": step, "samples_seen": step * spec.batch_size, "loss_nats": loss, "accuracy": accuracy}

@@ -1,0 +1,277 @@
+r"""Exact batch-1 SGD of a one-hidden-layer network, a block of samples at a time.
+
+Plain online SGD touches the first layer's weights twice a sample. Within a block of K samples the weights
+move by rank-1 steps only, so the pre-activations of sample t follow from those at the block's start:
+
+.. math:: w_t \cdot x_t = w_0 \cdot x_t + \sum_{s < t} g_s \, (x_s \cdot x_t)
+
+where :math:`g_s` is minus the rate times the gradient of sample s with respect to the pre-activations.
+One matrix product gives all :math:`w_0 \cdot x_t`, the K x K Gram matrix of the inputs gives
+:math:`x_s \cdot x_t`, and one product of rank K moves the weights at the block's end. It is the arithmetic
+of plain online SGD in another order; tests compare it with a plain float64 loop.
+
+The bias of the first layer is the weight of an input that is always 1, so it takes part in the Gram matrix.
+
+Layout: weights are stored as (part, input, unit), inputs padded to a multiple of 16, because the products
+then run two to three times as fast. A wide hidden layer is cut into parts that threads share; sums are taken
+part by part in a fixed order, and BLAS uses one thread a part, so a result does not depend on the number of
+threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numba
+import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  loaded before the thread limit below, which then holds for it
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from pdlib.models.mlp import Parameters
+
+BLOCK = 32  # K; samples a block for a narrow network
+WIDE_BLOCK = 64
+WIDE = 8192  # hidden units from which threads share a network
+WIDE_PARTS = 16
+ALIGNMENT = 16  # floats in a 512-bit register
+_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}  # NaN and infinity keep their meaning
+
+
+class Learner(Protocol):
+    """A network in training by online SGD."""
+
+    n_columns: int  # inputs, the constant 1 of the bias, zeros
+
+    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
+        """Take one step a row."""
+        ...
+
+    def parameters(self) -> Parameters:
+        """Return the parameters as they are now, as `MLP` describes."""
+        ...
+
+
+def learner(parameters: Parameters, device: str = "cpu") -> Learner:
+    """Return the engine for a device: compiled on the CPU, PyTorch elsewhere.
+
+    Examples
+    --------
+    >>> from pdlib.models.mlp import MLP
+    >>> state = learner(MLP(4).initial(n_inputs=2, n_classes=2, seed=0))
+    >>> inputs = np.zeros((1, state.n_columns)); inputs[0, :3] = [1, -1, 1]      # two bits and the bias's 1
+    >>> state.steps(inputs, targets=np.array([[1.0, 0.0]]), rates=np.array([0.1]))
+    >>> state.parameters()["2.bias"].shape
+    (2,)
+    """
+    return CompiledLearner(parameters) if device == "cpu" else TorchLearner(parameters, device)
+
+
+def _padded(n: int) -> int:
+    return -(-n // ALIGNMENT) * ALIGNMENT
+
+
+# ------------------------------------------------------------------ compiled
+
+
+@njit(fastmath=_FASTMATH, cache=True)  # type: ignore[untyped-decorator]
+def _forward(z: Any, g: Any, gram: Any, a: Any, t: int, out: Any) -> None:
+    """Correct the pre-activations of sample t by the block's earlier samples; add up the logits."""
+    zt = z[t]
+    n_units = zt.shape[0]
+    zero = zt[0] * 0
+    s = 0
+    while s + 3 < t:
+        c0, c1, c2, c3 = gram[t, s], gram[t, s + 1], gram[t, s + 2], gram[t, s + 3]
+        g0, g1, g2, g3 = g[s], g[s + 1], g[s + 2], g[s + 3]
+        for i in range(n_units):
+            zt[i] += c0 * g0[i] + c1 * g1[i] + c2 * g2[i] + c3 * g3[i]
+        s += 4
+    while s < t:
+        c0, g0 = gram[t, s], g[s]
+        for i in range(n_units):
+            zt[i] += c0 * g0[i]
+        s += 1
+    for c in range(a.shape[0]):
+        ac = a[c]
+        total = zero
+        for i in range(n_units):
+            total += ac[i] * max(zt[i], zero)
+        out[c] = total
+
+
+@njit(fastmath=_FASTMATH, cache=True)  # type: ignore[untyped-decorator]
+def _backward(z: Any, g: Any, a: Any, t: int, step: Any) -> None:
+    """Write sample t's step of the pre-activations and move the second layer; no branch, so it vectorizes."""
+    zt, gt = z[t], g[t]
+    n_units = zt.shape[0]
+    zero = zt[0] * 0
+    for i in range(n_units):
+        gt[i] = zero
+    for c in range(a.shape[0]):
+        ac, sc = a[c], step[c]
+        for i in range(n_units):
+            old = ac[i]
+            gt[i] += sc * old
+            ac[i] = old + sc * max(zt[i], zero)
+    for i in range(n_units):
+        gt[i] = gt[i] if zt[i] > zero else zero
+
+
+def _steps(w: Any, a: Any, c: Any, inputs: Any, targets: Any, rates: Any, block: int) -> None:
+    """Take one step a row of `inputs`, changing the parameters in place.
+
+    w (part, input, unit), a (part, class, unit), c (class,), inputs (sample, input), targets
+    (sample, class), rates (sample,).
+    """
+    n_parts, n_classes, n_units = a.shape
+    z = np.empty((n_parts, block, n_units), w.dtype)  # pre-activations
+    g = np.empty((n_parts, block, n_units), w.dtype)  # steps of the pre-activations
+    partial = np.empty((n_parts, n_classes), w.dtype)
+    logit = np.empty(n_classes, w.dtype)
+    step = np.empty(n_classes, w.dtype)  # -rate * (p - target)
+    for start in range(0, inputs.shape[0], block):
+        n = min(block, inputs.shape[0] - start)
+        x = inputs[start : start + n]
+        gram = np.dot(x, x.T)
+        for p in prange(n_parts):
+            np.dot(x, w[p], z[p, :n])
+        for t in range(n):
+            for p in prange(n_parts):  # one region a sample: the last one's backward with this one's forward
+                if t > 0:
+                    _backward(z[p], g[p], a[p], t - 1, step)
+                _forward(z[p], g[p], gram, a[p], t, partial[p])
+            for q in range(n_classes):
+                total = c[q]
+                for p in range(n_parts):
+                    total += partial[p, q]
+                logit[q] = total
+            top = logit[0]
+            for q in range(n_classes):
+                top = max(top, logit[q])
+            normalizer = top * 0
+            for q in range(n_classes):
+                logit[q] = np.exp(logit[q] - top)
+                normalizer += logit[q]
+            for q in range(n_classes):
+                step[q] = -rates[start + t] * (logit[q] / normalizer - targets[start + t, q])
+                c[q] += step[q]
+        for p in prange(n_parts):
+            _backward(z[p], g[p], a[p], n - 1, step)
+            w[p] += np.dot(x.T, g[p, :n])
+
+
+_steps_serial = njit(fastmath=_FASTMATH, cache=True)(_steps)
+_steps_shared = njit(fastmath=_FASTMATH, cache=True, parallel=True)(_steps)
+_blas = ThreadpoolController().select(user_api="blas")
+
+
+class CompiledLearner:
+    """The block engine on the CPU, in the precision of the parameters it is given."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        weight, bias = parameters["0.weight"], parameters["0.bias"]
+        self._width, self._n_inputs = weight.shape
+        self._wide = self._width >= WIDE
+        n_parts = WIDE_PARTS if self._wide else 1
+        n_units = _padded(-(-self._width // n_parts))
+        self.n_columns = _padded(self._n_inputs + 1)
+        n_classes = len(parameters["2.bias"])
+        # Padding units have zero weights: they never activate, so they stay zero and change no sum.
+        flat = np.zeros((self.n_columns, n_parts * n_units), weight.dtype)
+        flat[: self._n_inputs, : self._width] = weight.T
+        flat[self._n_inputs, : self._width] = bias
+        self._w = np.ascontiguousarray(flat.reshape(self.n_columns, n_parts, n_units).transpose(1, 0, 2))
+        flat = np.zeros((n_classes, n_parts * n_units), weight.dtype)
+        flat[:, : self._width] = parameters["2.weight"]
+        self._a = np.ascontiguousarray(flat.reshape(n_classes, n_parts, n_units).transpose(1, 0, 2))
+        self._c = parameters["2.bias"].copy()
+
+    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
+        """Take one step a row.
+
+        Parameters
+        ----------
+        inputs : shape (sample, n_columns)
+            The input coordinates, then a column of ones, then zeros.
+        targets : shape (sample, class)
+            Target distributions.
+        rates : shape (sample,)
+            Learning rates.
+        """
+        dtype = self._w.dtype
+        arguments = (np.ascontiguousarray(v, dtype) for v in (inputs, targets, rates))
+        with _blas.limit(limits=1):
+            if self._wide:
+                _steps_shared(self._w, self._a, self._c, *arguments, WIDE_BLOCK)
+            else:
+                _steps_serial(self._w, self._a, self._c, *arguments, BLOCK)
+
+    def parameters(self) -> Parameters:
+        """Return copies of the parameters, as `MLP` describes."""
+        flat = self._w.transpose(1, 0, 2).reshape(self.n_columns, -1)[:, : self._width]
+        second = self._a.transpose(1, 0, 2).reshape(len(self._c), -1)[:, : self._width]
+        return {
+            "0.weight": np.ascontiguousarray(flat[: self._n_inputs].T),
+            "0.bias": flat[self._n_inputs].copy(),
+            "2.weight": np.ascontiguousarray(second),
+            "2.bias": self._c.copy(),
+        }
+
+
+def set_threads(n: int) -> None:
+    """Let the engine and PyTorch use `n` threads in this process; results do not depend on it.
+
+    >>> set_threads(1)
+    """
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(n)
+
+
+# --------------------------------------------------------------------- torch
+
+
+class TorchLearner:
+    """The same block form in PyTorch operations, on any of its devices."""
+
+    def __init__(self, parameters: Parameters, device: str) -> None:
+        move = {name: torch.from_numpy(value).to(device) for name, value in parameters.items()}
+        self._width, self._n_inputs = parameters["0.weight"].shape
+        self.n_columns = _padded(self._n_inputs + 1)
+        self._w = move["0.weight"].new_zeros(self.n_columns, self._width)  # (input, unit)
+        self._w[: self._n_inputs] = move["0.weight"].T
+        self._w[self._n_inputs] = move["0.bias"]
+        self._a = move["2.weight"].clone()  # (class, unit)
+        self._c = move["2.bias"].clone()
+
+    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
+        """Take one step a row; shapes as in `CompiledLearner.steps`."""
+        x_all, y_all, rate = (
+            torch.from_numpy(np.ascontiguousarray(v)).to(self._w.device, self._w.dtype)
+            for v in (inputs, targets, rates)
+        )
+        for start in range(0, len(x_all), WIDE_BLOCK):
+            x, y = x_all[start : start + WIDE_BLOCK], y_all[start : start + WIDE_BLOCK]
+            gram = x @ x.T
+            z = x @ self._w  # (sample, unit)
+            g = torch.zeros_like(z)
+            for t in range(len(x)):
+                z[t].addmv_(g[:t].T, gram[t, :t])
+                hidden = z[t].relu()
+                p = torch.softmax(torch.addmv(self._c, self._a, hidden), dim=0)
+                step = -rate[start + t] * (p - y[t])
+                torch.mul(step @ self._a, z[t] > 0, out=g[t])
+                self._a.addr_(step, hidden)
+                self._c += step
+            self._w.addmm_(x.T, g)
+
+    def parameters(self) -> Parameters:
+        """Return copies of the parameters, as `MLP` describes."""
+        return {
+            "0.weight": self._w[: self._n_inputs].T.contiguous().cpu().numpy(),
+            "0.bias": self._w[self._n_inputs].cpu().numpy().copy(),
+            "2.weight": self._a.cpu().numpy().copy(),
+            "2.bias": self._c.cpu().numpy().copy(),
+        }
