@@ -39,7 +39,13 @@ CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameter
 _IPYTHON = {"In", "Out"}  # IPython's own lists of inputs and outputs
 _LITERALS = (bool, int, float, str, list, tuple, dict, type(None))  # what papermill can inject
 _CHECKED = "_pdlib_parameters"  # names found by the first check of a kernel, kept in its namespace
-_NOISE = ("papermill", "execution", "ExecuteTime", "widgets", "jupytext")  # metadata that changes from run to run
+_NOISE = (
+    "papermill",
+    "execution",
+    "ExecuteTime",
+    "widgets",
+    "jupytext",
+)  # metadata that changes from run to run
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -1,0 +1,464 @@
+"""The pages as files: parameters, references in sync, and what happens when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+from pdlib import pages
+from pdlib.pages import PageError, ParameterError
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = pages.page_names(ROOT)
+TINY = """\
+# %% [markdown]
+# # A tiny page
+
+# %% tags=["parameters"]
+profile: str = "smoke"
+figures: str = "core"
+n_bits: int = 20  # d; paper: 100
+rate: float = 0.5  # eta
+widths: list[int] = [1, 2]
+
+# %%
+from pdlib import pages
+
+_ = pages.check_parameters(globals())
+
+# %%
+print(n_bits, rate)
+
+# %%
+n_bits + 1
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A checkout with one small page."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "pdlib"\n')
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "tiny.py").write_text(TINY)
+    for profile, text in {"smoke": "profile: smoke\n", "laptop": "profile: laptop\nrate: 1\n"}.items():
+        folder = tmp_path / "book" / "parameters" / profile
+        folder.mkdir(parents=True)
+        (folder / "tiny.yaml").write_text(text)
+    return tmp_path
+
+
+def run(*command: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """A program of this Python's environment, with what it printed."""
+    words = [sys.executable, "-m", *(str(word) for word in command)]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def nbval(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The comparison that `make test` runs on the references."""
+    sanitize = ROOT / "tests" / "nbval_sanitize.cfg"
+    options = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", sanitize, "-p", "no:cacheprovider")
+    return run("pytest", *options, *arguments)
+
+
+# The pages of this checkout
+
+
+def test_every_page_has_its_place_in_the_book() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+    chapters = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    assert PAGES
+    assert {f"notebooks/{page}" for page in PAGES} == {
+        name for name in chapters if name.startswith("notebooks/")
+    }
+
+
+def test_every_parameter_file_belongs_to_a_page_and_a_profile() -> None:
+    found = {
+        (path.parent.name, path.stem) for path in (ROOT / "book" / "parameters").rglob("*") if path.is_file()
+    }
+    assert found == {(profile, page) for profile in pages.PROFILES for page in PAGES}
+
+
+@pytest.mark.parametrize("profile", pages.PROFILES)
+@pytest.mark.parametrize("page", PAGES)
+def test_parameter_file_names_only_what_the_page_declares(page: str, profile: str) -> None:
+    values = pages.load_parameters(profile, page, root=ROOT)
+    assert values["profile"] == profile
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_parameter_is_written_in_every_profile(page: str) -> None:
+    declared = pages.declared_parameters(page, root=ROOT)
+    assert {"profile", "figures"} <= set(declared)
+    for profile in pages.PROFILES:
+        path = ROOT / "book" / "parameters" / profile / f"{page}.yaml"
+        assert set(yaml.safe_load(path.read_text("utf-8"))) == set(declared), path
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_smoke_file_equals_the_defaults(page: str) -> None:
+    defaults = {name: line.default for name, line in pages.declared_parameters(page, root=ROOT).items()}
+    assert pages.load_parameters("smoke", page, root=ROOT) == defaults
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_reference_is_executed_and_in_sync_with_its_source(page: str) -> None:
+    reference = nbformat.read(ROOT / "notebooks" / f"{page}.ipynb", as_version=4)
+    source = jupytext.read(ROOT / "notebooks" / f"{page}.py")
+    assert faults_of_reference(reference, source) == []
+
+
+def test_every_reference_has_a_source() -> None:
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == PAGES
+
+
+def faults_of_reference(reference: Any, source: Any) -> list[str]:
+    """Why a committed notebook does not stand for its source; nbval compares no cell without output."""
+    faults = []
+    if [(c.cell_type, c.source) for c in reference.cells] != [(c.cell_type, c.source) for c in source.cells]:
+        faults.append("cells differ from the source: run `make references`")
+    code = [cell for cell in reference.cells if cell.cell_type == "code"]
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        faults.append("not executed from top to bottom")
+    if any(output.output_type == "error" for cell in code for output in cell.outputs):
+        faults.append("a cell failed")
+    return faults
+
+
+def test_control_a_stale_or_unexecuted_reference_is_seen(tiny: Path) -> None:
+    source = jupytext.read(tiny / "notebooks" / "tiny.py")
+    assert faults_of_reference(source, source) == ["not executed from top to bottom"]
+    reference = nbformat.read(*pages.write_references(root=tiny), as_version=4)
+    assert faults_of_reference(reference, source) == []
+    source.cells[-1].source += "  # edited"
+    assert faults_of_reference(reference, source) == ["cells differ from the source: run `make references`"]
+
+
+# A reference that no longer holds
+
+
+def digits(notebook: Any) -> list[tuple[Any, str]]:
+    """The compared outputs of a notebook that hold a digit: where it is written, and under which key."""
+    found = []
+    for cell in notebook.cells:
+        ignored = {"nbval-ignore-output", "nbval-skip"} & set(cell.metadata.get("tags", []))
+        if cell.cell_type == "markdown" or ignored or "NBVAL_IGNORE_OUTPUT" in cell.source:
+            continue
+        for output in cell.outputs:
+            place, key = (output, "text") if "text" in output else (output.get("data", {}), "text/plain")
+            if re.search(r"\d", place.get(key, "")):
+                found.append((place, key))
+    return found
+
+
+def change_a_digit(place: Any, key: str) -> None:
+    """Raise the first digit by one; digits far behind a point would not be compared."""
+    place[key] = re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), place[key], count=1)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_changed_digit_in_a_reference_fails(which: int, tiny: Path) -> None:
+    (path,) = pages.write_references(root=tiny)
+    assert nbval(path).returncode == 0
+    notebook = nbformat.read(path, as_version=4)
+    change_a_digit(*digits(notebook)[which])
+    nbformat.write(notebook, path)
+    result = nbval(path)
+    assert result.returncode == 1
+    assert "1 failed" in result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_one_changed_digit_in_the_committed_reference_fails(page: str, tmp_path: Path) -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / f"{page}.ipynb", as_version=4)
+    place, key = digits(notebook)[0]
+    last = next(
+        i
+        for i, cell in enumerate(notebook.cells)
+        if any(place in (o, o.get("data")) for o in cell.get("outputs", []))
+    )
+    notebook.cells = notebook.cells[: last + 1]  # what follows need not run for this
+    path = tmp_path / f"{page}.ipynb"
+    nbformat.write(notebook, path)
+    assert nbval(path).returncode == 0
+    change_a_digit(place, key)
+    nbformat.write(notebook, path)
+    result = nbval(path)
+    assert result.returncode == 1
+    assert "1 failed" in result.stdout
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_bitz": 30}, "unknown parameter n_bitz = 30; did you mean n_bits? Declared: n_bits, rate, "),
+        ({"qwerty": 30}, "unknown parameter qwerty = 30. Declared: n_bits, rate, "),
+        ({"n_bits": "30"}, "n_bits = '30' is a str, expected int: write 30 without quotes"),
+        ({"n_bits": 30.0}, "n_bits = 30.0 is a float, expected int."),
+        ({"n_bits": True}, "n_bits = True is a bool, expected int."),
+        ({"n_bits": None}, "n_bits = None is None, expected int."),
+        ({"rate": "1e-3"}, "rate = '1e-3' is a str, expected float: YAML reads 1e-3 as text, write 1.0e-3."),
+        ({"rate": "1.5e6"}, "YAML reads 1.5e6 as text, write 1.5e+6."),
+        ({"rate": False}, "rate = False is a bool, expected float."),
+        ({"widths": [1, "2"]}, "widths = [1, '2'] is a list of int and str, expected list[int]."),
+        ({"widths": 3}, "widths = 3 is an int, expected list[int]."),
+        ({"rates": [1, "1e-3"]}, "YAML reads 1e-3 as text, write 1.0e-3."),
+        ({"figures": "al"}, "figures = 'al', expected one of core, all."),
+        ({"profile": "large"}, "profile = 'large', expected one of smoke, laptop, paper."),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_was_expected(given: dict[str, object], message: str) -> None:
+    kinds = {"n_bits": int, "rate": float, "widths": list[int], "rates": list[float]}
+    namespace: dict[str, Any] = {
+        "__annotations__": kinds | {"limit": int | None, "profile": str, "figures": str},
+        "n_bits": 20,
+        "rate": 0.5,
+        "limit": None,
+        "In": ["n_bits: int = 20"],  # IPython's own, and what a page imports, are no parameters
+        "Out": {},
+        "json": json,
+        "Path": Path,
+        "_hidden": 3,
+    }
+    assert pages.check_parameters(dict(namespace)) == {"n_bits": 20, "rate": 0.5, "limit": None}
+    with pytest.raises(ParameterError) as error:
+        pages.check_parameters(namespace | given)
+    assert message in str(error.value)
+
+
+def test_an_int_given_for_a_float_becomes_that_float() -> None:
+    kinds = {"rate": float, "rates": list[float], "limit": float | None, "by_width": dict[str, float]}
+    given = {"rate": 1, "rates": [1, 0.5], "limit": 2, "by_width": {"a": 1}}
+    namespace: dict[str, Any] = {"__annotations__": kinds, **given}
+    expected = "{'rate': 1.0, 'rates': [1.0, 0.5], 'limit': 2.0, 'by_width': {'a': 1.0}}"
+    assert str(pages.check_parameters(namespace)) == expected
+    assert str({name: namespace[name] for name in kinds}) == expected
+
+
+def test_a_second_check_leaves_the_variables_of_the_page_alone() -> None:
+    namespace: dict[str, Any] = {"__annotations__": {"n_bits": int}, "n_bits": 20}
+    pages.check_parameters(namespace)
+    namespace["accuracy"] = 0.5
+    assert pages.check_parameters(namespace) == {"n_bits": 20}
+    namespace["n_bits"] = "many"
+    with pytest.raises(ParameterError, match="expected int"):
+        pages.check_parameters(namespace)
+
+
+def test_parameters_cell_is_read_with_types_defaults_and_comments(tiny: Path) -> None:
+    assert pages.declared_parameters("tiny", root=tiny) == {
+        "profile": (str, "smoke", ""),
+        "figures": (str, "core", ""),
+        "n_bits": (int, 20, "d; paper: 100"),
+        "rate": (float, 0.5, "eta"),
+        "widths": (list[int], [1, 2], ""),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("n_bits = 20", "a line without a type"),
+        ("n_bits: int = 4 * 5", "expected a typed literal"),
+        ("n_bits: Path = 5", "name 'Path' is not defined"),
+        ("n_bits: int = 2.5", "n_bits = 2.5 is a float, expected int"),
+    ],
+)
+def test_a_parameters_cell_that_is_not_typed_literals_is_an_error(
+    line: str, message: str, tiny: Path
+) -> None:
+    source = tiny / "notebooks" / "tiny.py"
+    source.write_text(TINY.replace("n_bits: int = 20  # d; paper: 100", line))
+    with pytest.raises(PageError, match=re.escape(message)):
+        pages.declared_parameters("tiny", root=tiny)
+
+
+def test_a_profile_fills_in_the_defaults(tiny: Path) -> None:
+    values = pages.load_parameters("laptop", "tiny", root=tiny)
+    assert str(values) == str(
+        {"profile": "laptop", "figures": "core", "n_bits": 20, "rate": 1.0, "widths": [1, 2]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("profile: laptop\nn_bitz: 3\n", "tiny.yaml: unknown parameter n_bitz = 3; did you mean n_bits?"),
+        ("profile: laptop\nrate: 1e-3\n", "tiny.yaml: rate = '1e-3' is a str, expected float: YAML reads"),
+        ("profile: paper\n", "tiny.yaml: expected the line `profile: laptop`"),
+        ("- 3\n", "tiny.yaml: expected lines such as `n_bits: 20`, got a list of int"),
+    ],
+)
+def test_a_wrong_parameter_file_is_named(text: str, message: str, tiny: Path) -> None:
+    (tiny / "book" / "parameters" / "laptop" / "tiny.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=re.escape(message)):
+        pages.load_parameters("laptop", "tiny", root=tiny)
+
+
+def test_a_missing_profile_or_page_is_an_error(tiny: Path) -> None:
+    with pytest.raises(PageError, match="has the profiles laptop, smoke"):
+        pages.load_parameters("paper", "tiny", root=tiny)
+    with pytest.raises(PageError, match="no page 'tinny': expected one of tiny"):
+        pages.load_parameters("laptop", "tinny", root=tiny)
+
+
+def test_raw_papermill_takes_parameters_and_a_profile(tiny: Path) -> None:
+    (path,) = pages.write_references(root=tiny)
+    profile = tiny / "book" / "parameters" / "laptop" / "tiny.yaml"
+    out = tiny / "out.ipynb"
+    result = run("papermill", path, out, "-p", "n_bits", "30", "-f", profile)
+    assert result.returncode == 0, result.stderr
+    assert "30 1.0\n" in out.read_text("utf-8").replace("\\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("n_bitz", "30", "unknown parameter n_bitz = 30; did you mean n_bits?"),
+        ("n_bits", "many", "n_bits = 'many' is a str, expected int"),
+    ],
+)
+def test_raw_papermill_fails_on_a_wrong_parameter(name: str, value: str, message: str, tiny: Path) -> None:
+    (path,) = pages.write_references(root=tiny)
+    result = run("papermill", path, tiny / "out.ipynb", "-p", name, value)
+    assert result.returncode != 0
+    assert f"ParameterError: {message}" in result.stderr
+    assert "pdlib/pages.py" not in result.stderr  # the message alone, no frames of the checker
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_refuses_a_parameter_that_it_does_not_have(page: str, tmp_path: Path) -> None:
+    result = run("papermill", f"notebooks/{page}.ipynb", tmp_path / "out.ipynb", "-p", "profil", "laptop")
+    assert result.returncode != 0
+    assert "ParameterError: unknown parameter profil = 'laptop'; did you mean profile?" in result.stderr
+
+
+# Executing
+
+
+def test_a_page_executed_twice_gives_the_same_bytes(tiny: Path) -> None:
+    first = pages.execute("tiny", tiny / "a.ipynb", {"n_bits": 7}, root=tiny).read_bytes()
+    assert pages.execute("tiny", tiny / "b.ipynb", {"n_bits": 7}, root=tiny).read_bytes() == first
+    assert b"papermill" not in first
+    assert b"injected-parameters" in first
+
+
+def test_progress_is_shown_and_left_out_while_warnings_stay(tiny: Path, capfd: Any) -> None:
+    lines = [
+        "import sys, time, warnings",
+        "for step in range(3):",
+        "    print('\\rbar', step, end='', file=sys.stderr, flush=True)",
+        "time.sleep(0.5)",
+        "# %%",
+        "warnings.warn('look here')",
+    ]
+    (tiny / "notebooks" / "tiny.py").write_text("# %%\n" + "\n".join(lines) + "\n")
+    text = pages.execute("tiny", tiny / "out.ipynb", root=tiny).read_text("utf-8")
+    outputs = str([cell.get("outputs") for cell in nbformat.reads(text, as_version=4).cells])
+    assert "bar" not in outputs
+    assert "look here" in outputs
+    assert "bar" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("rate / 0", "ZeroDivisionError: float division by zero"),
+        ("import os; os._exit(3)", "DeadKernelError"),
+    ],
+)
+def test_a_failing_page_shows_its_cell_and_loses_nothing(fault: str, message: str, tiny: Path) -> None:
+    out = pages.execute("tiny", tiny / "out.ipynb", root=tiny)
+    before = out.read_bytes()
+    (tiny / "notebooks" / "tiny.py").write_text(TINY.replace("n_bits + 1", fault))
+    with pytest.raises(PageError, match=message) as error:
+        pages.execute("tiny", out, root=tiny)
+    kept = tiny / "_build" / "failed" / "tiny.ipynb"
+    assert str(kept) in str(error.value)
+    assert "20 0.5" in kept.read_text("utf-8")  # what ran before
+    assert out.read_bytes() == before
+    assert "\x1b" not in str(error.value)
+
+
+def test_a_missing_extra_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "papermill", None)
+    with pytest.raises(PageError, match=re.escape("pip install 'pdlib[notebooks]'")):
+        pages.execute("tiny", tiny / "out.ipynb", root=tiny)
+
+
+def test_outside_of_a_checkout_the_error_says_so(tmp_path: Path) -> None:
+    assert pages.checkout(ROOT / "notebooks") == ROOT
+    with pytest.raises(PageError, match="clone the repository"):
+        pages.checkout(tmp_path)
+
+
+def test_pages_need_no_torch() -> None:
+    loaded = "import sys, pdlib.pages; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+# Staging
+
+
+@pytest.fixture
+def book(tiny: Path) -> Path:
+    """The tiny checkout with what a book needs."""
+    (tiny / "_config.yml").write_text((ROOT / "_config.yml").read_text("utf-8"), "utf-8")
+    (tiny / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
+    (tiny / "book" / "intro.md").write_text("# Intro\n")
+    return tiny
+
+
+def test_a_page_never_executed_cannot_be_staged(book: Path) -> None:
+    with pytest.raises(PageError, match="page 'tiny' has not been executed"):
+        pages.stage(book / "src", book / "exec", root=book)
+
+
+def test_staging_mirrors_the_checkout_with_executed_pages(book: Path) -> None:
+    pages.write_references(root=book)
+    pages.execute("tiny", book / "exec" / "tiny.ipynb", {"n_bits": 30}, root=book)
+    source = pages.stage(book / "src", book / "exec", root=book)
+    assert "30 0.5" in (source / "notebooks" / "tiny.ipynb").read_text("utf-8")
+    assert (source / "book" / "claims.md").read_text("utf-8").startswith("# ")
+    assert not (book / "book" / "claims.md").exists()
+    assert "20 0.5" in (pages.stage(source, book / "none", root=book) / "notebooks" / "tiny.ipynb").read_text(
+        "utf-8"
+    )
+
+
+def test_buttons_and_sitemap_come_with_the_address_of_the_repository(book: Path) -> None:
+    pages.write_references(root=book)
+
+    def config() -> dict[str, Any]:
+        source = pages.stage(book / "src", book / "exec", root=book)
+        return yaml.safe_load((source / "_config.yml").read_text("utf-8"))
+
+    without = config()
+    assert "repository" not in without
+    assert "launch_buttons" not in without
+    assert not any(without["html"].values())
+    with (book / "pyproject.toml").open("a") as file:
+        file.write('[project.urls]\nRepository = "https://github.com/Someone/companion"\n')
+    with_address = config()
+    assert with_address["repository"]["url"] == "https://github.com/Someone/companion"
+    assert with_address["launch_buttons"]["binderhub_url"]
+    assert with_address["html"]["baseurl"] == "https://someone.github.io/companion/"
+    assert "sphinx_sitemap" in with_address["sphinx"]["extra_extensions"]
+
+
+def test_the_address_of_the_repository_stands_in_one_place() -> None:
+    text = (ROOT / "_config.yml").read_text("utf-8") + (ROOT / "_toc.yml").read_text("utf-8")
+    assert "github.com" not in text
