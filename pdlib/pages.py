@@ -539,7 +539,8 @@ def _api_markdown(package: Path) -> str:
         rows.append(f"| [`{module}`](#module-{module}) | {summary} |".replace("``", "`"))
         sections.append(
             f"(module-{module})=\n## `{module}`\n\n"
-            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :ignore-module-all:\n   :member-order: bysource\n```\n"
+            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :ignore-module-all:\n"
+            "   :member-order: bysource\n```\n"
         )
     table = "\n".join(["| module | what it holds |", "| --- | --- |", *rows])
     return f"{table}\n\n" + "\n".join(sections)
