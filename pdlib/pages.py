@@ -13,25 +13,29 @@ project and the extras ``notebooks`` (to execute) and ``book`` (to build).
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tokenize
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from tqdm import tqdm
 
 PROFILES = ("smoke", "laptop", "paper")
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
@@ -356,9 +360,8 @@ def execute(
 ) -> Path:
     """Run a page from its source and write the executed notebook.
 
-    The same page run twice gives the same bytes: no times, no random cell ids. Progress bars, which the
-    kernel writes to its standard error or shows as widgets, are seen in the terminal and left out of the
-    notebook; warnings stay in it.
+    The same page run twice gives the same bytes: no times, no random cell ids, no progress bars. How far
+    its cells and its trainings are is shown in the terminal. Warnings stay in the notebook.
 
     Parameters
     ----------
@@ -384,15 +387,15 @@ def execute(
         raw, done = Path(folder, "page.ipynb"), Path(folder, "done.ipynb")
         nbformat.write(notebook, raw)
         try:
-            papermill.execute_notebook(
-                str(raw),
-                str(done),
-                parameters=dict(parameters or {}),
-                kernel_name="python3",
-                cwd=str(source.parent),  # as nbval does, so that relative paths agree
-                progress_bar={"desc": page, "file": sys.stderr},
-                stderr_file=sys.stderr,
-            )
+            with _progress_of_runs(page, Path(folder, "progress.json")):
+                papermill.execute_notebook(
+                    str(raw),
+                    str(done),
+                    parameters=dict(parameters or {}),
+                    kernel_name="python3",
+                    cwd=str(source.parent),  # as nbval does, so that relative paths agree
+                    progress_bar={"desc": page, "file": sys.stderr},
+                )
         except Exception as error:
             kept = root / "_build" / "failed" / f"{page}.ipynb"
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -405,6 +408,47 @@ def execute(
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     print(f"{page}: {len(code)} cells in {time.monotonic() - start:.0f} s -> {out}", flush=True)
     return out
+
+
+@contextlib.contextmanager
+def _progress_of_runs(page: str, file: Path) -> Iterator[None]:
+    """Show in the terminal how far the page's trainings are, which the engine writes to `PDLIB_PROGRESS`."""
+    before = os.environ.get("PDLIB_PROGRESS")
+    os.environ["PDLIB_PROGRESS"] = str(file)  # the page's kernel starts with this environment
+    stop = threading.Event()
+
+    def watch() -> None:
+        bar = tqdm(disable=True)
+        while not stop.wait(0.5):
+            try:
+                state = json.loads(file.read_text("utf-8"))
+            except (OSError, ValueError):
+                continue  # nothing trains yet
+            if bar.disable or bar.total != state["total"] or state["done"] < bar.n:
+                bar.close()
+                title = f"{page}: {state['runs']} runs"
+                bar = tqdm(
+                    total=state["total"],
+                    desc=title,
+                    unit=" steps",
+                    unit_scale=True,
+                    leave=False,
+                    file=sys.stderr,
+                )
+            bar.update(state["done"] - bar.n)
+        bar.close()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+        if before is None:
+            del os.environ["PDLIB_PROGRESS"]
+        else:
+            os.environ["PDLIB_PROGRESS"] = before
 
 
 def _failure(page: str, error: Exception) -> str:

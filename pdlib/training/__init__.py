@@ -95,7 +95,7 @@ def train(
     targets = Targets(spec, stream, store, device)
     held_out, classes = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
     evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
-    cuts = sorted(evaluations | checkpoints | {p.stop for p in spec.pieces})
+    cuts = sorted((evaluations | checkpoints | {p.stop for p in spec.pieces}) - {0})
     if resumed is None:
         rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, device))
     inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), spec.precision)

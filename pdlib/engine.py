@@ -1,0 +1,345 @@
+"""Executes a graph of specs: in this process, in worker processes, or on a cluster.
+
+`execute` finds what is stored, works out what else is needed (a student needs its teacher's checkpoints,
+unless its labels are stored), and runs the rest in order of dependence. Workers are anything with
+`submit()`: by default processes on this machine; a Dask client's `get_executor()` runs the same graph on a
+scheduler's address, where all workers see the same store folder.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from pdlib import labels
+from pdlib.specs import Distillation, Measurement, Run, Training, ancestors
+from pdlib.store import Record, Store, StoreError, write_bytes
+from pdlib.training import train
+from pdlib.training.online_sgd import set_threads
+
+LIGHT = 2e10  # multiply-adds; below, starting workers costs more than it saves
+POOL_RETRIES = 2  # a worker killed from outside takes the pool with it; its runs resume in a new one
+
+
+class RunsFailedError(RuntimeError):
+    """Some runs of a graph failed; what finished is kept."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker needs beside the spec: the store's folders, the device, and the caller's provenance."""
+
+    root: str
+    published: str | None
+    device: str
+    provenance: dict[str, Any]
+
+    def store(self) -> Store:
+        """Return the store."""
+        return Store(self.root, self.published)
+
+
+def execute(
+    specs: Sequence[Run],
+    store: Store | None = None,
+    *,
+    executor: Executor | None = None,
+    n_workers: int | None = None,
+    device: str = "cpu",
+    criteria: Mapping[str, str] | None = None,
+    need_checkpoints: bool = False,
+    progress: bool = True,
+) -> list[Record]:
+    """Return the results of `specs`, in their order, computing those that are not stored.
+
+    Parameters
+    ----------
+    specs
+        Trainings and measurements; what they depend on is found or computed too.
+    store
+        By default `Store()`.
+    executor
+        Anything with `submit()`. By default processes on this machine, or this process if the work is
+        light. The caller closes an executor it gives.
+    n_workers
+        Worker processes when `executor` is not given; by default one a core. 1 means this process.
+    device
+        `"cpu"`, or a PyTorch device.
+    criteria
+        Hashes of the criteria that will judge these runs, stored with them; see `pdlib.claims`.
+    need_checkpoints
+        Train even if a table is stored, unless the checkpoints are too.
+    progress
+        Show a bar while something is computed.
+
+    Raises
+    ------
+    RunsFailedError
+        After everything that could finish has finished; names each failed run and why.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> spec = Training(SparseParity(8, 2), MLP(16), SGD(0.1), n_steps=100, evaluate_every=50)
+    >>> store = Store(tempfile.mkdtemp(), published=None)
+    >>> [record.source for record in execute([spec], store, progress=False)]
+    ['trained now']
+    >>> [record.source for record in execute([spec], store, progress=False)]
+    ['local']
+    """
+    store = store or Store()
+    graph = _graph(specs, store, need_checkpoints)
+    if graph:
+        provenance = {"commit": commit(), "criteria": dict(criteria or {})}
+        published = str(store.published) if store.published is not None else None
+        workplace = Workplace(str(store.root), published, device, provenance)
+        cores = os.cpu_count() or 1
+        if executor is None and n_workers is None:
+            n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else cores
+        with _progress(graph, progress) as advance:
+            if executor is None and n_workers == 1:
+                _run_here(graph, workplace, advance)
+            elif executor is not None:
+                _run_on(executor, graph, workplace, advance)
+            else:
+                _run_in_pool(min(int(n_workers or 1), len(graph)), graph, workplace, advance)
+    records = []
+    for spec in specs:
+        record = store.find(spec.fingerprint)
+        if record is None:
+            raise StoreError(f"result {spec.fingerprint} is not in {store.root} after its run; is the folder shared?")
+        if spec.fingerprint in graph:
+            record = Record(record.spec, record.table, record.provenance, "trained now")
+        records.append(record)
+    return records
+
+
+# ---------------------------------------------------------------------- graph
+
+
+@dataclass
+class Node:
+    """A run to be done and the fingerprints it waits for."""
+
+    spec: Run
+    waits_for: set[str]
+
+
+def _graph(specs: Sequence[Run], store: Store, need_checkpoints: bool) -> dict[str, Node]:
+    """Return what has to be computed, in an order in which each run follows what it waits for."""
+    graph: dict[str, Node] = {}
+
+    def visit(spec: Run, checkpoints: bool) -> bool:
+        if spec.fingerprint in graph:
+            return True
+        if checkpoints and isinstance(spec, Training):
+            if store.has_checkpoints(spec):
+                return False
+        elif store.find(spec.fingerprint) is not None:
+            return False
+        waits_for = set()
+        is_student = isinstance(spec, Training) and isinstance(spec.supervision, Distillation)
+        if not (is_student and labels.stored(spec, store)):  # type: ignore[arg-type]
+            waits_for = {a.fingerprint for a in ancestors(spec) if visit(a, checkpoints=True)}
+        graph[spec.fingerprint] = Node(spec, waits_for)
+        return True
+
+    for spec in specs:
+        visit(spec, need_checkpoints)
+    return graph
+
+
+def _work(spec: Run) -> float:
+    """Return roughly how many multiply-adds a run takes."""
+    if isinstance(spec, Measurement):
+        return 0.1 * len(spec.steps) * getattr(spec.probe, "n_samples", 1000) * _size(spec.training)
+    work = 2.0 * spec.n_steps * spec.batch_size * _size(spec) + len(spec.evaluations) * spec.n_evaluation * _size(spec)
+    if isinstance(spec.supervision, Distillation):
+        work += spec.n_steps * spec.batch_size * _size(spec.supervision.teacher)
+    return work
+
+
+def _size(spec: Training) -> float:
+    return float(getattr(spec.model, "width", 100) * (spec.task.n_inputs + spec.task.n_classes))
+
+
+# -------------------------------------------------------------------- running
+
+
+def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = lambda n: None) -> None:
+    """Compute one run whose dependencies are stored, unless another process has done so meanwhile."""
+    store = workplace.store()
+    with store.lock(spec):
+        if (store.run_folder(spec) / "result.json").exists() and (
+            isinstance(spec, Measurement) or store.has_checkpoints(spec)
+        ):
+            return
+        resumed = (store.run_folder(spec) / "progress.safetensors").exists()
+        wall, cpu = time.perf_counter(), time.process_time()
+        if isinstance(spec, Measurement):
+            table = measure(spec, store)
+        else:
+            table = train(spec, store, device=workplace.device, on_steps=on_steps)
+        cost = {"wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)}
+        provenance = workplace.provenance | cost | {"resumed": resumed, "device": workplace.device}
+        provenance |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **surroundings()}
+        store.save(spec, table, provenance)
+
+
+def measure(spec: Measurement, store: Store) -> pd.DataFrame:
+    """Apply a probe to checkpoints; one or more rows a step, with the column `step` first."""
+    rows = []
+    for step in spec.steps:
+        parameters = store.load_checkpoint(spec.training, step)
+        rows += [{"step": step, **row} for row in spec.probe.rows(spec.training.task, parameters)]
+    return pd.DataFrame(rows)
+
+
+def _run_here(graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]) -> None:
+    failed: dict[str, BaseException] = {}
+    for fingerprint, node in graph.items():
+        if node.waits_for & failed.keys():
+            failed[fingerprint] = _not_run(node, failed)
+            continue
+        try:
+            compute(node.spec, workplace, advance)
+        except Exception as error:
+            failed[fingerprint] = error
+    _raise_failures(graph, failed)
+
+
+def _run_on(executor: Executor, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]) -> None:
+    waiting, running, failed, done = dict(graph), {}, dict[str, BaseException](), set[str]()
+    known: dict[Future[None], str] = running
+    while waiting or known:
+        for fingerprint, node in list(waiting.items()):
+            if node.waits_for & failed.keys():
+                failed[fingerprint] = _not_run(waiting.pop(fingerprint), failed)
+            elif node.waits_for <= done:
+                known[executor.submit(compute, waiting.pop(fingerprint).spec, workplace)] = fingerprint
+        finished, _ = wait(known, return_when=FIRST_COMPLETED)
+        for future in finished:
+            fingerprint = known.pop(future)
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                raise error
+            if error is None:
+                done.add(fingerprint)
+                advance(_steps(graph[fingerprint].spec))
+            else:
+                failed[fingerprint] = error
+    _raise_failures(graph, failed)
+
+
+def _run_in_pool(n: int, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]) -> None:
+    threads = max(1, (os.cpu_count() or 1) // n)
+    for attempt in range(POOL_RETRIES + 1):
+        pool = ProcessPoolExecutor(n, get_context("spawn"), initializer=set_threads, initargs=(threads,))
+        try:
+            return _run_on(pool, graph, workplace, advance)
+        except BrokenProcessPool:
+            if attempt == POOL_RETRIES:
+                raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return None
+
+
+def _not_run(node: Node, failed: dict[str, BaseException]) -> RuntimeError:
+    return RuntimeError(f"not run, because {', '.join(sorted(node.waits_for & failed.keys()))} failed")
+
+
+def _raise_failures(graph: dict[str, Node], failed: dict[str, BaseException]) -> None:
+    if not failed:
+        return
+    lines = [f"- {_label(graph[k].spec)} {k}: {type(e).__name__}: {e}" for k, e in failed.items()]
+    cause = next(iter(failed.values()))
+    raise RunsFailedError(
+        f"{len(failed)} of {len(graph)} runs failed; the others are stored and will not be run again.\n" + "\n".join(lines)
+    ) from cause
+
+
+# ------------------------------------------------------------------- progress
+
+
+def _steps(spec: Run) -> int:
+    return spec.n_steps if isinstance(spec, Training) else 1
+
+
+def _label(spec: Run) -> str:
+    training = spec.training if isinstance(spec, Measurement) else spec
+    kind = "measurement of" if isinstance(spec, Measurement) else "training of"
+    return f"{kind} {training.model} on {training.task}, seed {training.seed}"
+
+
+@contextmanager
+def _progress(graph: dict[str, Node], show: bool) -> Iterator[Callable[[int], None]]:
+    """Show the steps done, in a bar or, if `PDLIB_PROGRESS` names a file, there for whoever watches it."""
+    total = sum(_steps(node.spec) for node in graph.values())
+    path = os.environ.get("PDLIB_PROGRESS")
+    done, written = 0, 0.0
+    with tqdm(total=total, unit=" steps", unit_scale=True, desc=f"{len(graph)} runs", disable=not show or bool(path)) as bar:
+
+        def advance(n: int) -> None:
+            nonlocal done, written
+            done += n
+            bar.update(n)
+            if path and (time.monotonic() - written > 1 or done >= total):
+                write_bytes(Path(path), json.dumps({"done": done, "total": total, "runs": len(graph)}).encode())
+                written = time.monotonic()
+
+        yield advance
+
+
+# ----------------------------------------------------------------- provenance
+
+
+@cache
+def commit() -> str:
+    """Return the commit of the code in use, with `+changes` if files differ from it, or the package's version."""
+    folder = Path(__file__).resolve().parent
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain", "--", str(folder)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return f"pdlib {version('pdlib')}"
+    return head + ("+changes" if changes else "")
+
+
+@cache
+def surroundings() -> dict[str, Any]:
+    """Return the machine and the versions of what computes."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0] if names else model
+    return {
+        "machine": f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "versions": {name: version(name) for name in ("numba", "numpy", "torch")} | {"python": platform.python_version()},
+    }
