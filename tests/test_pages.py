@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -357,10 +358,11 @@ def test_a_page_executed_twice_gives_the_same_bytes(tiny: Path) -> None:
 
 def test_progress_is_shown_and_left_out_while_warnings_stay(tiny: Path, capfd: Any) -> None:
     lines = [
-        "import sys, time, warnings",
-        "for step in range(3):",
-        "    print('\\rbar', step, end='', file=sys.stderr, flush=True)",
-        "time.sleep(0.5)",
+        "import json, os, pathlib, sys, time, warnings",
+        "print('\\rbar', end='', file=sys.stderr, flush=True)",
+        "state = {'done': 30, 'total': 70, 'runs': 3}",
+        "pathlib.Path(os.environ['PDLIB_PROGRESS']).write_text(json.dumps(state))",
+        "time.sleep(1.5)",
         "# %%",
         "warnings.warn('look here')",
     ]
@@ -369,7 +371,10 @@ def test_progress_is_shown_and_left_out_while_warnings_stay(tiny: Path, capfd: A
     outputs = str([cell.get("outputs") for cell in nbformat.reads(text, as_version=4).cells])
     assert "bar" not in outputs
     assert "look here" in outputs
-    assert "bar" in capfd.readouterr().err
+    shown = capfd.readouterr().err
+    assert "tiny: 3 runs" in shown
+    assert "30.0/70.0" in shown
+    assert "PDLIB_PROGRESS" not in os.environ
 
 
 @pytest.mark.parametrize(
