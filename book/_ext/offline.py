@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.errors import ExtensionError
 from sphinx.util.fileutil import copy_asset_file
 
@@ -59,7 +60,18 @@ def _roles_that_agree(app: Sphinx, page: str, template: str, context: dict[str, 
         )
 
 
+def _add_style(app: Sphinx, config: Config) -> None:
+    config.html_static_path.append(str(Path(__file__).parent / "static"))
+
+
+# Results of a search are shown with an excerpt of the page. From file:// a browser refuses to fetch it.
+EXCERPTS_ONLY_ONLINE = "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = location.protocol !== 'file:';"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("config-inited", _add_style)
+    app.add_css_file("book.css")
+    app.add_js_file(None, body=EXCERPTS_ONLY_ONLINE)
     app.config.mathjax_path = "mathjax/tex-svg.js"
     app.config.mathjax3_config = {"options": {"enableMenu": False}}  # its entries would load further scripts
     app.connect("html-page-context", _without_thebe, priority=999)
