@@ -378,4 +378,4 @@ def parse_table(text: bytes) -> pd.DataFrame:
     >>> parse_table(table_text(pd.DataFrame({"step": [0], "accuracy": [1 / 3]}))).accuracy[0] == 1 / 3
     np.True_
     """
-    return pd.read_csv(io.BytesIO(text), float_precision="round_trip")
+    return pd.read_csv(io.BytesIO(text))

@@ -1,0 +1,404 @@
+"""The paper's claims: statement, source, criterion; tables in, verdict out.
+
+A `Claim` has one or more `Criterion` parts, each an effect measured once a seed and a threshold that its
+95 % interval must clear. The criteria of a page live in a file named as the page. `register.yaml` lists every
+claim of the paper, those without a page too; `ledger` joins it with the pages' results.
+
+A criterion has a hash, of its words, its threshold and its effect's code. The engine stores the hashes with
+each run, so that a criterion changed after a run shows as "judged after the fact".
+
+No torch here: a verdict is a function of tables alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+
+from pdlib.store import Record, Store, published_folder, write_bytes
+from pdlib.tables import Interval, cost, mean_interval, prediction_interval
+
+Tables = Mapping[str, pd.DataFrame]  # a page's tidy tables, by name
+Effect = Callable[..., "pd.Series[float]"]  # (tables, **arguments) -> one value a seed, the index being the seed
+
+REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
+INCONCLUSIVE, NOT_RUN, NOT_AT_THIS_SCALE = "inconclusive", "not run", "not run at this scale"
+FEW_SEEDS = 3  # at so few, "reproduced" also needs every seed to agree
+JUDGED_PROFILES = ("laptop", "paper")  # a smoke run shows the machinery; no claim is judged on it
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What would count as reproduction, written before the run.
+
+    Parameters
+    ----------
+    name
+        Short, unique within the claim.
+    text
+        The criterion in words, without the numbers of a run.
+    effect
+        Named function of its module: tables and `arguments` to one value a seed.
+    side
+        `"above"`: the interval must lie above `threshold`; `"below"`: below it.
+    threshold
+        In the effect's unit.
+    """
+
+    name: str
+    text: str
+    effect: Effect
+    side: Literal["above", "below"]
+    threshold: float
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """Hexadecimal hash of the words, the threshold and the effect's code, formatting aside."""
+        module = inspect.getmodule(self.effect)
+        assert module is not None
+        code = _code_of(self.effect.__name__, ast.parse(inspect.getsource(module)))
+        text = json.dumps([self.name, self.text, self.side, self.threshold, dict(self.arguments), code])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def values(self, tables: Tables) -> pd.Series[float]:
+        """Return the effect, one value a seed."""
+        return self.effect(tables, **self.arguments).astype(float)
+
+    def judge(self, tables: Tables) -> Judgement:
+        """Return the verdict of this part on a page's tables."""
+        values = self.values(tables)
+        interval = mean_interval(values)
+        sign = 1.0 if self.side == "above" else -1.0
+        clears = [sign * (v - self.threshold) > 0 for v in (interval.low, interval.high)]
+        agree = all(sign * (v - self.threshold) > 0 for v in values)
+        if interval.n >= 2 and all(clears) and (interval.n > FEW_SEEDS or agree):
+            verdict = REPRODUCED
+        elif interval.n >= 2 and not any(clears):
+            verdict = NOT_REPRODUCED
+        else:
+            verdict = INCONCLUSIVE
+        return Judgement(self, interval, tuple(float(v) for v in values), verdict)
+
+
+def _code_of(name: str, tree: ast.Module) -> str:
+    """Return the code of a function and of the definitions beside it that it uses, without docstrings."""
+    definitions: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            definitions[node.name] = node
+        elif isinstance(node, ast.Assign):
+            definitions |= {t.id: node for t in node.targets if isinstance(t, ast.Name)}
+    used, queue = set[str](), [name]
+    while queue:
+        current = queue.pop()
+        if current in definitions and current not in used:
+            used.add(current)
+            queue += [n.id for n in ast.walk(definitions[current]) if isinstance(n, ast.Name)]
+    parts = []
+    for key in sorted(used):
+        node = definitions[key]
+        body = getattr(node, "body", [])
+        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            node.body = body[1:] or [ast.Pass()]  # type: ignore[union-attr]
+        parts.append(ast.dump(node))
+    return "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A criterion with what was measured."""
+
+    criterion: Criterion
+    interval: Interval
+    values: tuple[float, ...]  # one a seed
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper as a page judges it: all criteria together.
+
+    All parts reproduced: reproduced. Some: partly. None, and at least one contradicted: not reproduced.
+    Otherwise inconclusive.
+    """
+
+    id: str  # as in the register; with the part of a figure in brackets: "Figure 1 (left)"
+    criteria: tuple[Criterion, ...]
+
+    def judge(self, tables: Tables) -> tuple[str, list[Judgement]]:
+        """Return the verdict and its parts."""
+        parts = [criterion.judge(tables) for criterion in self.criteria]
+        return combined([p.verdict for p in parts]), parts
+
+
+def combined(verdicts: Sequence[str]) -> str:
+    """Return the verdict of a claim from those of its parts.
+
+    >>> combined([REPRODUCED, INCONCLUSIVE]), combined([INCONCLUSIVE, NOT_REPRODUCED])
+    ('partly', 'not reproduced')
+    """
+    if all(v == REPRODUCED for v in verdicts):
+        return REPRODUCED
+    if any(v == REPRODUCED for v in verdicts):
+        return PARTLY
+    return NOT_REPRODUCED if any(v == NOT_REPRODUCED for v in verdicts) else INCONCLUSIVE
+
+
+def of_page(page: str) -> tuple[Claim, ...]:
+    """Return the claims that a page judges.
+
+    >>> [claim.id for claim in of_page("parity")][:2]
+    ['R1', 'R2']
+    """
+    claims: tuple[Claim, ...] = import_module(f"pdlib.claims.{page}").CLAIMS
+    return claims
+
+
+def hashes(page: str) -> dict[str, str]:
+    """Return the hash of each criterion of a page, to be stored with its runs."""
+    return {f"{claim.id}: {c.name}": c.hash for claim in of_page(page) for c in claim.criteria}
+
+
+# ------------------------------------------------------------------ a page's result
+
+
+def judge_page(page: str, profile: str, tables: Tables, records: Iterable[Record], store: Store | None = None) -> pd.DataFrame:
+    """Judge a page's claims, keep the result in the store, and return it as a table.
+
+    Columns: `claim`, `criterion`, `side`, `threshold`, `measured`, `n_seeds`, `part_verdict`, `verdict`. On a
+    profile that is not judged (smoke) the verdict is "not judged", whatever was measured.
+    """
+    records = list(records)
+    now = hashes(page)
+    rows: list[dict[str, Any]] = []
+    for claim in of_page(page):
+        available = [c for c in claim.criteria if _can_be_measured(c, tables)]
+        if not available:
+            rows.append({"claim": claim.id, "criterion": claim.criteria[0].text, "verdict": NOT_RUN})
+            continue
+        parts = [c.judge(tables) for c in claim.criteria]
+        verdict = combined([p.verdict for p in parts]) if profile in JUDGED_PROFILES else "not judged"
+        for part in parts:
+            name = f"{claim.id}: {part.criterion.name}"
+            rows.append(
+                {
+                    "claim": claim.id,
+                    "part": part.criterion.name,
+                    "criterion": part.criterion.text,
+                    "side": part.criterion.side,
+                    "threshold": part.criterion.threshold,
+                    "values": list(part.values),
+                    "hash": part.criterion.hash,
+                    "after_the_fact": any(r.provenance.get("criteria", {}).get(name) != now[name] for r in records),
+                    "part_verdict": part.verdict if profile in JUDGED_PROFILES else "not judged",
+                    "verdict": verdict,
+                }
+            )
+    result = {
+        "page": page,
+        "profile": profile,
+        "runs": [r.fingerprint for r in records],
+        "cost": cost(r.provenance for r in records),
+        "machines": sorted({str(r.provenance.get("machine")) for r in records}),
+        "dates": [f(str(r.provenance.get("date")) for r in records) for f in (min, max)] if records else [],
+        "commits": sorted({str(r.provenance.get("commit")) for r in records}),
+        "claims": rows,
+    }
+    write_bytes(page_file((store or Store()).root, page, profile), (json.dumps(result, indent=1) + "\n").encode())
+    return verdict_table(result)
+
+
+def _can_be_measured(criterion: Criterion, tables: Tables) -> bool:
+    """Whether the page made the tables that a criterion needs; core figures alone leave some out."""
+    try:
+        criterion.values(tables)
+    except MissingTableError:
+        return False
+    return True
+
+
+class MissingTableError(KeyError):
+    """An effect needs runs that the page did not make (`figures = "core"` leaves the ablations out)."""
+
+
+def page_file(root: Path, page: str, profile: str) -> Path:
+    """Return where a page's result is kept below a store's or the published folder."""
+    return root / "pages" / f"{page}-{profile}.json"
+
+
+def load_page(root: Path, page: str, profile: str) -> dict[str, Any] | None:
+    """Return a page's result, or None."""
+    path = page_file(root, page, profile)
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a page's result as a table for reading, a row a criterion."""
+    rows = []
+    for row in result["claims"]:
+        values = row.get("values")
+        sign = {"above": ">", "below": "<"}.get(row.get("side", ""), "")
+        note = " (judged after the fact)" if row.get("after_the_fact") and row["verdict"] != "not judged" else ""
+        rows.append(
+            {
+                "claim": row["claim"],
+                "criterion": f"{row['criterion']} {sign} {row['threshold']:g}" if values is not None else row["criterion"],
+                "measured": str(mean_interval(values)) if values is not None else "",
+                "n_seeds": len(values) if values is not None else 0,
+                "part_verdict": row.get("part_verdict", ""),
+                "verdict": row["verdict"] + note,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFrame:
+    """Return published and new numbers side by side, the new ones inside or outside their tolerance.
+
+    The tolerance is the 95 % prediction interval that the published seeds give for as many new seeds as
+    were run. Columns: `claim`, `part`, `published`, `new`, `low`, `high`, `inside`, `published_verdict`,
+    `verdict`.
+    """
+    old = {(r["claim"], r.get("part")): r for r in published["claims"]}
+    rows = []
+    for row in new["claims"]:
+        before = old.get((row["claim"], row.get("part")))
+        if before is None or not row.get("values") or not before.get("values"):
+            continue
+        low, high = prediction_interval(before["values"], len(row["values"]))
+        a, b = mean_interval(before["values"]).mean, mean_interval(row["values"]).mean
+        slack = 1e-9 * max(1.0, abs(a))  # a deviation of zero leaves no room for the last bit
+        rows.append(
+            {
+                "claim": row["claim"],
+                "part": row["part"],
+                "published": a,
+                "new": b,
+                "low": low,
+                "high": high,
+                "inside": bool(low - slack <= b <= high + slack),
+                "published_verdict": before["verdict"],
+                "verdict": row["verdict"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# ------------------------------------------------------------------------ ledger
+
+
+def register() -> list[dict[str, Any]]:
+    """Return the register: every claim of the paper, a dictionary each, parts of figures on their own."""
+    rows = yaml.safe_load(Path(__file__).with_name("register.yaml").read_text(encoding="utf-8"))
+    flat = []
+    for row in rows:
+        for part in row.get("parts", [None]):
+            name = f"{row['id']} ({part['part']})" if part else row["id"]
+            flat.append({k: v for k, v in row.items() if k != "parts"} | (part or {}) | {"id": name})
+    return flat
+
+
+def ledger(root: Path | None = None) -> pd.DataFrame:
+    """Return every claim of the paper with its verdicts, a row a claim, profile and criterion.
+
+    Columns: `claim`, `statement`, `source`, `criterion`, `measured`, `interval`, `n_seeds`, `profile`,
+    `verdict`, `page`. A claim whose page has no result says "not run"; one whose page has results, but not
+    at paper scale, has a row "not run at this scale" for profile `paper`.
+
+    Parameters
+    ----------
+    root
+        Folder whose `pages/` holds the results; by default the published one.
+    """
+    root = root or published_folder()
+    rows = []
+    for claim in register():
+        base = {"claim": claim["id"], "statement": claim["statement"], "source": claim["source"], "page": claim["page"]}
+        empty = {"criterion": "", "measured": math.nan, "interval": "", "n_seeds": 0, "profile": ""}
+        if claim.get("kind") == "illustration":
+            rows.append(base | empty | {"verdict": "illustration"})
+            continue
+        found = []
+        for profile in JUDGED_PROFILES:
+            result = load_page(root, claim["page"], profile)
+            mine = [r for r in result["claims"] if r["claim"] == claim["id"]] if result else []
+            for row in mine:
+                interval = mean_interval(row.get("values", []))
+                sign = {"above": ">", "below": "<"}.get(row.get("side", ""), "")
+                found.append(
+                    base
+                    | {
+                        "criterion": f"{row['criterion']} {sign} {row.get('threshold', ''):g}" if sign else row["criterion"],
+                        "measured": interval.mean,
+                        "interval": str(interval) if interval.n else "",
+                        "n_seeds": interval.n,
+                        "profile": profile,
+                        "verdict": row["verdict"] + (" (judged after the fact)" if row.get("after_the_fact") else ""),
+                        "part_verdict": row.get("part_verdict", row["verdict"]),
+                    }
+                )
+        if not found:
+            rows.append(base | empty | {"verdict": NOT_RUN})
+        else:
+            rows += found
+            if not any(r["profile"] == "paper" for r in found):
+                rows.append(base | empty | {"profile": "paper", "verdict": NOT_AT_THIS_SCALE})
+    return pd.DataFrame(rows)
+
+
+def ledger_markdown(root: Path | None = None) -> str:
+    """Return the page of the book that shows the ledger, generated from the pages' results."""
+    table = ledger(root)
+    lines = [
+        "# Claims",
+        "",
+        "Every claim of the paper, a row each. Criteria were written before the runs that judge them; a verdict that",
+        'rests on a criterion changed since its runs says "judged after the fact". Measured effects are means over',
+        "seeds with 95 % intervals. How verdicts are reached stands in {doc}`notation`.",
+        "",
+    ]
+    counts = table.drop_duplicates(["claim", "profile"]).verdict.str.replace(r" \(.*", "", regex=True).value_counts()
+    lines += ["| verdict | rows |", "|---|---|", *(f"| {verdict} | {n} |" for verdict, n in counts.items()), ""]
+    lines += ["| claim | statement | source | verdict |", "|---|---|---|---|"]
+    details = []
+    for claim, group in table.groupby("claim", sort=False):
+        first = group.iloc[0]
+        link = f"{{doc}}`{first['page']} <../notebooks/{first['page']}>`" if _has_page(str(first["page"])) else first["page"]
+        verdicts = []
+        for profile, rows in group.groupby("profile", sort=False):
+            verdicts.append(f"{profile}: **{rows.iloc[0]['verdict']}**" if profile else f"**{rows.iloc[0]['verdict']}**")
+        lines.append(
+            f"| {claim} | {_cell(first['statement'])} | {_cell(first['source'])}; page {link} | {'; '.join(verdicts)} |"
+        )
+        measured = group[group.interval != ""]
+        details += [
+            f"| {claim} | {_cell(r['criterion'])} | {r['interval']} | {r['n_seeds']} | {r['profile']} | {r['part_verdict']} |"
+            for _, r in measured.iterrows()
+        ]
+    lines += ["", "## Criteria and measured effects", ""]
+    if details:
+        lines += ["| claim | criterion | measured | seeds | profile | verdict of the part |", "|---|---|---|---|---|---|", *details]
+    else:
+        lines.append("No page has published results.")
+    return "\n".join(lines) + "\n"
+
+
+def _has_page(page: str) -> bool:
+    return (Path(__file__).resolve().parents[2] / "notebooks" / f"{page}.py").exists()
+
+
+def _cell(text: str) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")

@@ -1,0 +1,240 @@
+"""Table to table: runs joined into one tidy table, intervals over seeds, censored steps to a threshold.
+
+Nothing here imports torch: a figure or a verdict is redrawn and judged again from tables alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+
+
+class HasTable(Protocol):
+    """Anything with a table, such as a `pdlib.store.Record`."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The tidy table."""
+        ...
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its interval over seeds."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        """Mean and interval, three significant digits."""
+        if self.n < 2:
+            return f"{self.mean:.3g} (1 seed)" if self.n else "no seeds"
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def mean_interval(values: Iterable[float]) -> Interval:
+    r"""Return the mean of per-seed values with its 95 % Student-t interval.
+
+    .. math:: \bar a \pm t_{n-1} \, s / \sqrt n
+
+    With one value the interval is the whole line: one seed says nothing about the spread.
+
+    >>> interval = mean_interval([1.0, 2.0, 3.0])
+    >>> round(interval.mean, 3), round(interval.low, 3), round(interval.high, 3)
+    (2.0, -0.484, 4.484)
+    """
+    a = np.asarray(list(values), dtype=float)
+    if len(a) == 0:
+        return Interval(math.nan, -math.inf, math.inf, 0)
+    if len(a) == 1:
+        return Interval(float(a[0]), -math.inf, math.inf, 1)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(a) - 1) * a.std(ddof=1) / math.sqrt(len(a)))
+    return Interval(float(a.mean()), float(a.mean()) - half, float(a.mean()) + half, len(a))
+
+
+def prediction_interval(values: Sequence[float], n_new: int) -> tuple[float, float]:
+    r"""Return where the mean of `n_new` further seeds is expected, at 95 %.
+
+    .. math:: \bar a \pm t_{n-1} \, s \sqrt{1 / n + 1 / n'}
+
+    >>> low, high = prediction_interval([1.0, 2.0, 3.0], n_new=3)
+    >>> round(low, 3), round(high, 3)
+    (-1.513, 5.513)
+    """
+    a = np.asarray(list(values), dtype=float)
+    if len(a) < 2:
+        return -math.inf, math.inf
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(a) - 1) * a.std(ddof=1) * math.sqrt(1 / len(a) + 1 / n_new))
+    return float(a.mean()) - half, float(a.mean()) + half
+
+
+def wilson_interval(n_reached: int, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share.
+
+    >>> [round(x, 3) for x in wilson_interval(5, 5)]
+    [0.566, 1.0]
+    """
+    interval = stats.binomtest(n_reached, n).proportion_ci(LEVEL, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def joined(records: Iterable[tuple[Mapping[str, Any], HasTable]]) -> pd.DataFrame:
+    """Return one tidy table of many runs, each labeled with its columns.
+
+    >>> class Run: table = pd.DataFrame({"step": [0, 1], "accuracy": [0.5, 0.6]})
+    >>> joined([({"method": "one_shot", "seed": 1}, Run)]).columns.tolist()
+    ['method', 'seed', 'step', 'accuracy']
+    """
+    parts = [record.table.assign(**labels)[[*labels, *record.table.columns]] for labels, record in records]
+    if not parts:
+        raise ValueError("no runs to join: expected at least one (labels, record) pair.")
+    return pd.concat(parts, ignore_index=True)
+
+
+def curve(table: pd.DataFrame, value: str, by: str | Sequence[str] = "step") -> pd.DataFrame:
+    """Return mean and interval of `value` over seeds for each group, columns `mean`, `low`, `high`, `n`.
+
+    >>> table = pd.DataFrame({"step": [0, 0], "seed": [1, 2], "accuracy": [0.4, 0.6]})
+    >>> curve(table, "accuracy")[["step", "mean", "n"]].values.tolist()
+    [[0.0, 0.5, 2.0]]
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    rows = []
+    for key, group in table.groupby(keys, sort=True, dropna=False):
+        interval = mean_interval(group[value])
+        rows.append(
+            dict(zip(keys, key if isinstance(key, tuple) else (key,), strict=True))
+            | {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+        )
+    return pd.DataFrame(rows)
+
+
+def steps_to_reach(table: pd.DataFrame, threshold: float, by: Sequence[str]) -> pd.DataFrame:
+    """Return the first evaluated step at or above an accuracy, a row a run; infinite if never.
+
+    Columns: those of `by`, `steps` and `last_step`, the run's budget.
+
+    >>> table = pd.DataFrame({"seed": [1, 1, 2, 2], "step": [0, 10, 0, 10], "accuracy": [0.5, 0.95, 0.5, 0.6]})
+    >>> steps_to_reach(table, 0.9, ["seed"]).values.tolist()
+    [[1.0, 10.0, 10.0], [2.0, inf, 10.0]]
+    """
+    rows = []
+    for key, run in table.groupby(list(by), sort=True, dropna=False):
+        reached = run.loc[run.accuracy >= threshold, "step"]
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {"steps": float(reached.min()) if len(reached) else math.inf, "last_step": int(run.step.max())}
+        )
+    return pd.DataFrame(rows)
+
+
+def reached(steps: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return, per group of runs, how many reached the threshold and the median steps, censored runs included.
+
+    Columns: those of `by`, `n`, `n_reached`, Wilson's `low` and `high` of the share, `median_steps` (infinite
+    if half the runs or more did not reach it), `last_step`, and `median`, the same in words. A mean over
+    the runs that succeeded is never taken.
+
+    >>> steps = pd.DataFrame({"width": [8, 8, 8], "steps": [10, 20, math.inf], "last_step": 90})
+    >>> reached(steps, ["width"])[["n_reached", "n", "median"]].values.tolist()
+    [[2, 3, '20']]
+    """
+    rows = []
+    for key, group in steps.groupby(list(by), sort=True, dropna=False):
+        n, n_reached = len(group), int(np.isfinite(group.steps).sum())
+        low, high = wilson_interval(n_reached, n)
+        ordered = np.sort(group.steps.to_numpy())
+        middle = ordered[(n - 1) // 2 : n // 2 + 1]  # one value, or the two in the middle
+        median = float(middle.mean()) if np.isfinite(middle).all() else math.inf
+        last = int(group.last_step.min())
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {"n": n, "n_reached": n_reached, "low": low, "high": high, "median_steps": median, "last_step": last}
+            | {"median": f"{median:,.0f}" if math.isfinite(median) else f"≥ {last:,}"}
+        )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Three teacher checkpoints: before, in and after its phase transition."""
+
+    before: int
+    middle: int
+    after: int
+
+
+def transition_candidates(teacher: pd.DataFrame, chance: float = 0.5, gap: int = 5) -> Candidates:
+    """Choose the candidate checkpoints from the teacher's held-out accuracy alone.
+
+    `middle` is the evaluation nearest to halfway between chance and perfect during the first rise from
+    below 0.55 to 0.95 of the way; `before` lies `gap` evaluations earlier, as in the paper (9.7M against
+    10.2M at evaluations 0.1M apart), or as many as there are; `after` is the first evaluation from
+    which on the accuracy stays at 0.999 or more.
+
+    Raises
+    ------
+    ValueError
+        If the teacher never rises, or never stays at 0.999: such a run has no transition to choose from.
+
+    Examples
+    --------
+    >>> accuracy = [0.5, 0.5, 0.5, 0.6, 0.8, 0.97, 1.0, 1.0]
+    >>> transition_candidates(pd.DataFrame({"step": range(0, 80, 10), "accuracy": accuracy}), gap=3)
+    Candidates(before=10, middle=40, after=60)
+    """
+    run = teacher[teacher.step > 0].sort_values("step")
+    step, accuracy = run.step.to_numpy(), run.accuracy.to_numpy()
+    share = (accuracy - chance) / (1 - chance)
+    up = np.flatnonzero(share >= 0.9)
+    below = np.flatnonzero(accuracy < 0.999)
+    if len(up) == 0 or (len(below) and below[-1] == len(step) - 1):
+        raise ValueError(
+            f"the teacher's accuracy ends at {accuracy[-1]:.3f} (highest {accuracy.max():.3f}) after {step[-1]} steps: "
+            "expected a phase transition to 0.999. Train it longer or choose another rate."
+        )
+    start = np.flatnonzero(share[: up[0] + 1] < 0.1)
+    first = int(start[-1]) + 1 if len(start) else 0
+    rise = np.arange(first, int(up[0]) + 1)
+    middle = int(rise[np.abs(share[rise] - 0.5).argmin()])
+    after = int(below[-1]) + 1 if len(below) else 0
+    return Candidates(int(step[max(0, middle - gap)]), int(step[middle]), int(step[after]))
+
+
+def best_rate(runs: pd.DataFrame) -> pd.DataFrame:
+    """Choose each method's learning rate on tuning seeds: the highest mean accuracy over the whole run.
+
+    `runs` has the columns `method`, `learning_rate`, `seed`, `step`, `accuracy`. The mean accuracy over the
+    evaluations of a run rewards both a high end and an early rise. Returns one row a method:
+    `method`, `learning_rate`, `mean_accuracy`, `n_tried`, `n_seeds`.
+
+    >>> runs = pd.DataFrame({"method": "one_shot", "learning_rate": [0.1, 0.2], "seed": 1, "step": 5,
+    ...                      "accuracy": [0.6, 0.7]})
+    >>> best_rate(runs)[["method", "learning_rate", "n_tried"]].values.tolist()
+    [['one_shot', 0.2, 2]]
+    """
+    means = runs.groupby(["method", "learning_rate"], sort=True).accuracy.mean().rename("mean_accuracy").reset_index()
+    best = means.loc[means.groupby("method").mean_accuracy.idxmax()].reset_index(drop=True)
+    best["n_tried"] = best.method.map(means.groupby("method").size())
+    best["n_seeds"] = best.method.map(runs.groupby("method").seed.nunique())
+    return best
+
+
+def cost(provenances: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the summed cost of runs: `core_minutes`, and `n_runs`.
+
+    >>> cost([{"cpu_s": 60.0}, {"cpu_s": 30.0}])
+    {'n_runs': 2, 'core_minutes': 1.5}
+    """
+    seconds = [float(p.get("cpu_s", 0.0)) for p in provenances]
+    return {"n_runs": len(seconds), "core_minutes": round(sum(seconds) / 60, 2)}
