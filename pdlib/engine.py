@@ -125,7 +125,9 @@ def execute(
     for spec in specs:
         record = store.find(spec.fingerprint)
         if record is None:
-            raise StoreError(f"result {spec.fingerprint} is not in {store.root} after its run; is the folder shared?")
+            raise StoreError(
+                f"result {spec.fingerprint} is not in {store.root} after its run; is the folder shared?"
+            )
         if spec.fingerprint in graph:
             record = Record(record.spec, record.table, record.provenance, "trained now")
         records.append(record)
@@ -171,7 +173,9 @@ def _work(spec: Run) -> float:
     """Return roughly how many multiply-adds a run takes."""
     if isinstance(spec, Measurement):
         return 0.1 * len(spec.steps) * getattr(spec.probe, "n_samples", 1000) * _size(spec.training)
-    work = 2.0 * spec.n_steps * spec.batch_size * _size(spec) + len(spec.evaluations) * spec.n_evaluation * _size(spec)
+    work = 2.0 * spec.n_steps * spec.batch_size * _size(spec) + len(
+        spec.evaluations
+    ) * spec.n_evaluation * _size(spec)
     if isinstance(spec.supervision, Distillation):
         work += spec.n_steps * spec.batch_size * _size(spec.supervision.teacher)
     return work
@@ -200,7 +204,10 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
             table = train(spec, store, device=workplace.device, on_steps=on_steps)
         cost = {"wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)}
         provenance = workplace.provenance | cost | {"resumed": resumed, "device": workplace.device}
-        provenance |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **surroundings()}
+        provenance |= {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **surroundings(),
+        }
         store.save(spec, table, provenance)
 
 
@@ -226,7 +233,9 @@ def _run_here(graph: dict[str, Node], workplace: Workplace, advance: Callable[[i
     _raise_failures(graph, failed)
 
 
-def _run_on(executor: Executor, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]) -> None:
+def _run_on(
+    executor: Executor, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
+) -> None:
     waiting, running, failed, done = dict(graph), {}, dict[str, BaseException](), set[str]()
     known: dict[Future[None], str] = running
     while waiting or known:
@@ -249,7 +258,9 @@ def _run_on(executor: Executor, graph: dict[str, Node], workplace: Workplace, ad
     _raise_failures(graph, failed)
 
 
-def _run_in_pool(n: int, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]) -> None:
+def _run_in_pool(
+    n: int, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
+) -> None:
     threads = max(1, (os.cpu_count() or 1) // n)
     for attempt in range(POOL_RETRIES + 1):
         pool = ProcessPoolExecutor(n, get_context("spawn"), initializer=set_threads, initargs=(threads,))
@@ -273,7 +284,8 @@ def _raise_failures(graph: dict[str, Node], failed: dict[str, BaseException]) ->
     lines = [f"- {_label(graph[k].spec)} {k}: {type(e).__name__}: {e}" for k, e in failed.items()]
     cause = next(iter(failed.values()))
     raise RunsFailedError(
-        f"{len(failed)} of {len(graph)} runs failed; the others are stored and will not be run again.\n" + "\n".join(lines)
+        f"{len(failed)} of {len(graph)} runs failed; the others are stored and will not be run again.\n"
+        + "\n".join(lines)
     ) from cause
 
 
@@ -296,14 +308,18 @@ def _progress(graph: dict[str, Node], show: bool) -> Iterator[Callable[[int], No
     total = sum(_steps(node.spec) for node in graph.values())
     path = os.environ.get("PDLIB_PROGRESS")
     done, written = 0, 0.0
-    with tqdm(total=total, unit=" steps", unit_scale=True, desc=f"{len(graph)} runs", disable=not show or bool(path)) as bar:
+    with tqdm(
+        total=total, unit=" steps", unit_scale=True, desc=f"{len(graph)} runs", disable=not show or bool(path)
+    ) as bar:
 
         def advance(n: int) -> None:
             nonlocal done, written
             done += n
             bar.update(n)
             if path and (time.monotonic() - written > 1 or done >= total):
-                write_bytes(Path(path), json.dumps({"done": done, "total": total, "runs": len(graph)}).encode())
+                write_bytes(
+                    Path(path), json.dumps({"done": done, "total": total, "runs": len(graph)}).encode()
+                )
                 written = time.monotonic()
 
         yield advance
@@ -337,9 +353,14 @@ def surroundings() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0] if names else model
     return {
         "machine": f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "versions": {name: version(name) for name in ("numba", "numpy", "torch")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("numba", "numpy", "torch")}
+        | {"python": platform.python_version()},
     }

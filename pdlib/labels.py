@@ -74,7 +74,9 @@ def stored(spec: Training, store: Store) -> bool:
     assert isinstance(spec.supervision, Distillation)
     stream = spec.task.stream(spec.seed, "train")
     return all(
-        store.has_labels(key(spec.supervision, stream, block)) for piece in spec.pieces for block in blocks(piece)
+        store.has_labels(key(spec.supervision, stream, block))
+        for piece in spec.pieces
+        for block in blocks(piece)
     )
 
 
@@ -147,7 +149,9 @@ def label_block(
     else:
         expected = (n, n_classes)
     if found.shape != expected:
-        raise DamagedError(f"labels of {name}: shape {found.shape}, expected {expected}. Delete them; they are made anew.")
+        raise DamagedError(
+            f"labels of {name}: shape {found.shape}, expected {expected}. Delete them; they are made anew."
+        )
     return unpack_classes(found, n, n_classes) if supervision.targets == "hard" else found
 
 

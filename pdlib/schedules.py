@@ -191,7 +191,9 @@ class KappaSplit(Schedule):
         """See `Schedule.pieces`."""
         duration = round(self.kappa * checkpoints[-1] / self.n_checkpoints)
         require(
-            duration >= 1, f"kappa T0 / N = {self.kappa} x {checkpoints[-1]} / {self.n_checkpoints}", "a step or more"
+            duration >= 1,
+            f"kappa T0 / N = {self.kappa} x {checkpoints[-1]} / {self.n_checkpoints}",
+            "a step or more",
         )
         steps = _equally_spaced(checkpoints, self.n_checkpoints)
         fitting = -(-n_steps // duration)

@@ -105,7 +105,9 @@ class Spec:
         given = {k: v for k, v in record.items() if k not in ("kind", "version")}
         names = {f.name for f in fields(cls)}
         require(
-            set(given) == names, f"{kind} with the fields {sorted(given)}", f"exactly the fields {sorted(names)}"
+            set(given) == names,
+            f"{kind} with the fields {sorted(given)}",
+            f"exactly the fields {sorted(names)}",
         )
         return cls(**{k: _rebuilt(v, current_code) for k, v in given.items()})
 
@@ -209,7 +211,9 @@ class SGD(Spec):
             "a finite number above 0",
         )
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
-        require(self.schedule in ("constant", "cosine"), f"schedule = {self.schedule!r}", "'constant' or 'cosine'")
+        require(
+            self.schedule in ("constant", "cosine"), f"schedule = {self.schedule!r}", "'constant' or 'cosine'"
+        )
         require(
             isinstance(self.warmup_fraction, (int, float)) and 0 <= self.warmup_fraction < 1,
             f"warmup_fraction = {self.warmup_fraction!r}",
@@ -337,7 +341,12 @@ class Training(Spec):
     precision: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        for name, kind in (("task", Task), ("model", Model), ("optimizer", SGD), ("supervision", Supervision)):
+        for name, kind in (
+            ("task", Task),
+            ("model", Model),
+            ("optimizer", SGD),
+            ("supervision", Supervision),
+        ):
             value = getattr(self, name)
             require(isinstance(value, kind), f"{name} = {value!r}", f"a {kind.__name__}")
         whole(
@@ -346,14 +355,18 @@ class Training(Spec):
             batch_size=self.batch_size,
             n_evaluation=self.n_evaluation,
         )
-        require(type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0")
+        require(
+            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
+        )
         require(
             type(self.checkpoint_every) is int and 0 <= self.checkpoint_every <= self.n_steps,
             f"checkpoint_every = {self.checkpoint_every!r}",
             f"0, or at most n_steps = {self.n_steps}",
         )
         require(
-            self.precision in ("float32", "float64"), f"precision = {self.precision!r}", "'float32' or 'float64'"
+            self.precision in ("float32", "float64"),
+            f"precision = {self.precision!r}",
+            "'float32' or 'float64'",
         )
         if isinstance(self.supervision, Distillation):
             require(
@@ -432,5 +445,3 @@ def ancestors(spec: Run) -> Iterator[Training]:
         yield spec.training
     elif isinstance(spec.supervision, Distillation):
         yield spec.supervision.teacher
-
-

@@ -91,7 +91,9 @@ class Store:
     True
     """
 
-    def __init__(self, root: str | Path | None = None, published: str | Path | Literal["default"] | None = "default"):
+    def __init__(
+        self, root: str | Path | None = None, published: str | Path | Literal["default"] | None = "default"
+    ):
         self.root = Path(root or os.environ.get("PDLIB_STORE") or platformdirs.user_cache_path("pdlib"))
         if published == "default":
             ignore = os.environ.get("PDLIB_PUBLISHED", "use")
@@ -111,7 +113,10 @@ class Store:
             If a file is truncated or altered, or belongs to another fingerprint.
         """
         for layer, source in ((self.published, "published"), (self.root, "local")):
-            if layer is not None and (folder := layer / "runs" / fingerprint).joinpath("result.json").exists():
+            if (
+                layer is not None
+                and (folder := layer / "runs" / fingerprint).joinpath("result.json").exists()
+            ):
                 return _read_record(folder, fingerprint, source)  # type: ignore[arg-type]
         return None
 
@@ -151,7 +156,9 @@ class Store:
 
     def outdated(self, layer: Literal["published", "local"]) -> list[str]:
         """Return the fingerprints of results that another version of the code wrote."""
-        return [fingerprint for fingerprint, record in self.records(layer) if not _is_current(fingerprint, record)]
+        return [
+            fingerprint for fingerprint, record in self.records(layer) if not _is_current(fingerprint, record)
+        ]
 
     # -------------------------------------------------------------- checkpoints
 
@@ -188,7 +195,9 @@ class Store:
 
     # ----------------------------------------------------------------- progress
 
-    def save_progress(self, spec: Training, step: int, parameters: dict[str, NDArray[Any]], table: pd.DataFrame) -> None:
+    def save_progress(
+        self, spec: Training, step: int, parameters: dict[str, NDArray[Any]], table: pd.DataFrame
+    ) -> None:
         """Write the state of an unfinished training, to be resumed from `step`."""
         meta = {"run": spec.fingerprint, "step": str(step), "table": table_text(table).decode()}
         _write_tensors(self.run_folder(spec) / "progress.safetensors", parameters, meta)
@@ -221,7 +230,9 @@ class Store:
     def has_labels(self, key: dict[str, str]) -> bool:
         """Whether labels of exactly this key are stored."""
         name = f"{key_hash(key)}.safetensors"
-        return any(layer is not None and (layer / "labels" / name).exists() for layer in (self.published, self.root))
+        return any(
+            layer is not None and (layer / "labels" / name).exists() for layer in (self.published, self.root)
+        )
 
     def save_labels(self, key: dict[str, str], labels: NDArray[Any]) -> None:
         """Write labels under their key."""

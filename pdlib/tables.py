@@ -159,7 +159,14 @@ def reached(steps: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         last = int(group.last_step.min())
         rows.append(
             dict(zip(by, key, strict=True))
-            | {"n": n, "n_reached": n_reached, "low": low, "high": high, "median_steps": median, "last_step": last}
+            | {
+                "n": n,
+                "n_reached": n_reached,
+                "low": low,
+                "high": high,
+                "median_steps": median,
+                "last_step": last,
+            }
             | {"median": f"{median:,.0f}" if math.isfinite(median) else f"≥ {last:,}"}
         )
     return pd.DataFrame(rows)
@@ -223,7 +230,12 @@ def best_rate(runs: pd.DataFrame) -> pd.DataFrame:
     >>> best_rate(runs)[["method", "learning_rate", "n_tried"]].values.tolist()
     [['one_shot', 0.2, 2]]
     """
-    means = runs.groupby(["method", "learning_rate"], sort=True).accuracy.mean().rename("mean_accuracy").reset_index()
+    means = (
+        runs.groupby(["method", "learning_rate"], sort=True)
+        .accuracy.mean()
+        .rename("mean_accuracy")
+        .reset_index()
+    )
     best = means.loc[means.groupby("method").mean_accuracy.idxmax()].reset_index(drop=True)
     best["n_tried"] = best.method.map(means.groupby("method").size())
     best["n_seeds"] = best.method.map(runs.groupby("method").seed.nunique())

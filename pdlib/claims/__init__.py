@@ -31,7 +31,9 @@ from pdlib.store import Record, Store, published_folder, write_bytes
 from pdlib.tables import Interval, cost, mean_interval, prediction_interval
 
 Tables = Mapping[str, pd.DataFrame]  # a page's tidy tables, by name
-Effect = Callable[..., "pd.Series[float]"]  # (tables, **arguments) -> one value a seed, the index being the seed
+Effect = Callable[
+    ..., "pd.Series[float]"
+]  # (tables, **arguments) -> one value a seed, the index being the seed
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
 INCONCLUSIVE, NOT_RUN, NOT_AT_THIS_SCALE = "inconclusive", "not run", "not run at this scale"
@@ -175,7 +177,9 @@ def hashes(page: str) -> dict[str, str]:
 # ------------------------------------------------------------------ a page's result
 
 
-def judge_page(page: str, profile: str, tables: Tables, records: Iterable[Record], store: Store | None = None) -> pd.DataFrame:
+def judge_page(
+    page: str, profile: str, tables: Tables, records: Iterable[Record], store: Store | None = None
+) -> pd.DataFrame:
     """Judge a page's claims, keep the result in the store, and return it as a table.
 
     Columns: `claim`, `criterion`, `side`, `threshold`, `measured`, `n_seeds`, `part_verdict`, `verdict`. On a
@@ -202,7 +206,9 @@ def judge_page(page: str, profile: str, tables: Tables, records: Iterable[Record
                     "threshold": part.criterion.threshold,
                     "values": list(part.values),
                     "hash": part.criterion.hash,
-                    "after_the_fact": any(r.provenance.get("criteria", {}).get(name) != now[name] for r in records),
+                    "after_the_fact": any(
+                        r.provenance.get("criteria", {}).get(name) != now[name] for r in records
+                    ),
                     "part_verdict": part.verdict if profile in JUDGED_PROFILES else "not judged",
                     "verdict": verdict,
                 }
@@ -217,7 +223,9 @@ def judge_page(page: str, profile: str, tables: Tables, records: Iterable[Record
         "commits": sorted({str(r.provenance.get("commit")) for r in records}),
         "claims": rows,
     }
-    write_bytes(page_file((store or Store()).root, page, profile), (json.dumps(result, indent=1) + "\n").encode())
+    write_bytes(
+        page_file((store or Store()).root, page, profile), (json.dumps(result, indent=1) + "\n").encode()
+    )
     return verdict_table(result)
 
 
@@ -251,11 +259,15 @@ def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
     for row in result["claims"]:
         values = row.get("values")
         sign = {"above": ">", "below": "<"}.get(row.get("side", ""), "")
-        note = " (judged after the fact)" if row.get("after_the_fact") and row["verdict"] != "not judged" else ""
+        note = (
+            " (judged after the fact)" if row.get("after_the_fact") and row["verdict"] != "not judged" else ""
+        )
         rows.append(
             {
                 "claim": row["claim"],
-                "criterion": f"{row['criterion']} {sign} {row['threshold']:g}" if values is not None else row["criterion"],
+                "criterion": f"{row['criterion']} {sign} {row['threshold']:g}"
+                if values is not None
+                else row["criterion"],
                 "measured": str(mean_interval(values)) if values is not None else "",
                 "n_seeds": len(values) if values is not None else 0,
                 "part_verdict": row.get("part_verdict", ""),
@@ -326,7 +338,12 @@ def ledger(root: Path | None = None) -> pd.DataFrame:
     root = root or published_folder()
     rows = []
     for claim in register():
-        base = {"claim": claim["id"], "statement": claim["statement"], "source": claim["source"], "page": claim["page"]}
+        base = {
+            "claim": claim["id"],
+            "statement": claim["statement"],
+            "source": claim["source"],
+            "page": claim["page"],
+        }
         empty = {"criterion": "", "measured": math.nan, "interval": "", "n_seeds": 0, "profile": ""}
         if claim.get("kind") == "illustration":
             rows.append(base | empty | {"verdict": "illustration"})
@@ -341,12 +358,15 @@ def ledger(root: Path | None = None) -> pd.DataFrame:
                 found.append(
                     base
                     | {
-                        "criterion": f"{row['criterion']} {sign} {row.get('threshold', ''):g}" if sign else row["criterion"],
+                        "criterion": f"{row['criterion']} {sign} {row.get('threshold', ''):g}"
+                        if sign
+                        else row["criterion"],
                         "measured": interval.mean,
                         "interval": str(interval) if interval.n else "",
                         "n_seeds": interval.n,
                         "profile": profile,
-                        "verdict": row["verdict"] + (" (judged after the fact)" if row.get("after_the_fact") else ""),
+                        "verdict": row["verdict"]
+                        + (" (judged after the fact)" if row.get("after_the_fact") else ""),
                         "part_verdict": row.get("part_verdict", row["verdict"]),
                     }
                 )
@@ -370,16 +390,31 @@ def ledger_markdown(root: Path | None = None) -> str:
         "seeds with 95 % intervals. How verdicts are reached stands in {doc}`notation`.",
         "",
     ]
-    counts = table.drop_duplicates(["claim", "profile"]).verdict.str.replace(r" \(.*", "", regex=True).value_counts()
-    lines += ["| verdict | rows |", "|---|---|", *(f"| {verdict} | {n} |" for verdict, n in counts.items()), ""]
+    counts = (
+        table.drop_duplicates(["claim", "profile"])
+        .verdict.str.replace(r" \(.*", "", regex=True)
+        .value_counts()
+    )
+    lines += [
+        "| verdict | rows |",
+        "|---|---|",
+        *(f"| {verdict} | {n} |" for verdict, n in counts.items()),
+        "",
+    ]
     lines += ["| claim | statement | source | verdict |", "|---|---|---|---|"]
     details = []
     for claim, group in table.groupby("claim", sort=False):
         first = group.iloc[0]
-        link = f"{{doc}}`{first['page']} <../notebooks/{first['page']}>`" if _has_page(str(first["page"])) else first["page"]
+        link = (
+            f"{{doc}}`{first['page']} <../notebooks/{first['page']}>`"
+            if _has_page(str(first["page"]))
+            else first["page"]
+        )
         verdicts = []
         for profile, rows in group.groupby("profile", sort=False):
-            verdicts.append(f"{profile}: **{rows.iloc[0]['verdict']}**" if profile else f"**{rows.iloc[0]['verdict']}**")
+            verdicts.append(
+                f"{profile}: **{rows.iloc[0]['verdict']}**" if profile else f"**{rows.iloc[0]['verdict']}**"
+            )
         lines.append(
             f"| {claim} | {_cell(first['statement'])} | {_cell(first['source'])}; page {link} | {'; '.join(verdicts)} |"
         )
@@ -390,7 +425,11 @@ def ledger_markdown(root: Path | None = None) -> str:
         ]
     lines += ["", "## Criteria and measured effects", ""]
     if details:
-        lines += ["| claim | criterion | measured | seeds | profile | verdict of the part |", "|---|---|---|---|---|---|", *details]
+        lines += [
+            "| claim | criterion | measured | seeds | profile | verdict of the part |",
+            "|---|---|---|---|---|---|",
+            *details,
+        ]
     else:
         lines.append("No page has published results.")
     return "\n".join(lines) + "\n"

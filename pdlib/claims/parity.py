@@ -19,7 +19,10 @@ import pandas as pd
 
 from pdlib.claims import Claim, Criterion, MissingTableError, Tables
 
-ONE_SHOT = ("one_shot", "one_shot_hard")  # both temperatures of one-shot distillation; a gain is over the better
+ONE_SHOT = (
+    "one_shot",
+    "one_shot_hard",
+)  # both temperatures of one-shot distillation; a gain is over the better
 HALFWAY = 0.25  # of accuracy: half the way from chance to perfect
 TWICE = 1.0  # log2
 
@@ -45,12 +48,16 @@ def _best(values: list[pd.Series[float]]) -> pd.Series[float]:
     return pd.concat(values, axis=1).max(axis=1)
 
 
-def final_gain(tables: Tables, method: str, against: tuple[str, ...], students: str = "students") -> pd.Series[float]:
+def final_gain(
+    tables: Tables, method: str, against: tuple[str, ...], students: str = "students"
+) -> pd.Series[float]:
     """Accuracy at the end of the budget, minus that of the best rival of the same seed."""
     return _final(tables, students, method) - _best([_final(tables, students, m) for m in against])
 
 
-def speed_gain(tables: Tables, method: str, against: tuple[str, ...], students: str = "students") -> pd.Series[float]:
+def speed_gain(
+    tables: Tables, method: str, against: tuple[str, ...], students: str = "students"
+) -> pd.Series[float]:
     """Mean accuracy over the run, minus that of the best rival of the same seed."""
     return _over_run(tables, students, method) - _best([_over_run(tables, students, m) for m in against])
 
@@ -77,8 +84,10 @@ def _peaks(tables: Tables, stage: str) -> pd.DataFrame:
     `transition`: accuracy between 0.55 and 0.99; `before`: from the candidate `before` on back to half its step
     (the first steps, when the initial weights still show, are left out).
     """
-    rows = _table(tables, "correlations").query("degree == 1").merge(
-        _table(tables, "teacher")[["seed", "step", "accuracy"]], on=["seed", "step"]
+    rows = (
+        _table(tables, "correlations")
+        .query("degree == 1")
+        .merge(_table(tables, "teacher")[["seed", "step", "accuracy"]], on=["seed", "step"])
     )
     if stage == "transition":
         rows = rows[(rows.accuracy >= 0.55) & (rows.accuracy <= 0.99)]
@@ -125,7 +134,13 @@ def width_gain(tables: Tables) -> pd.Series[float]:
 
 def hard_label_gain(tables: Tables) -> pd.Series[float]:
     """Final accuracy of the (2, T) student with hard labels minus that of the best one-shot student."""
-    hard = _table(tables, "temperatures").query("targets == 'hard'").sort_values("step").groupby("seed").accuracy.last()
+    hard = (
+        _table(tables, "temperatures")
+        .query("targets == 'hard'")
+        .sort_values("step")
+        .groupby("seed")
+        .accuracy.last()
+    )
     return hard - _best([_final(tables, "students", m) for m in ONE_SHOT])
 
 
@@ -257,8 +272,16 @@ CLAIMS = (
     Claim(
         "Figure 7 (left)",
         (
-            Criterion("widest against narrowest", "mean accuracy over the run, widest minus narrowest", width_gain, "above", 0.1),
-            Criterion("order", "rank correlation of width and mean accuracy over the run", width_order, "above", 0.5),
+            Criterion(
+                "widest against narrowest",
+                "mean accuracy over the run, widest minus narrowest",
+                width_gain,
+                "above",
+                0.1,
+            ),
+            Criterion(
+                "order", "rank correlation of width and mean accuracy over the run", width_order, "above", 0.5
+            ),
         ),
     ),
     Claim(
@@ -301,8 +324,12 @@ CLAIMS = (
                 0.0,
                 {"degree": 1},
             ),
-            Criterion("clean gap at degree 2", "the same at degree 2", clean_gap, "above", 0.0, {"degree": 2}),
-            Criterion("clean gap at degree 3", "the same at degree 3", clean_gap, "above", 0.0, {"degree": 3}),
+            Criterion(
+                "clean gap at degree 2", "the same at degree 2", clean_gap, "above", 0.0, {"degree": 2}
+            ),
+            Criterion(
+                "clean gap at degree 3", "the same at degree 3", clean_gap, "above", 0.0, {"degree": 3}
+            ),
             Criterion(
                 "the middle speeds up the most",
                 "mean accuracy over the run with the middle checkpoint minus the best of the other two candidates",

@@ -83,7 +83,9 @@ def logits(parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") ->
     """
     d = parameters["0.weight"].shape[1]
     require(inputs.shape[1] == d, f"inputs of shape {inputs.shape}", f"{d} columns, the first layer's inputs")
-    w, b, a, c = (torch.from_numpy(parameters[k]).to(device) for k in ("0.weight", "0.bias", "2.weight", "2.bias"))
+    w, b, a, c = (
+        torch.from_numpy(parameters[k]).to(device) for k in ("0.weight", "0.bias", "2.weight", "2.bias")
+    )
     out = np.empty((len(inputs), a.shape[0]), parameters["2.weight"].dtype)
     for start in range(0, len(inputs), EXAMPLES_AT_ONCE):
         x = torch.from_numpy(inputs[start : start + EXAMPLES_AT_ONCE]).to(device, w.dtype)  # (example, d)

@@ -63,7 +63,7 @@ def monomial_correlations(
     for row in monomials:
         require(len(set(row.tolist())) == len(row), f"monomial {row.tolist()}", "distinct positions")
     require(
-        monomials.size == 0 or (0 <= monomials.min() and monomials.max() < bits.shape[1]),
+        monomials.size == 0 or (monomials.min() >= 0 and monomials.max() < bits.shape[1]),
         f"positions {monomials.min()} to {monomials.max()}",
         f"positions from 0 to {bits.shape[1] - 1}",
     )
@@ -148,7 +148,9 @@ class MonomialCorrelations(Probe):
             generator = np.random.default_rng(degree)
             at_most = max(self.n_off_support, task.n_inputs) if degree == 1 else self.n_off_support
             groups = {
-                "in_support": np.array(list(combinations(support, degree)), dtype=np.intp).reshape(-1, degree),
+                "in_support": np.array(list(combinations(support, degree)), dtype=np.intp).reshape(
+                    -1, degree
+                ),
                 "off_support": monomials_off_support(task.n_inputs, support, degree, at_most, generator),
             }
             for group, monomials in groups.items():

@@ -51,7 +51,9 @@ class BitStream:
     True
     """
 
-    def __init__(self, identity: str, n_bits: int, label: Callable[[NDArray[Any]], NDArray[np.uint8]]) -> None:
+    def __init__(
+        self, identity: str, n_bits: int, label: Callable[[NDArray[Any]], NDArray[np.uint8]]
+    ) -> None:
         self.identity = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.n_bits = n_bits
         self._label = label

@@ -1,0 +1,415 @@
+"""Figures: a tidy table and axes in, the axes out.
+
+Colors are Okabe and Ito's, safe for the color-blind, and each series has its own line or marker too. No
+torch here: a figure is redrawn from a table.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from pdlib.tables import curve
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+
+# method -> (name in legends, color, line); one look a method in the whole book
+METHODS: dict[str, tuple[str, str, Any]] = {
+    "teacher": ("teacher, from labels", BLACK, "-"),
+    "cross_entropy": ("student, from labels", PURPLE, (0, (1, 1))),
+    "one_shot": ("one-shot, τ = 1", ORANGE, (0, (5, 1))),
+    "one_shot_hard": ("one-shot, hard labels", YELLOW, (0, (5, 1, 1, 1))),
+    "progressive": ("progressive", BLUE, "-"),
+    "two_checkpoint_before": ("(2, T), ① before", SKY, (0, (3, 1, 1, 1))),
+    "two_checkpoint_middle": ("(2, T), ② in transition", GREEN, "-"),
+    "two_checkpoint_after": ("(2, T), ③ after", RED, (0, (3, 1))),
+}
+CANDIDATES = {"before": ("①", SKY), "middle": ("②", GREEN), "after": ("③", RED)}
+GROUPS = {"in_support": ("in the support", RED, "-"), "off_support": ("off the support", BLUE, (0, (4, 1)))}
+
+
+def house_style() -> None:
+    """Set fonts, sizes and the light frame that all figures of the book share."""
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "legend.frameon": False,
+            "legend.fontsize": 8.5,
+            "lines.linewidth": 1.8,
+            "savefig.dpi": 110,
+        }
+    )
+
+
+def short_number(value: float, _position: object = None) -> str:
+    """Write a step count as people say it.
+
+    >>> short_number(1_200_000), short_number(20_000), short_number(0)
+    ('1.2M', '20k', '0')
+    """
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
+
+
+def _step_axis(ax: Axes, label: str) -> None:
+    ax.xaxis.set_major_formatter(FuncFormatter(short_number))
+    ax.set_xlabel(label)
+
+
+def plot_accuracy(
+    table: pd.DataFrame, ax: Axes, *, chance: float | None = 0.5, label: str = "training steps"
+) -> Axes:
+    """Draw held-out accuracy against steps by method: the mean over seeds and its 95 % interval.
+
+    `table` has the columns `method`, `seed`, `step`, `accuracy`.
+    """
+    order = [m for m in METHODS if m in set(table.method)]
+    for method in order:
+        name, color, line = METHODS[method]
+        rows = curve(table[table.method == method], "accuracy")
+        n = int(rows.n.max())
+        ax.plot(rows.step, rows["mean"], color=color, linestyle=line, label=f"{name} (n = {n})")
+        if n > 1:
+            ax.fill_between(
+                rows.step, rows.low.clip(0, 1), rows.high.clip(0, 1), color=color, alpha=0.15, linewidth=0
+            )
+    if chance is not None:
+        ax.axhline(chance, color="0.5", linewidth=0.8, linestyle=":")
+    ax.set_ylim(0.4 if chance == 0.5 else 0, 1.03)
+    ax.set_ylabel("held-out accuracy")
+    _step_axis(ax, label)
+    return ax
+
+
+def plot_seeds(table: pd.DataFrame, ax: Axes, *, color: str = BLACK, label: str = "one seed each") -> Axes:
+    """Draw held-out accuracy of single runs, a thin line a seed: where transitions differ, a mean hides them."""
+    for i, (_, run) in enumerate(table.groupby("seed")):
+        ax.plot(
+            run.step, run.accuracy, color=color, linewidth=0.9, alpha=0.75, label=label if i == 0 else None
+        )
+    ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
+    ax.set_ylim(0.4, 1.03)
+    ax.set_ylabel("held-out accuracy")
+    _step_axis(ax, "training steps")
+    return ax
+
+
+def mark_candidates(candidates: pd.DataFrame, ax: Axes) -> Axes:
+    """Mark candidate checkpoints on the teacher's curves: columns `candidate`, `step`, `accuracy`."""
+    for candidate, (sign, color) in CANDIDATES.items():
+        rows = candidates[candidates.candidate == candidate]
+        ax.scatter(
+            rows.step,
+            rows.accuracy,
+            color=color,
+            edgecolor="black",
+            linewidth=0.6,
+            zorder=5,
+            label=f"candidate {sign}",
+        )
+    return ax
+
+
+def aligned(table: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
+    """Shift each seed's steps so that its middle candidate is at 0; transitions then lie above each other.
+
+    >>> table = pd.DataFrame({"seed": [1], "step": [30]})
+    >>> middle = pd.DataFrame({"seed": [1], "candidate": ["middle"], "step": [20]})
+    >>> aligned(table, middle).step.tolist()
+    [10]
+    """
+    middle = candidates[candidates.candidate == "middle"].set_index("seed").step
+    return table.assign(step=table.step - table.seed.map(middle))
+
+
+def plot_correlations(table: pd.DataFrame, ax: Axes, degree: int, *, label: str = "training steps") -> Axes:
+    """Draw mean absolute correlations in and off the support, with intervals over seeds, and the noise floor.
+
+    `table` has the columns `seed`, `step`, `degree`, `group`, `mean`, `maximum`, `noise_floor`.
+    """
+    rows = table[table.degree == degree]
+    for group, (name, color, line) in GROUPS.items():
+        mean = curve(rows[rows.group == group], "mean")
+        mean = mean[mean.n == mean.n.max()]
+        ax.plot(mean.step, mean["mean"], color=color, linestyle=line, label=name)
+        if mean.n.max() > 1:
+            ax.fill_between(
+                mean.step, mean.low.clip(lower=0), mean.high, color=color, alpha=0.15, linewidth=0
+            )
+    largest = curve(rows[rows.group == "off_support"], "maximum")
+    largest = largest[largest.n == largest.n.max()]
+    ax.plot(
+        largest.step,
+        largest["mean"],
+        color=BLUE,
+        linewidth=0.9,
+        linestyle=":",
+        label="largest off the support",
+    )
+    ax.axhline(rows.noise_floor.mean(), color="0.4", linewidth=0.9, linestyle="--", label="noise floor")
+    ax.set_ylabel(f"mean |correlation|, degree {degree}")
+    ax.set_ylim(bottom=0)
+    _step_axis(ax, label)
+    return ax
+
+
+def plot_reach(steps: pd.DataFrame, summary: pd.DataFrame, ax: Axes, by: str) -> Axes:
+    """Draw steps to a threshold against `by`: a dot a run, hollow at the budget if it never got there.
+
+    The line is the median over all runs, censored ones included; where it is censored, the line stops.
+    `steps` comes from `steps_to_reach`, `summary` from `reached`.
+    """
+    done = steps[np.isfinite(steps.steps)]
+    never = steps[~np.isfinite(steps.steps)]
+    ax.scatter(done[by], done.steps, s=22, color=BLUE, alpha=0.7, label="a run")
+    if len(never):
+        ax.scatter(
+            never[by],
+            never.last_step,
+            s=34,
+            facecolor="none",
+            edgecolor=RED,
+            marker="^",
+            label="not within the budget",
+        )
+    median = summary[np.isfinite(summary.median_steps)]
+    ax.plot(
+        median[by], median.median_steps, color=BLACK, marker="_", markersize=16, label="median of all runs"
+    )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xticks(sorted(steps[by].unique()), [f"{v:g}" for v in sorted(steps[by].unique())])
+    ax.minorticks_off()
+    for row in summary.itertuples():
+        ax.annotate(
+            f"{row.n_reached}/{row.n}",
+            (getattr(row, by), steps.last_step.max() * 1.12),
+            ha="center",
+            fontsize=8,
+        )
+    ax.set_ylim(top=steps.last_step.max() * 1.35)
+    ax.yaxis.set_major_formatter(FuncFormatter(short_number))
+    ax.set_xlabel(by.replace("_", " "))
+    ax.set_ylabel("steps to 90 % held-out accuracy")
+    return ax
+
+
+def plot_strip(
+    values: pd.DataFrame, ax: Axes, x: str, y: str, order: Sequence[Any], names: Mapping[Any, str]
+) -> Axes:
+    """Draw a dot a seed and the mean with its 95 % interval for each value of `x`."""
+    summary = curve(values, y, x).set_index(x)
+    for i, value in enumerate(order):
+        dots = values[values[x] == value][y]
+        ax.scatter(
+            np.full(len(dots), i) + np.linspace(-0.12, 0.12, len(dots)), dots, s=18, color=BLUE, alpha=0.6
+        )
+        row = summary.loc[value]
+        ax.errorbar(
+            i + 0.25,
+            row["mean"],
+            [[row["mean"] - row.low], [row.high - row["mean"]]] if math.isfinite(row.low) else None,
+            fmt="s",
+            color=BLACK,
+            capsize=3,
+            markersize=4,
+        )
+    ax.set_xticks(range(len(order)), [names.get(v, str(v)) for v in order])
+    return ax
+
+
+# ------------------------------------------------------------------ interactive
+
+
+class Interactive:
+    """A figure that reacts to a slider, as plain HTML: inline SVG and a range input, no library, no network.
+
+    IPython shows it by `_repr_html_`. It reads from a file, is worked by keyboard, and follows the page's
+    text color, so it suits light and dark.
+    """
+
+    def __init__(self, markup: str) -> None:
+        self.markup = markup
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return "interactive figure"
+
+
+_W, _H, _L, _R, _T, _B = 340, 240, 52, 12, 26, 40  # a panel's size and margins, pixels
+
+
+def _scaled(value: float, low: float, high: float, a: float, b: float) -> float:
+    return round(a + (value - low) / (high - low) * (b - a), 1)
+
+
+def _path(xs: Sequence[float], ys: Sequence[float], x_max: float, y: tuple[float, float]) -> str:
+    points = [
+        f"{_scaled(px, 0, x_max, _L, _W - _R)} {_scaled(min(max(py, y[0]), y[1]), *y, _H - _B, _T)}"
+        for px, py in zip(xs, ys, strict=True)
+    ]
+    return "M" + "L".join(points)
+
+
+def _frame(
+    title: str, x_max: float, y: tuple[float, float], y_ticks: Sequence[float], content: str, described: str
+) -> str:
+    lines = [
+        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="{html.escape(described)}" width="{_W}" height="{_H}">'
+    ]
+    lines.append(f'<text x="{_L}" y="16" font-size="13" fill="currentColor">{html.escape(title)}</text>')
+    for tick in y_ticks:
+        py = _scaled(tick, *y, _H - _B, _T)
+        lines.append(f'<path d="M{_L} {py}H{_W - _R}" stroke="currentColor" stroke-opacity=".2"/>')
+        lines.append(
+            f'<text x="{_L - 6}" y="{py + 4}" font-size="11" text-anchor="end" fill="currentColor">{tick:g}</text>'
+        )
+    for share in (0, 0.5, 1):
+        px = _scaled(share, 0, 1, _L, _W - _R)
+        anchor = {0: "start", 0.5: "middle", 1: "end"}[share]
+        text = short_number(share * x_max)
+        lines.append(
+            f'<text x="{px}" y="{_H - _B + 16}" font-size="11" text-anchor="{anchor}" fill="currentColor">{text}</text>'
+        )
+    lines.append(
+        f'<text x="{(_L + _W - _R) / 2}" y="{_H - 8}" font-size="11" text-anchor="middle" fill="currentColor">training steps</text>'
+    )
+    return "".join(lines) + content + "</svg>"
+
+
+def interactive_checkpoints(
+    teacher: pd.DataFrame, correlations: pd.DataFrame, students: pd.DataFrame, *, name: str = "checkpoints"
+) -> Interactive:
+    """Return a slider over teacher checkpoints: their correlations, and what a student taught by each becomes.
+
+    Parameters
+    ----------
+    teacher
+        `step`, `accuracy` of one teacher.
+    correlations
+        `step`, `group`, `mean`, `maximum`, `noise_floor` of degree 1, for the checkpoints on the slider.
+    students
+        `checkpoint`, `step`, `accuracy`: the (2, T) student of each checkpoint.
+    name
+        Identifier of the figure within its page.
+
+    Raises
+    ------
+    ValueError
+        If there is no checkpoint with a student.
+    """
+    checkpoints = sorted(int(c) for c in students.checkpoint.unique())
+    if not checkpoints:
+        raise ValueError("no students: expected at least one checkpoint on the slider.")
+    t_max, s_max = float(teacher.step.max()), float(students.step.max())
+    accuracy = teacher.set_index("step").accuracy
+    by_group = correlations[correlations.degree == 1].pivot_table(
+        index="step", columns="group", values=["mean", "maximum"]
+    )
+    states = []
+    for c in checkpoints:
+        run = students[students.checkpoint == c].sort_values("step")
+        inside, off = (
+            float(by_group.loc[c, ("mean", "in_support")]),
+            float(by_group.loc[c, ("mean", "off_support")]),
+        )
+        states.append(
+            {
+                "x": _scaled(c, 0, t_max, _L, _W - _R),
+                "y": _scaled(float(accuracy[c]), 0.4, 1.0, _H - _B, _T),
+                "inside": inside,
+                "off": off,
+                "path": _path(run.step.tolist(), run.accuracy.tolist(), s_max, (0.4, 1.0)),
+                "text": (
+                    f"Checkpoint {short_number(c)}: teacher accuracy {accuracy[c]:.2f}; correlation in the support "
+                    f"{inside:.3f}, off it {off:.3f}; the student ends at {run.accuracy.iloc[-1]:.2f}."
+                ),
+            }
+        )
+    top = max(max(s["inside"], s["off"]) for s in states) * 1.15
+    floor = float(correlations.noise_floor.mean())
+    for s in states:
+        for key in ("inside", "off"):
+            s[key] = _scaled(s[key], 0, top, _H - _B, _T)
+    first = states[0]
+    floor_y, base = _scaled(floor, 0, top, _H - _B, _T), _H - _B
+    teacher_panel = _frame(
+        "teacher's accuracy", t_max, (0.4, 1.0), (0.5, 0.75, 1.0),
+        f'<path d="{_path(teacher.step.tolist(), teacher.accuracy.tolist(), t_max, (0.4, 1.0))}" fill="none" stroke="currentColor" stroke-width="1.8"/>'
+        f'<circle data-pd="dot" r="6" cx="{first["x"]}" cy="{first["y"]}" fill="{GREEN}" stroke="currentColor"/>',
+        "Accuracy of the teacher against training steps; a dot marks the chosen checkpoint.",
+    )  # fmt: skip
+    bars = "".join(
+        f'<rect data-pd="{key}" x="{x}" width="60" y="{first[key]}" height="{round(base - first[key], 1)}" fill="{color}"/>'
+        f'<text x="{x + 30}" y="{base + 16}" font-size="11" text-anchor="middle" fill="currentColor">{text}</text>'
+        for key, x, color, text in (
+            ("inside", 95, RED, "in the support"),
+            ("off", 215, BLUE, "off the support"),
+        )
+    )
+    ticks = [round(top * share, 3) for share in (0, 0.5, 1)]
+    bar_panel = _bars_frame("mean |correlation|, degree 1", top, ticks, bars, floor_y)
+    student_panel = _frame(
+        "accuracy of its (2, T) student", s_max, (0.4, 1.0), (0.5, 0.75, 1.0),
+        f'<path data-pd="path" d="{first["path"]}" fill="none" stroke="{GREEN}" stroke-width="2"/>',
+        "Accuracy of the student taught by the chosen checkpoint against training steps.",
+    )  # fmt: skip
+    ident = f"pd-{name}"
+    script = (
+        f"(()=>{{const r=document.getElementById('{ident}'),s={json.dumps(states)},q=k=>r.querySelector(`[data-pd=${{k}}]`),"
+        "u=i=>{const v=s[i];q('dot').setAttribute('cx',v.x);q('dot').setAttribute('cy',v.y);q('path').setAttribute('d',v.path);"
+        f"for(const k of['inside','off']){{q(k).setAttribute('y',v[k]);q(k).setAttribute('height',{base}-v[k]);}}"
+        "q('out').textContent=v.text;r.querySelector('input').setAttribute('aria-valuetext',v.text);};"
+        "r.querySelector('input').addEventListener('input',e=>u(+e.target.value));u(0);})();"
+    )
+    return Interactive(
+        f'<div class="pd-interactive" id="{ident}"><label for="{ident}-slider">Teacher checkpoint (arrow keys move the '
+        f'slider)</label><br><input id="{ident}-slider" type="range" min="0" max="{len(states) - 1}" step="1" value="0" '
+        f'style="width:min(100%,520px)"><div style="display:flex;flex-wrap:wrap">{teacher_panel}{bar_panel}{student_panel}</div>'
+        f'<p data-pd="out" aria-live="polite">{html.escape(first["text"])}</p><script>{script}</script></div>'
+    )
+
+
+def _bars_frame(title: str, top: float, ticks: Sequence[float], bars: str, floor_y: float) -> str:
+    lines = [
+        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="Mean absolute degree-1 correlation of the chosen checkpoint, '
+        f'in the support and off it, with the noise floor." width="{_W}" height="{_H}">',
+        f'<text x="{_L}" y="16" font-size="13" fill="currentColor">{html.escape(title)}</text>',
+    ]
+    for tick in ticks:
+        py = _scaled(tick, 0, top, _H - _B, _T)
+        lines.append(f'<path d="M{_L} {py}H{_W - _R}" stroke="currentColor" stroke-opacity=".2"/>')
+        lines.append(
+            f'<text x="{_L - 6}" y="{py + 4}" font-size="11" text-anchor="end" fill="currentColor">{tick:g}</text>'
+        )
+    lines.append(f'<path d="M{_L} {floor_y}H{_W - _R}" stroke="currentColor" stroke-dasharray="4 3"/>')
+    return "".join(lines) + bars + "</svg>"
