@@ -236,8 +236,9 @@ def _run_here(graph: dict[str, Node], workplace: Workplace, advance: Callable[[i
 def _run_on(
     executor: Executor, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
 ) -> None:
-    waiting, running, failed, done = dict(graph), {}, dict[str, BaseException](), set[str]()
-    known: dict[Future[None], str] = running
+    waiting, done = dict(graph), set[str]()
+    known: dict[Future[None], str] = {}
+    failed: dict[str, BaseException] = {}
     while waiting or known:
         for fingerprint, node in list(waiting.items()):
             if node.waits_for & failed.keys():

@@ -8,6 +8,7 @@ does not match is an error. Published blocks are used before the teacher is aske
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def blocks(piece: Piece) -> list[Piece]:
     [(500000, 1000000), (1000000, 1200000)]
     """
     edges = [piece.start, *range((piece.start // GRID + 1) * GRID, piece.stop, GRID), piece.stop]
-    return [Piece(a, b, piece.checkpoint) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Piece(a, b, piece.checkpoint) for a, b in pairwise(edges)]
 
 
 def key(supervision: Distillation, stream: ExampleStream, block: Piece) -> dict[str, str]:

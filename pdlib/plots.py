@@ -266,57 +266,62 @@ class Interactive:
 
 
 _W, _H, _L, _R, _T, _B = 340, 240, 52, 12, 26, 40  # a panel's size and margins, pixels
+_BASE = _H - _B
 
 
 def _scaled(value: float, low: float, high: float, a: float, b: float) -> float:
     return round(a + (value - low) / (high - low) * (b - a), 1)
 
 
-def _path(xs: Sequence[float], ys: Sequence[float], x_max: float, y: tuple[float, float]) -> str:
-    points = [
-        f"{_scaled(px, 0, x_max, _L, _W - _R)} {_scaled(min(max(py, y[0]), y[1]), *y, _H - _B, _T)}"
-        for px, py in zip(xs, ys, strict=True)
-    ]
-    return "M" + "L".join(points)
+def _height(value: float, y: tuple[float, float]) -> float:
+    return _scaled(min(max(value, y[0]), y[1]), *y, _BASE, _T)
 
 
-def _frame(
-    title: str, x_max: float, y: tuple[float, float], y_ticks: Sequence[float], content: str, described: str
-) -> str:
-    lines = [
-        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="{html.escape(described)}" width="{_W}" height="{_H}">'
-    ]
-    lines.append(f'<text x="{_L}" y="16" font-size="13" fill="currentColor">{html.escape(title)}</text>')
-    for tick in y_ticks:
-        py = _scaled(tick, *y, _H - _B, _T)
-        lines.append(f'<path d="M{_L} {py}H{_W - _R}" stroke="currentColor" stroke-opacity=".2"/>')
-        lines.append(
-            f'<text x="{_L - 6}" y="{py + 4}" font-size="11" text-anchor="end" fill="currentColor">{tick:g}</text>'
-        )
-    for share in (0, 0.5, 1):
-        px = _scaled(share, 0, 1, _L, _W - _R)
-        anchor = {0: "start", 0.5: "middle", 1: "end"}[share]
-        text = short_number(share * x_max)
-        lines.append(
-            f'<text x="{px}" y="{_H - _B + 16}" font-size="11" text-anchor="{anchor}" fill="currentColor">{text}</text>'
-        )
-    lines.append(
-        f'<text x="{(_L + _W - _R) / 2}" y="{_H - 8}" font-size="11" text-anchor="middle" fill="currentColor">training steps</text>'
+def _path(run: pd.DataFrame, x_max: float, y: tuple[float, float]) -> str:
+    points = zip(run.step.tolist(), run.accuracy.tolist(), strict=True)
+    return "M" + "L".join(f"{_scaled(px, 0, x_max, _L, _W - _R)} {_height(py, y)}" for px, py in points)
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", size: int = 11) -> str:
+    return (
+        f'<text x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}" fill="currentColor">'
+        f"{html.escape(text)}</text>"
     )
-    return "".join(lines) + content + "</svg>"
+
+
+def _panel(title: str, described: str, y: tuple[float, float], ticks: Sequence[float], content: str) -> str:
+    """Return an SVG with a title, horizontal grid lines and the content."""
+    parts = [
+        f'<svg viewBox="0 0 {_W} {_H}" width="{_W}" height="{_H}" role="img" aria-label="{html.escape(described)}">',
+        _text(_L, 16, title, "start", 13),
+    ]
+    for tick in ticks:
+        py = _height(tick, y)
+        parts.append(f'<path d="M{_L} {py}H{_W - _R}" stroke="currentColor" stroke-opacity=".2"/>')
+        parts.append(_text(_L - 6, py + 4, f"{tick:g}", "end"))
+    return "".join(parts) + content + "</svg>"
+
+
+def _step_ticks(x_max: float) -> str:
+    ends = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
+    ticks = [
+        _text(_L + share * (_W - _R - _L), _BASE + 16, short_number(share * x_max), anchor)
+        for share, anchor in ends
+    ]
+    return "".join(ticks) + _text((_L + _W - _R) / 2, _H - 8, "training steps")
 
 
 def interactive_checkpoints(
     teacher: pd.DataFrame, correlations: pd.DataFrame, students: pd.DataFrame, *, name: str = "checkpoints"
 ) -> Interactive:
-    """Return a slider over teacher checkpoints: their correlations, and what a student taught by each becomes.
+    """Return a slider over teacher checkpoints: their correlations, and what a student of each becomes.
 
     Parameters
     ----------
     teacher
         `step`, `accuracy` of one teacher.
     correlations
-        `step`, `group`, `mean`, `maximum`, `noise_floor` of degree 1, for the checkpoints on the slider.
+        `step`, `degree`, `group`, `mean`, `noise_floor`, for at least the checkpoints on the slider.
     students
         `checkpoint`, `step`, `accuracy`: the (2, T) student of each checkpoint.
     name
@@ -330,86 +335,93 @@ def interactive_checkpoints(
     checkpoints = sorted(int(c) for c in students.checkpoint.unique())
     if not checkpoints:
         raise ValueError("no students: expected at least one checkpoint on the slider.")
+    unit = (0.4, 1.0)  # range of the accuracy axes
     t_max, s_max = float(teacher.step.max()), float(students.step.max())
-    accuracy = teacher.set_index("step").accuracy
-    by_group = correlations[correlations.degree == 1].pivot_table(
-        index="step", columns="group", values=["mean", "maximum"]
-    )
-    states = []
+    accuracy = dict(zip(teacher.step.tolist(), teacher.accuracy.tolist(), strict=True))
+    degree_1 = correlations[correlations.degree == 1]
+    floor = float(degree_1.noise_floor.mean())
+    size = {group: rows.set_index("step")["mean"].to_dict() for group, rows in degree_1.groupby("group")}
+    top = (0.0, 1.15 * max(size[group][c] for group in GROUPS for c in checkpoints))
+    states: list[dict[str, Any]] = []
     for c in checkpoints:
         run = students[students.checkpoint == c].sort_values("step")
-        inside, off = (
-            float(by_group.loc[c, ("mean", "in_support")]),
-            float(by_group.loc[c, ("mean", "off_support")]),
-        )
+        inside, off = size["in_support"][c], size["off_support"][c]
         states.append(
             {
                 "x": _scaled(c, 0, t_max, _L, _W - _R),
-                "y": _scaled(float(accuracy[c]), 0.4, 1.0, _H - _B, _T),
-                "inside": inside,
-                "off": off,
-                "path": _path(run.step.tolist(), run.accuracy.tolist(), s_max, (0.4, 1.0)),
-                "text": (
-                    f"Checkpoint {short_number(c)}: teacher accuracy {accuracy[c]:.2f}; correlation in the support "
-                    f"{inside:.3f}, off it {off:.3f}; the student ends at {run.accuracy.iloc[-1]:.2f}."
-                ),
+                "y": _height(accuracy[c], unit),
+                "in": _height(inside, top),
+                "off": _height(off, top),
+                "path": _path(run, s_max, unit),
+                "text": f"Checkpoint {short_number(c)}: teacher accuracy {accuracy[c]:.2f}; mean correlation in the "
+                f"support {inside:.3f}, off it {off:.3f}; the student ends at {run.accuracy.iloc[-1]:.2f}.",
             }
         )
-    top = max(max(s["inside"], s["off"]) for s in states) * 1.15
-    floor = float(correlations.noise_floor.mean())
-    for s in states:
-        for key in ("inside", "off"):
-            s[key] = _scaled(s[key], 0, top, _H - _B, _T)
     first = states[0]
-    floor_y, base = _scaled(floor, 0, top, _H - _B, _T), _H - _B
-    teacher_panel = _frame(
-        "teacher's accuracy", t_max, (0.4, 1.0), (0.5, 0.75, 1.0),
-        f'<path d="{_path(teacher.step.tolist(), teacher.accuracy.tolist(), t_max, (0.4, 1.0))}" fill="none" stroke="currentColor" stroke-width="1.8"/>'
-        f'<circle data-pd="dot" r="6" cx="{first["x"]}" cy="{first["y"]}" fill="{GREEN}" stroke="currentColor"/>',
-        "Accuracy of the teacher against training steps; a dot marks the chosen checkpoint.",
-    )  # fmt: skip
-    bars = "".join(
-        f'<rect data-pd="{key}" x="{x}" width="60" y="{first[key]}" height="{round(base - first[key], 1)}" fill="{color}"/>'
-        f'<text x="{x + 30}" y="{base + 16}" font-size="11" text-anchor="middle" fill="currentColor">{text}</text>'
-        for key, x, color, text in (
-            ("inside", 95, RED, "in the support"),
-            ("off", 215, BLUE, "off the support"),
+    line = f'<path d="{_path(teacher, t_max, unit)}" fill="none" stroke="currentColor" stroke-width="1.8"/>'
+    dot = f'<circle data-pd="dot" r="6" cx="{first["x"]}" cy="{first["y"]}" fill="{GREEN}" stroke="currentColor"/>'
+    bars = f'<path d="M{_L} {_height(floor, top)}H{_W - _R}" stroke="currentColor" stroke-dasharray="4 3"/>'
+    for key, x, color, text in (("in", 95, RED, "in the support"), ("off", 215, BLUE, "off the support")):
+        height = round(_BASE - first[key], 1)
+        bars += (
+            f'<rect data-pd="{key}" x="{x}" width="60" y="{first[key]}" height="{height}" fill="{color}"/>'
         )
+        bars += _text(x + 30, _BASE + 16, text)
+    student = f'<path data-pd="path" d="{first["path"]}" fill="none" stroke="{GREEN}" stroke-width="2"/>'
+    panels = (
+        _panel(
+            "teacher's accuracy",
+            "Accuracy of the teacher against training steps; a dot marks the chosen checkpoint.",
+            unit,
+            (0.5, 0.75, 1.0),
+            line + dot + _step_ticks(t_max),
+        ),
+        _panel(
+            "mean |correlation|, degree 1",
+            "Mean absolute degree-1 correlation of the chosen checkpoint, in and off the support; dashed: noise floor.",
+            top,
+            [round(top[1] * share, 3) for share in (0, 0.5, 1)],
+            bars,
+        ),
+        _panel(
+            "accuracy of its (2, T) student",
+            "Accuracy of the student taught by the chosen checkpoint against training steps.",
+            unit,
+            (0.5, 0.75, 1.0),
+            student + _step_ticks(s_max),
+        ),
     )
-    ticks = [round(top * share, 3) for share in (0, 0.5, 1)]
-    bar_panel = _bars_frame("mean |correlation|, degree 1", top, ticks, bars, floor_y)
-    student_panel = _frame(
-        "accuracy of its (2, T) student", s_max, (0.4, 1.0), (0.5, 0.75, 1.0),
-        f'<path data-pd="path" d="{first["path"]}" fill="none" stroke="{GREEN}" stroke-width="2"/>',
-        "Accuracy of the student taught by the chosen checkpoint against training steps.",
-    )  # fmt: skip
     ident = f"pd-{name}"
-    script = (
-        f"(()=>{{const r=document.getElementById('{ident}'),s={json.dumps(states)},q=k=>r.querySelector(`[data-pd=${{k}}]`),"
-        "u=i=>{const v=s[i];q('dot').setAttribute('cx',v.x);q('dot').setAttribute('cy',v.y);q('path').setAttribute('d',v.path);"
-        f"for(const k of['inside','off']){{q(k).setAttribute('y',v[k]);q(k).setAttribute('height',{base}-v[k]);}}"
-        "q('out').textContent=v.text;r.querySelector('input').setAttribute('aria-valuetext',v.text);};"
-        "r.querySelector('input').addEventListener('input',e=>u(+e.target.value));u(0);})();"
-    )
+    script = _SCRIPT.replace("IDENT", ident).replace("STATES", json.dumps(states)).replace("BASE", str(_BASE))
     return Interactive(
-        f'<div class="pd-interactive" id="{ident}"><label for="{ident}-slider">Teacher checkpoint (arrow keys move the '
-        f'slider)</label><br><input id="{ident}-slider" type="range" min="0" max="{len(states) - 1}" step="1" value="0" '
-        f'style="width:min(100%,520px)"><div style="display:flex;flex-wrap:wrap">{teacher_panel}{bar_panel}{student_panel}</div>'
-        f'<p data-pd="out" aria-live="polite">{html.escape(first["text"])}</p><script>{script}</script></div>'
+        f'<div class="pd-interactive" id="{ident}">'
+        f'<label for="{ident}-slider">Teacher checkpoint (the arrow keys move the slider)</label><br>'
+        f'<input id="{ident}-slider" type="range" min="0" max="{len(states) - 1}" step="1" value="0"'
+        f' style="width:min(100%,520px)">'
+        f'<div style="display:flex;flex-wrap:wrap">{"".join(panels)}</div>'
+        f'<p data-pd="out" aria-live="polite">{html.escape(first["text"])}</p>'
+        f"<script>{script}</script></div>"
     )
 
 
-def _bars_frame(title: str, top: float, ticks: Sequence[float], bars: str, floor_y: float) -> str:
-    lines = [
-        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="Mean absolute degree-1 correlation of the chosen checkpoint, '
-        f'in the support and off it, with the noise floor." width="{_W}" height="{_H}">',
-        f'<text x="{_L}" y="16" font-size="13" fill="currentColor">{html.escape(title)}</text>',
-    ]
-    for tick in ticks:
-        py = _scaled(tick, 0, top, _H - _B, _T)
-        lines.append(f'<path d="M{_L} {py}H{_W - _R}" stroke="currentColor" stroke-opacity=".2"/>')
-        lines.append(
-            f'<text x="{_L - 6}" y="{py + 4}" font-size="11" text-anchor="end" fill="currentColor">{tick:g}</text>'
-        )
-    lines.append(f'<path d="M{_L} {floor_y}H{_W - _R}" stroke="currentColor" stroke-dasharray="4 3"/>')
-    return "".join(lines) + bars + "</svg>"
+_SCRIPT = """
+(() => {
+  const root = document.getElementById("IDENT"), states = STATES;
+  const part = (name) => root.querySelector(`[data-pd="${name}"]`);
+  const slider = root.querySelector("input");
+  const show = (i) => {
+    const state = states[i];
+    part("dot").setAttribute("cx", state.x);
+    part("dot").setAttribute("cy", state.y);
+    part("path").setAttribute("d", state.path);
+    for (const key of ["in", "off"]) {
+      part(key).setAttribute("y", state[key]);
+      part(key).setAttribute("height", BASE - state[key]);
+    }
+    part("out").textContent = state.text;
+    slider.setAttribute("aria-valuetext", state.text);
+  };
+  slider.addEventListener("input", () => show(+slider.value));
+  show(0);
+})();
+"""

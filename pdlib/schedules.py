@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pdlib.specs import Piece, Schedule, require, whole
 
@@ -157,7 +158,7 @@ class EqualSplit(Schedule):
         n = self.n_checkpoints
         require(n <= n_steps, f"n_checkpoints = {n}", f"at most n_steps = {n_steps}")
         edges = [n_steps * i // n for i in range(n + 1)]
-        durations = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+        durations = [b - a for a, b in pairwise(edges)]
         return _laid_out(_equally_spaced(checkpoints, n), durations, n_steps)
 
 

@@ -181,18 +181,20 @@ class Candidates:
     after: int
 
 
-def transition_candidates(teacher: pd.DataFrame, chance: float = 0.5, gap: int = 5) -> Candidates:
+def transition_candidates(
+    teacher: pd.DataFrame, chance: float = 0.5, gap: int = 5, settled: float = 0.999
+) -> Candidates:
     """Choose the candidate checkpoints from the teacher's held-out accuracy alone.
 
     `middle` is the evaluation nearest to halfway between chance and perfect during the first rise from
-    below 0.55 to 0.95 of the way; `before` lies `gap` evaluations earlier, as in the paper (9.7M against
+    a tenth to nine tenths of that way; `before` lies `gap` evaluations earlier, as in the paper (9.7M against
     10.2M at evaluations 0.1M apart), or as many as there are; `after` is the first evaluation from
-    which on the accuracy stays at 0.999 or more.
+    which on the accuracy stays at `settled` or more.
 
     Raises
     ------
     ValueError
-        If the teacher never rises, or never stays at 0.999: such a run has no transition to choose from.
+        If the teacher never rises, or does not stay at `settled`: such a run has no transition to choose from.
 
     Examples
     --------
@@ -204,11 +206,11 @@ def transition_candidates(teacher: pd.DataFrame, chance: float = 0.5, gap: int =
     step, accuracy = run.step.to_numpy(), run.accuracy.to_numpy()
     share = (accuracy - chance) / (1 - chance)
     up = np.flatnonzero(share >= 0.9)
-    below = np.flatnonzero(accuracy < 0.999)
+    below = np.flatnonzero(accuracy < settled)
     if len(up) == 0 or (len(below) and below[-1] == len(step) - 1):
         raise ValueError(
-            f"the teacher's accuracy ends at {accuracy[-1]:.3f} (highest {accuracy.max():.3f}) after {step[-1]} steps: "
-            "expected a phase transition to 0.999. Train it longer or choose another rate."
+            f"the teacher's accuracy ends at {accuracy[-1]:.3f} (highest {accuracy.max():.3f}) after {step[-1]} "
+            f"steps: expected a phase transition to {settled}. Train it longer or choose another rate."
         )
     start = np.flatnonzero(share[: up[0] + 1] < 0.1)
     first = int(start[-1]) + 1 if len(start) else 0

@@ -112,9 +112,8 @@ def _code_of(name: str, tree: ast.Module) -> str:
     parts = []
     for key in sorted(used):
         node = definitions[key]
-        body = getattr(node, "body", [])
-        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            node.body = body[1:] or [ast.Pass()]  # type: ignore[union-attr]
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
         parts.append(ast.dump(node))
     return "\n".join(parts)
 
@@ -411,17 +410,18 @@ def ledger_markdown(root: Path | None = None) -> str:
             else first["page"]
         )
         verdicts = []
-        for profile, rows in group.groupby("profile", sort=False):
+        for row in group.drop_duplicates("profile").to_dict("records"):
             verdicts.append(
-                f"{profile}: **{rows.iloc[0]['verdict']}**" if profile else f"**{rows.iloc[0]['verdict']}**"
+                f"{row['profile']}: **{row['verdict']}**" if row["profile"] else f"**{row['verdict']}**"
             )
         lines.append(
             f"| {claim} | {_cell(first['statement'])} | {_cell(first['source'])}; page {link} | {'; '.join(verdicts)} |"
         )
         measured = group[group.interval != ""]
         details += [
-            f"| {claim} | {_cell(r['criterion'])} | {r['interval']} | {r['n_seeds']} | {r['profile']} | {r['part_verdict']} |"
-            for _, r in measured.iterrows()
+            f"| {claim} | {_cell(r['criterion'])} | {r['interval']} | {r['n_seeds']} | {r['profile']} "
+            f"| {r['part_verdict']} |"
+            for r in measured.to_dict("records")
         ]
     lines += ["", "## Criteria and measured effects", ""]
     if details:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from pdlib.claims import Claim, Criterion, MissingTableError, Tables
 
@@ -42,6 +43,10 @@ def _final(tables: Tables, name: str, method: str) -> pd.Series[float]:
 def _over_run(tables: Tables, name: str, method: str) -> pd.Series[float]:
     """Mean accuracy over the evaluations of a method's run, by seed."""
     return _table(tables, name).query("method == @method").groupby("seed").accuracy.mean()
+
+
+def _log2(values: ArrayLike) -> pd.Series[float]:
+    return pd.Series(np.log2(values))
 
 
 def _best(values: list[pd.Series[float]]) -> pd.Series[float]:
@@ -101,14 +106,14 @@ def _peaks(tables: Tables, stage: str) -> pd.DataFrame:
 def degree_1_gap(tables: Tables, stage: str) -> pd.Series[float]:
     """log2 of the highest in-support over the highest off-support mean correlation in a stage."""
     peaks = _peaks(tables, stage)
-    return np.log2(peaks.in_support / peaks.off_support)
+    return _log2(peaks.in_support / peaks.off_support)
 
 
 def degree_1_fading(tables: Tables) -> pd.Series[float]:
     """log2 of the in-support peak in the transition over the in-support value at the end."""
     last = _table(tables, "correlations").query("degree == 1 and group == 'in_support'")
     final = last.sort_values("step").groupby("seed")["mean"].last()
-    return np.log2(_peaks(tables, "transition").in_support / final)
+    return _log2(_peaks(tables, "transition").in_support / final)
 
 
 def clean_gap(tables: Tables, degree: int) -> pd.Series[float]:
@@ -116,7 +121,7 @@ def clean_gap(tables: Tables, degree: int) -> pd.Series[float]:
     middle = _table(tables, "fast_candidates").query("candidate == 'middle'")[["seed", "step"]]
     rows = _table(tables, "fast_correlations").query("degree == @degree").merge(middle, on=["seed", "step"])
     inside = rows.query("group == 'in_support'").set_index("seed")["mean"]
-    return np.log2(inside / rows.query("group == 'off_support'").set_index("seed")["maximum"])
+    return _log2(inside / rows.query("group == 'off_support'").set_index("seed")["maximum"])
 
 
 def width_order(tables: Tables) -> pd.Series[float]:

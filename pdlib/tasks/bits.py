@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 WORDS_PER_COUNT = 4  # Philox yields four 64-bit words a count
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _spread(words: NDArray[np.uint64], n_bits: int, out: NDArray[Any]) -> None:
     """Write bit j of each row's words as +1 (bit 0) or -1 (bit 1) to column j."""
     one = np.uint64(1)

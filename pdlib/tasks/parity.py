@@ -14,7 +14,7 @@ from pdlib.specs import Purpose, Task, require, whole
 from pdlib.tasks.bits import BitStream, stream_identity
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _parity_class(inputs: NDArray[Any], support_size: int) -> NDArray[np.uint8]:
     out = np.empty(inputs.shape[0], np.uint8)
     for i in range(inputs.shape[0]):

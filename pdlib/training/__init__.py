@@ -88,7 +88,7 @@ def train(
         parameters = spec.model.initial(spec.task.n_inputs, spec.task.n_classes, spec.seed)
     else:
         step, parameters, table = resumed
-        rows = table.to_dict("records")
+        rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         on_steps(step)
     state = learner({k: v.astype(spec.precision) for k, v in parameters.items()}, device)
     stream = spec.task.stream(spec.seed, "train")

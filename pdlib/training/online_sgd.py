@@ -76,7 +76,7 @@ def _padded(n: int) -> int:
 # ------------------------------------------------------------------ compiled
 
 
-@njit(fastmath=_FASTMATH, cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=_FASTMATH, cache=True)
 def _forward(z: Any, g: Any, gram: Any, a: Any, t: int, out: Any) -> None:
     """Correct the pre-activations of sample t by the block's earlier samples; add up the logits."""
     zt = z[t]
@@ -102,7 +102,7 @@ def _forward(z: Any, g: Any, gram: Any, a: Any, t: int, out: Any) -> None:
         out[c] = total
 
 
-@njit(fastmath=_FASTMATH, cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=_FASTMATH, cache=True)
 def _backward(z: Any, g: Any, a: Any, t: int, step: Any) -> None:
     """Write sample t's step of the pre-activations and move the second layer; no branch, so it vectorizes."""
     zt, gt = z[t], g[t]
@@ -163,8 +163,8 @@ def _steps(w: Any, a: Any, c: Any, inputs: Any, targets: Any, rates: Any, block:
             w[p] += np.dot(x.T, g[p, :n])
 
 
-_steps_serial = njit(fastmath=_FASTMATH, cache=True)(_steps)
-_steps_shared = njit(fastmath=_FASTMATH, cache=True, parallel=True)(_steps)
+_steps_serial: Any = njit(fastmath=_FASTMATH, cache=True)(_steps)
+_steps_shared: Any = njit(fastmath=_FASTMATH, cache=True, parallel=True)(_steps)
 _blas = ThreadpoolController().select(user_api="blas")
 
 
@@ -226,7 +226,7 @@ def set_threads(n: int) -> None:
 
     >>> set_threads(1)
     """
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(n, int(vars(numba.config)["NUMBA_NUM_THREADS"])))
     torch.set_num_threads(n)
 
 
