@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -419,11 +420,16 @@ def test_pages_need_no_torch() -> None:
 
 
 @pytest.fixture
-def book(tiny: Path) -> Path:
-    """The tiny checkout with what a book needs."""
+def book(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny checkout with what a book needs, and a ledger that links to no other page."""
+    monkeypatch.setattr("pdlib.claims.ledger_markdown", lambda: "# Claims\n")
     (tiny / "_config.yml").write_text((ROOT / "_config.yml").read_text("utf-8"), "utf-8")
-    (tiny / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
+    (tiny / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/tiny\n- file: book/claims\n"
+    )
     (tiny / "book" / "intro.md").write_text("# Intro\n")
+    (tiny / "book" / "references.bib").touch()
+    shutil.copytree(ROOT / "book" / "_ext", tiny / "book" / "_ext")
     return tiny
 
 
@@ -447,21 +453,21 @@ def test_staging_mirrors_the_checkout_with_executed_pages(book: Path) -> None:
 def test_buttons_and_sitemap_come_with_the_address_of_the_repository(book: Path) -> None:
     pages.write_references(root=book)
 
-    def config() -> dict[str, Any]:
-        source = pages.stage(book / "src", book / "exec", root=book)
-        return yaml.safe_load((source / "_config.yml").read_text("utf-8"))
+    def built() -> tuple[str, bool]:
+        site = pages.build_site(pages.stage(book / "src", book / "exec", root=book), book).parent
+        return (site / "notebooks" / "tiny.html").read_text("utf-8"), (site / "sitemap.xml").is_file()
 
-    without = config()
-    assert "repository" not in without
-    assert "launch_buttons" not in without
-    assert not any(without["html"].values())
+    text, sitemap = built()
+    assert not any(word in text for word in ("github.com", "mybinder.org", "/edit/", "/issues/"))
+    assert not sitemap
     with (book / "pyproject.toml").open("a") as file:
         file.write('[project.urls]\nRepository = "https://github.com/Someone/companion"\n')
-    with_address = config()
-    assert with_address["repository"]["url"] == "https://github.com/Someone/companion"
-    assert with_address["launch_buttons"]["binderhub_url"]
-    assert with_address["html"]["baseurl"] == "https://someone.github.io/companion/"
-    assert "sphinx_sitemap" in with_address["sphinx"]["extra_extensions"]
+    text, sitemap = built()
+    assert "https://github.com/Someone/companion/edit/main/notebooks/tiny.py" in text
+    assert "https://github.com/Someone/companion/issues/new" in text
+    assert "https://mybinder.org/v2/gh/Someone/companion/main" in text
+    assert 'rel="canonical" href="https://someone.github.io/companion/notebooks/tiny.html"' in text
+    assert sitemap
 
 
 def test_the_address_of_the_repository_stands_in_one_place() -> None:
