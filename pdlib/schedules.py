@@ -114,6 +114,12 @@ class Explicit(Schedule):
             f"{len(self.checkpoints)} checkpoints with {len(self.durations)} durations",
             "a duration for each checkpoint, or for each but the last",
         )
+        for i, step in enumerate(self.checkpoints):
+            require(
+                type(step) is int and (step >= 1 or step == -1),
+                f"checkpoints[{i}] = {step!r}",
+                "a step of the teacher, a whole number, or -1 for its final one",
+            )
         whole(**{f"durations[{i}]": d for i, d in enumerate(self.durations)})
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:

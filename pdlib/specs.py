@@ -428,6 +428,7 @@ class Measurement(Spec):
         require(isinstance(self.training, Training), f"training = {self.training!r}", "a Training")
         require(isinstance(self.probe, Probe), f"probe = {self.probe!r}", "a Probe")
         require(len(self.steps) > 0, "steps = ()", "at least one checkpoint")
+        whole(**{f"steps[{i}]": step for i, step in enumerate(self.steps)})
         missing = sorted(set(self.steps) - set(self.training.checkpoints))
         require(
             not missing,

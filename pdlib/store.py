@@ -134,7 +134,7 @@ class Store:
             "files": files,
             "provenance": provenance,
         }
-        write_bytes(folder / "result.json", _json_bytes(record))
+        write_bytes(folder / "result.json", _json_bytes(record | {"sha256": _sha256(_json_bytes(record))}))
         (folder / "progress.safetensors").unlink(missing_ok=True)
 
     def run_folder(self, spec: Run) -> Path:
@@ -152,7 +152,7 @@ class Store:
         folder = self.published if layer == "published" else self.root
         if folder is not None:
             for path in sorted(folder.glob("runs/*/result.json")):
-                yield path.parent.name, _read_json(path)
+                yield path.parent.name, _read_result(path)
 
     def outdated(self, layer: Literal["published", "local"]) -> list[str]:
         """Return the fingerprints of results that another version of the code wrote."""
@@ -342,19 +342,22 @@ def _read_tensors(path: Path, expected: dict[str, str]) -> dict[str, NDArray[Any
     return tensors
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_result(path: Path) -> dict[str, Any]:
+    """Return the content of a `result.json`, its own hash checked and taken off."""
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:
         raise _damaged(path, f"not JSON ({error})") from error
     if not isinstance(value, dict):
         raise _damaged(path, "not a JSON object")
+    if value.pop("sha256", None) != _sha256(_json_bytes(value)):
+        raise _damaged(path, "its content does not match its hash")
     return value
 
 
 def _read_record(folder: Path, fingerprint: str, source: Source) -> Record:
     path = folder / "result.json"
-    record = _read_json(path)
+    record = _read_result(path)
     try:
         spec = Spec.from_canonical(record["spec"])
         expected = record["files"]["table.csv"]

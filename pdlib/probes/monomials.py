@@ -133,7 +133,12 @@ class MonomialCorrelations(Probe):
         whole(n_samples=self.n_samples, n_off_support=self.n_off_support)
         require(len(self.degrees) > 0, "degrees = ()", "at least one degree")
         whole(**{f"degrees[{i}]": degree for i, degree in enumerate(self.degrees)})
-        require(self.temperature > 0, f"temperature = {self.temperature}", "a number above 0")
+        require(
+            isinstance(self.temperature, (int, float)) and 0 < self.temperature < float("inf"),
+            f"temperature = {self.temperature!r}",
+            "a finite number above 0",
+        )
+        object.__setattr__(self, "temperature", float(self.temperature))
 
     def rows(self, task: Task, parameters: Parameters) -> list[dict[str, Any]]:
         """Return one row a degree and group."""

@@ -20,6 +20,7 @@ threads.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Protocol
 
 import numba
@@ -166,6 +167,7 @@ def _steps(w: Any, a: Any, c: Any, inputs: Any, targets: Any, rates: Any, block:
 _steps_serial: Any = njit(fastmath=_FASTMATH, cache=True)(_steps)
 _steps_shared: Any = njit(fastmath=_FASTMATH, cache=True, parallel=True)(_steps)
 _blas = ThreadpoolController().select(user_api="blas")
+_turn = threading.Lock()  # the limit holds for the process, so threads that train take turns
 
 
 class CompiledLearner:
@@ -203,7 +205,7 @@ class CompiledLearner:
         """
         dtype = self._w.dtype
         arguments = (np.ascontiguousarray(v, dtype) for v in (inputs, targets, rates))
-        with _blas.limit(limits=1):
+        with _turn, _blas.limit(limits=1):
             if self._wide:
                 _steps_shared(self._w, self._a, self._c, *arguments, WIDE_BLOCK)
             else:
