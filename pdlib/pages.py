@@ -318,7 +318,9 @@ def _read_declarations(cell: str, path: Path) -> dict[str, Parameter]:
                 f"{path}: in the `parameters` cell, `{ast.unparse(node)}`: {error}; "
                 "expected a typed literal such as `n_bits: int = 20  # d; paper: 100`."
             ) from error
-        declared[node.target.id] = Parameter(kind, default, comments.get(node.end_lineno or 0, ""))
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        comment = next((comments[line] for line in lines if line in comments), "")
+        declared[node.target.id] = Parameter(kind, default, comment)
     return declared
 
 
