@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _KINDS: dict[str, type[Spec]] = {}
-_HOMES = ("pdlib.tasks", "pdlib.models", "pdlib.probes")  # packages whose files may define further specs
+_HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes")  # where further kinds are defined
 
 Purpose = Literal["train", "evaluation", "probe"]
 
@@ -91,8 +91,8 @@ class Spec:
         """
         kind = record.get("kind")
         if kind not in _KINDS:
-            for home in _HOMES:
-                for module in pkgutil.iter_modules(import_module(home).__path__, home + "."):
+            for home in map(import_module, _HOMES):
+                for module in pkgutil.iter_modules(getattr(home, "__path__", ()), home.__name__ + "."):
                     import_module(module.name)
         require(kind in _KINDS, f"kind {kind!r}", f"one of {', '.join(sorted(_KINDS))}")
         cls = _KINDS[str(kind)]

@@ -1,0 +1,278 @@
+"""Specs: what they refuse, their canonical form, and fingerprints that follow every field and ancestor."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from pdlib.models.mlp import MLP
+from pdlib.probes.monomials import MonomialCorrelations
+from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
+from pdlib.specs import SGD, Distillation, Labels, Measurement, Spec, SpecError, Training, ancestors, require
+from pdlib.tasks.parity import SparseParity
+
+SPECS: list[Spec] = [
+    SparseParity(10, 3),
+    MLP(16),
+    SGD(0.05, "cosine", 0.1),
+    Labels(),
+    OneShot(),
+    Progressive(4, 50),
+    Explicit((100, -1), (50,)),
+    EqualSplit(2),
+    KappaSplit(4, 0.5),
+    tiny.training(),
+    tiny.student(),
+    tiny.student(tiny.student(tiny.TEACHER, checkpoint_every=100), targets="soft", temperature=0.5),
+    MonomialCorrelations((1, 2)),
+    tiny.measurement(),
+]
+
+# One other valid value a field, for every field that exists.
+OTHER: dict[type[Spec], dict[str, Any]] = {
+    SparseParity: {"n_bits": 11, "support_size": 2},
+    MLP: {"width": 17},
+    SGD: {"learning_rate": 0.06, "schedule": "constant", "warmup_fraction": 0.2},
+    Progressive: {"n_checkpoints": 8, "steps_per_checkpoint": 49},
+    Explicit: {"checkpoints": (200, -1), "durations": (51,)},
+    EqualSplit: {"n_checkpoints": 4},
+    KappaSplit: {"n_checkpoints": 2, "kappa": 0.25},
+    MonomialCorrelations: {"degrees": (1,), "n_samples": 9, "n_off_support": 9, "temperature": 2.0},
+    Distillation: {
+        "teacher": replace(tiny.TEACHER, seed=1),
+        "schedule": OneShot(),
+        "temperature": 0.5,
+        "targets": "hard",
+    },
+    Training: {
+        "task": SparseParity(11, 3),
+        "model": MLP(17),
+        "optimizer": SGD(0.06),
+        "n_steps": 500,
+        "evaluate_every": 100,
+        "seed": 1,
+        "supervision": Distillation(tiny.TEACHER, OneShot()),
+        "checkpoint_every": 50,
+        "batch_size": 2,
+        "n_evaluation": 255,
+        "precision": "float64",
+    },
+    Measurement: {
+        "training": replace(tiny.training(), seed=1),
+        "probe": MonomialCorrelations((3,)),
+        "steps": (100,),
+    },
+}
+BASE = {type(spec): spec for spec in SPECS} | {
+    Training: tiny.training(),
+    Distillation: Distillation(tiny.TEACHER, Progressive(4, 50)),
+}
+
+
+# Refused
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: SparseParity(5, 5), "support_size k = 5"),
+        (lambda: SparseParity(5, 9), "support_size k = 9"),
+        (lambda: SparseParity(5, 0), "support_size = 0"),
+        (lambda: SparseParity(10.0, 3), "n_bits = 10.0"),  # type: ignore[arg-type]
+        (lambda: SparseParity(True, 3), "n_bits = True"),
+        (lambda: MLP(0), "width = 0"),
+        (lambda: MLP("100"), "width = '100'"),  # type: ignore[arg-type]
+        (lambda: SGD(0), "learning_rate = 0"),
+        (lambda: SGD(-0.1), "learning_rate = -0.1"),
+        (lambda: SGD(float("nan")), "learning_rate = nan"),
+        (lambda: SGD(float("inf")), "learning_rate = inf"),
+        (lambda: SGD("0.1"), "learning_rate = '0.1'"),  # type: ignore[arg-type]
+        (lambda: SGD(0.1, "linear"), "schedule = 'linear'"),  # type: ignore[arg-type]
+        (lambda: SGD(0.1, warmup_fraction=1.0), "warmup_fraction = 1.0"),
+        (lambda: SGD(0.1, warmup_fraction=float("nan")), "warmup_fraction = nan"),
+        (lambda: Distillation(tiny.TEACHER, OneShot(), 0.0), "temperature = 0.0"),
+        (lambda: Distillation(tiny.TEACHER, OneShot(), -1.0), "temperature = -1.0"),
+        (lambda: Distillation(tiny.TEACHER, OneShot(), float("nan")), "temperature = nan"),
+        (lambda: Distillation(tiny.TEACHER, OneShot(), "1"), "temperature = '1'"),  # type: ignore[arg-type]
+        (lambda: Distillation(tiny.TEACHER, OneShot(), 0.5, "hard"), "temperature = 0.5 with hard"),
+        (lambda: Distillation(tiny.TEACHER, OneShot(), 1.0, "sharp"), "'sharp'"),  # type: ignore[arg-type]
+        (lambda: Distillation(MLP(3), OneShot()), "teacher = MLP"),  # type: ignore[arg-type]
+        (lambda: Distillation(tiny.TEACHER, "one_shot"), "'one_shot'"),  # type: ignore[arg-type]
+        (lambda: tiny.training(task=MLP(3)), "task = MLP"),
+        (lambda: tiny.training(optimizer=0.1), "optimizer = 0.1"),
+        (lambda: tiny.training(n_steps=0), "n_steps = 0"),
+        (lambda: tiny.training(n_steps=1e5), "n_steps = 100000.0"),
+        (lambda: tiny.training(seed=-1), "seed = -1"),
+        (lambda: tiny.training(seed=None), "seed = None"),
+        (lambda: tiny.training(checkpoint_every=500), "checkpoint_every = 500"),
+        (lambda: tiny.training(precision="float16"), "precision = 'float16'"),
+        (lambda: tiny.student(task=SparseParity(12, 3)), "a teacher of"),
+        (lambda: tiny.student(schedule=Progressive(4, 101)), "N T = 4 x 101 = 404"),
+        (lambda: Measurement(tiny.training(), MonomialCorrelations(), (150,)), "steps [150]"),
+        (lambda: Measurement(tiny.training(), MonomialCorrelations(), (100.0,)), "steps[0] = 100.0"),  # type: ignore[arg-type]
+        (lambda: Measurement(tiny.training(), MonomialCorrelations(), ()), "steps = ()"),
+        (lambda: MonomialCorrelations(temperature=0), "temperature = 0"),
+        (lambda: MonomialCorrelations(temperature="1"), "temperature = '1'"),  # type: ignore[arg-type]
+        (lambda: MonomialCorrelations(degrees=()), "degrees = ()"),
+        (lambda: MonomialCorrelations(degrees=(0,)), "degrees[0] = 0"),
+        (lambda: MonomialCorrelations(degrees=(np.float32(1),)), "degrees[0] = "),  # type: ignore[arg-type]
+        (lambda: MonomialCorrelations(n_samples=0), "n_samples = 0"),
+    ],
+)
+def test_a_spec_that_cannot_mean_anything_is_refused_with_the_value_and_what_was_expected(
+    make: Callable[[], Spec], named: str
+) -> None:
+    with pytest.raises(SpecError, match=r": expected ") as caught:
+        make()
+    assert named in str(caught.value)
+
+
+def test_a_value_that_is_no_literal_is_refused_when_the_fingerprint_is_asked_for() -> None:
+    with pytest.raises(SpecError, match=r"MonomialCorrelations.degrees .* of type list: expected a literal"):
+        _ = MonomialCorrelations([1, 2]).fingerprint  # type: ignore[arg-type]
+
+
+def test_require_says_what_was_wrong_what_was_expected_and_what_to_do() -> None:
+    with pytest.raises(SpecError, match=r"^x = 3: expected at most 2\. Lower x\.$"):
+        require(False, "x = 3", "at most 2", "Lower x.")
+
+
+# Canonical form
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: type(s).__name__)
+def test_a_spec_comes_back_from_its_canonical_form(spec: Spec) -> None:
+    back = Spec.from_canonical(spec.canonical())
+    assert back == spec
+    assert back.fingerprint == spec.fingerprint
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(SpecError, match="kind 'Perceptron': expected one of"):
+        Spec.from_canonical({"kind": "Perceptron", "version": 1})
+
+
+def test_an_unknown_a_missing_or_a_misspelt_field_is_refused() -> None:
+    record = SGD(0.1).canonical()
+    for wrong in (record | {"momentum": 0.9}, {k: v for k, v in record.items() if k != "schedule"}):
+        with pytest.raises(SpecError, match=r"SGD with the fields .*: expected exactly the fields"):
+            Spec.from_canonical(wrong)
+
+
+def test_another_version_is_refused_unless_todays_meaning_is_asked_for() -> None:
+    record = tiny.student().canonical()
+    record["supervision"]["teacher"]["model"]["version"] = 99
+    with pytest.raises(SpecError, match=r"MLP of version 99: expected version 1, .*\. Run it again"):
+        Spec.from_canonical(record)
+    assert Spec.from_canonical(record, current_code=True) == tiny.student()
+
+
+def test_a_stored_value_is_checked_like_a_typed_one() -> None:
+    with pytest.raises(SpecError, match="learning_rate"):
+        Spec.from_canonical(SGD(0.1).canonical() | {"learning_rate": -1.0})
+
+
+# Fingerprints
+
+
+def test_a_fingerprint_is_the_same_in_another_process() -> None:
+    spec = tiny.student(schedule=Explicit((2000, -1), (100,)))
+    code = (
+        "import json, sys; from pdlib.specs import Spec;"
+        "print(Spec.from_canonical(json.loads(sys.stdin.read())).fingerprint)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(spec.canonical()),
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == spec.fingerprint
+
+
+def test_the_other_values_below_cover_every_field_of_every_kind() -> None:
+    for cls, values in OTHER.items():
+        assert set(values) == {f.name for f in fields(cls)}, cls.__name__
+    with_fields = {type(s) for s in SPECS if fields(s)} | {Distillation}
+    assert set(OTHER) == with_fields
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), [(c, n) for c, v in OTHER.items() for n in v], ids=lambda x: getattr(x, "__name__", x)
+)
+def test_a_fingerprint_changes_with_every_field(cls: type[Spec], name: str) -> None:
+    base = BASE[cls]
+    changed = replace(base, **{name: OTHER[cls][name]})
+    assert changed.fingerprint != base.fingerprint
+    assert replace(changed, **{name: getattr(base, name)}).fingerprint == base.fingerprint  # the control
+
+
+def test_a_fingerprint_changes_with_the_version_of_any_code_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [tiny.student().fingerprint, tiny.measurement().fingerprint, tiny.student().canonical()]
+    monkeypatch.setattr(SparseParity, "version", 2)
+    assert tiny.student().fingerprint != before[0]
+    assert tiny.measurement().fingerprint != before[1]
+    monkeypatch.undo()
+    monkeypatch.setattr(Progressive, "version", 2)
+    assert tiny.student().fingerprint != before[0]
+    assert tiny.measurement().fingerprint == before[1]  # no schedule in its ancestry
+    monkeypatch.undo()
+    assert tiny.student().canonical() == before[2]
+
+
+def test_a_students_fingerprint_follows_its_whole_ancestry() -> None:
+    grandteacher = tiny.TEACHER
+    between = tiny.student(grandteacher, checkpoint_every=100)
+    student = tiny.student(between)
+    other = tiny.student(tiny.student(replace(grandteacher, seed=5), checkpoint_every=100))
+    assert student.fingerprint != other.fingerprint
+    assert list(ancestors(student)) == [between]
+    assert list(ancestors(tiny.training())) == []
+    assert list(ancestors(tiny.measurement(student))) == [student]
+
+
+def test_equal_numbers_of_other_type_are_the_same_spec() -> None:
+    assert SGD(1).fingerprint == SGD(1.0).fingerprint
+    assert SGD(1, warmup_fraction=0).fingerprint == SGD(1.0, warmup_fraction=0.0).fingerprint
+    assert KappaSplit(4, 1).fingerprint == KappaSplit(4, 1.0).fingerprint
+    assert MonomialCorrelations(temperature=1).fingerprint == MonomialCorrelations().fingerprint
+    one = Distillation(tiny.TEACHER, OneShot(), 1)
+    assert one.fingerprint == Distillation(tiny.TEACHER, OneShot(), 1.0).fingerprint
+
+
+# What follows from a spec
+
+
+def test_checkpoints_and_evaluations_rise_and_end_with_the_run() -> None:
+    spec = tiny.training(n_steps=450, checkpoint_every=100, evaluate_every=200)
+    assert spec.checkpoints == (100, 200, 300, 400, 450)
+    assert spec.evaluations == (0, 200, 400, 450)
+    assert tiny.training(checkpoint_every=0).checkpoints == (400,)
+    assert tiny.training(checkpoint_every=400).checkpoints == (400,)
+
+
+def test_a_rate_warms_up_linearly_and_falls_as_a_cosine() -> None:
+    rates = SGD(0.4, "cosine", 0.1).rates(0, 100, n_steps=100)
+    assert rates[:10] == pytest.approx(0.4 * np.arange(1, 11) / 10)
+    assert rates[10:] == pytest.approx([0.2 * (1 + np.cos(np.pi * (t - 10) / 90)) for t in range(10, 100)])
+    assert SGD(0.4, warmup_fraction=0.1).rates(0, 100, 100)[9:] == pytest.approx(0.4)
+
+
+def test_rates_do_not_depend_on_the_block_they_are_asked_for_in() -> None:
+    rates = SGD(0.4, "cosine", 0.1)
+    whole = rates.rates(0, 1000, n_steps=1000)
+    assert (
+        np.concatenate([rates.rates(a, a + 125, 1000) for a in range(0, 1000, 125)]).tolist()
+        == whole.tolist()
+    )
