@@ -77,7 +77,8 @@ def execute(
         By default `Store()`.
     executor
         Anything with `submit()`. By default processes on this machine, or this process if the work is
-        light. The caller closes an executor it gives.
+        light; if `$PDLIB_SCHEDULER` is an address, the Dask cluster there (extra `cluster`). The caller
+        closes an executor it gives.
     n_workers
         Worker processes when `executor` is not given; by default one a core. 1 means this process.
     device
@@ -114,11 +115,14 @@ def execute(
         cores = os.cpu_count() or 1
         if executor is None and n_workers is None:
             n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else cores
+        scheduler = os.environ.get("PDLIB_SCHEDULER")
         with _progress(graph, progress) as advance:
-            if executor is None and n_workers == 1:
-                _run_here(graph, workplace, advance)
-            elif executor is not None:
+            if executor is not None:
                 _run_on(executor, graph, workplace, advance)
+            elif scheduler:
+                _run_on_cluster(scheduler, graph, workplace, advance)
+            elif n_workers == 1:
+                _run_here(graph, workplace, advance)
             else:
                 _run_in_pool(min(int(n_workers or 1), len(graph)), graph, workplace, advance)
     records = []
@@ -273,6 +277,17 @@ def _run_in_pool(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return None
+
+
+def _run_on_cluster(
+    address: str, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
+) -> None:
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise RuntimeError("a Dask scheduler needs the extra: pip install 'pdlib[cluster]'") from error
+    with Client(address) as client:
+        _run_on(client.get_executor(retries=POOL_RETRIES, pure=False), graph, workplace, advance)
 
 
 def _not_run(node: Node, failed: dict[str, BaseException]) -> RuntimeError:

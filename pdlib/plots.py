@@ -245,6 +245,28 @@ def plot_strip(
     return ax
 
 
+def plot_checkpoint_quality(
+    teacher: pd.DataFrame, correlations: pd.DataFrame, final: pd.Series[float], ax: Axes
+) -> Axes:
+    """Draw what a student of each checkpoint becomes, beside the checkpoint's accuracy and correlation.
+
+    `final` is the student's final accuracy, indexed by checkpoint; `correlations` as in `plot_correlations`.
+    """
+    shown = teacher[(teacher.step >= final.index.min()) & (teacher.step <= final.index.max())]
+    inside = correlations[(correlations.degree == 1) & (correlations.group == "in_support")]
+    inside = inside[(inside.step >= final.index.min()) & (inside.step <= final.index.max())]
+    ax.plot(shown.step, shown.accuracy, color=BLACK, label="teacher's accuracy")
+    ax.plot(
+        final.index, final, color=GREEN, marker="o", linestyle="", label="its (2, T) student's final accuracy"
+    )
+    scaled = 0.5 + 0.5 * inside["mean"] / inside["mean"].max()
+    ax.plot(inside.step, scaled, color=RED, linestyle=":", label="correlation in the support, scaled")
+    ax.set_ylim(0.4, 1.03)
+    ax.set_ylabel("held-out accuracy")
+    _step_axis(ax, "teacher checkpoint (training steps)")
+    return ax
+
+
 # ------------------------------------------------------------------ interactive
 
 

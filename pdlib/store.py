@@ -80,8 +80,9 @@ class Store:
     root
         The user's folder; by default `$PDLIB_STORE`, else the system's cache folder.
     published
-        Folder of the published layer. By default the one of the project, unless the environment says
-        `PDLIB_PUBLISHED=ignore`; `None` leaves the layer out.
+        Folder of the published layer. By default the one of the project, as far as `$PDLIB_PUBLISHED` says:
+        `use` (tables and labels), `labels` (labels only, as data: tables are computed), `ignore`.
+        `None` leaves the layer out.
 
     Examples
     --------
@@ -95,11 +96,13 @@ class Store:
         self, root: str | Path | None = None, published: str | Path | Literal["default"] | None = "default"
     ):
         self.root = Path(root or os.environ.get("PDLIB_STORE") or platformdirs.user_cache_path("pdlib"))
+        self.published_tables = True
         if published == "default":
-            ignore = os.environ.get("PDLIB_PUBLISHED", "use")
-            if ignore not in ("use", "ignore"):
-                raise StoreError(f"PDLIB_PUBLISHED = {ignore!r}: expected 'use' or 'ignore'.")
-            published = None if ignore == "ignore" else published_folder()
+            use = os.environ.get("PDLIB_PUBLISHED", "use")
+            if use not in ("use", "labels", "ignore"):
+                raise StoreError(f"PDLIB_PUBLISHED = {use!r}: expected 'use', 'labels' or 'ignore'.")
+            published = None if use == "ignore" else published_folder()
+            self.published_tables = use == "use"
         self.published = Path(published) if published is not None else None
 
     # ------------------------------------------------------------------ results
@@ -112,7 +115,8 @@ class Store:
         DamagedError
             If a file is truncated or altered, or belongs to another fingerprint.
         """
-        for layer, source in ((self.published, "published"), (self.root, "local")):
+        tables = self.published if self.published_tables else None
+        for layer, source in ((tables, "published"), (self.root, "local")):
             if (
                 layer is not None
                 and (folder := layer / "runs" / fingerprint).joinpath("result.json").exists()

@@ -220,6 +220,21 @@ def transition_candidates(
     return Candidates(int(step[max(0, middle - gap)]), int(step[middle]), int(step[after]))
 
 
+def candidate_rows(teacher: pd.DataFrame, candidates: Mapping[int, Candidates]) -> pd.DataFrame:
+    """Return each seed's candidates with the teacher's accuracy there: `seed`, `candidate`, `step`, `accuracy`.
+
+    >>> teacher = pd.DataFrame({"seed": 1, "step": [10, 20, 30], "accuracy": [0.5, 0.7, 1.0]})
+    >>> candidate_rows(teacher, {1: Candidates(10, 20, 30)}).accuracy.tolist()
+    [0.5, 0.7, 1.0]
+    """
+    rows = [
+        {"seed": seed, "candidate": name, "step": getattr(chosen, name)}
+        for seed, chosen in candidates.items()
+        for name in ("before", "middle", "after")
+    ]
+    return pd.DataFrame(rows).merge(teacher[["seed", "step", "accuracy"]], on=["seed", "step"], how="left")
+
+
 def best_rate(runs: pd.DataFrame) -> pd.DataFrame:
     """Choose each method's learning rate on tuning seeds: the highest mean accuracy over the whole run.
 

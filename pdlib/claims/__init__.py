@@ -28,7 +28,7 @@ import pandas as pd
 import yaml
 
 from pdlib.store import Record, Store, published_folder, write_bytes
-from pdlib.tables import Interval, cost, mean_interval, prediction_interval
+from pdlib.tables import Interval, mean_interval, prediction_interval
 
 Tables = Mapping[str, pd.DataFrame]  # a page's tidy tables, by name
 Effect = Callable[
@@ -177,12 +177,19 @@ def hashes(page: str) -> dict[str, str]:
 
 
 def judge_page(
-    page: str, profile: str, tables: Tables, records: Iterable[Record], store: Store | None = None
+    page: str,
+    profile: str,
+    tables: Tables,
+    records: Iterable[Record],
+    store: Store | None = None,
+    *,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
 ) -> pd.DataFrame:
     """Judge a page's claims, keep the result in the store, and return it as a table.
 
-    Columns: `claim`, `criterion`, `side`, `threshold`, `measured`, `n_seeds`, `part_verdict`, `verdict`. On a
-    profile that is not judged (smoke) the verdict is "not judged", whatever was measured.
+    Columns: `claim`, `criterion`, `measured`, `n_seeds`, `part_verdict`, `verdict`. On a profile that is not
+    judged (smoke) the verdict is "not judged", whatever was measured. A claim whose tables the page did not
+    make is "not run".
     """
     records = list(records)
     now = hashes(page)
@@ -216,7 +223,7 @@ def judge_page(
         "page": page,
         "profile": profile,
         "runs": [r.fingerprint for r in records],
-        "cost": cost(r.provenance for r in records),
+        "cost": {part: dict(values) for part, values in (costs or {}).items()},
         "machines": sorted({str(r.provenance.get("machine")) for r in records}),
         "dates": [f(str(r.provenance.get("date")) for r in records) for f in (min, max)] if records else [],
         "commits": sorted({str(r.provenance.get("commit")) for r in records}),

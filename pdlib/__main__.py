@@ -1,0 +1,274 @@
+"""The command line: `python -m pdlib run | book | references | reproduce | claims | store | bench`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from pdlib import claims, pages
+from pdlib.store import Store, StoreError, published_folder
+from pdlib.tables import prediction_interval
+
+BENCHES = ("parity",)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; return its exit status, with errors as sentences rather than tracebacks."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.call(args))
+    except (ValueError, RuntimeError, OSError) as error:  # those that this project raises for people
+        if os.environ.get("PDLIB_TRACEBACK"):
+            raise
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m pdlib", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, call: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(call=call)
+        return sub
+
+    run = command("run", _run, "execute one page; what is stored is not computed again")
+    run.add_argument("page", nargs="?", default="parity")
+    run.add_argument("--profile", choices=pages.PROFILES, default="smoke")
+    run.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="override a parameter"
+    )
+    run.add_argument("--out", type=Path, help="executed notebook; default _build/exec/PAGE.ipynb")
+    run.add_argument(
+        "--scheduler", help="address of a Dask scheduler, whose workers share the store's folder"
+    )
+
+    book = command("book", _book, "execute the pages at a profile and build the site")
+    book.add_argument("--profile", choices=pages.PROFILES, default="laptop")
+
+    references = command(
+        "references", _references, "execute pages at their defaults; renew notebooks/*.ipynb"
+    )
+    references.add_argument("pages", nargs="*")
+
+    reproduce = command("reproduce", _reproduce, "train a page again, ignoring published tables, and compare")
+    reproduce.add_argument("--page", default=None, help="default: every page")
+    reproduce.add_argument("--profile", choices=claims.JUDGED_PROFILES, default="laptop")
+    reproduce.add_argument("--teacher", choices=("labels", "retrain"), default="labels")
+    reproduce.add_argument("--resume", action="store_true", help="go on with an interrupted reproduction")
+
+    ledger = command("claims", _claims, "print every claim with its verdict")
+    ledger.add_argument("--page", help="only this page's")
+
+    store = commands.add_parser("store", help="look at, publish or check stored results")
+    actions = store.add_subparsers(required=True, metavar="ACTION")
+    outdated = actions.add_parser("outdated", help="list results that other versions of the code wrote")
+    outdated.set_defaults(call=_outdated)
+    publish = actions.add_parser("publish", help="copy a page's results to the published layer")
+    publish.add_argument("page")
+    publish.add_argument("--profile", choices=claims.JUDGED_PROFILES, default="laptop")
+    publish.set_defaults(call=_publish)
+    verify = actions.add_parser("verify", help="train one published run again and compare")
+    verify.add_argument("--pick", default="", help="text whose hash picks the run, such as a commit")
+    verify.set_defaults(call=_verify)
+
+    bench = command("bench", _bench, "measure speed against what one would write without this package")
+    bench.add_argument("page", choices=BENCHES)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    values = pages.load_parameters(args.profile, args.page)
+    values |= {name: yaml.safe_load(value) for name, value in args.p}
+    out = args.out or pages.checkout() / "_build" / "exec" / f"{args.page}.ipynb"
+    if args.scheduler:
+        os.environ["PDLIB_SCHEDULER"] = args.scheduler
+    print(pages.execute(args.page, out, values))
+    return 0
+
+
+def _book(args: argparse.Namespace) -> int:
+    pages.build_book(args.profile)
+    return 0
+
+
+def _references(args: argparse.Namespace) -> int:
+    for path in pages.write_references(args.pages or None):
+        print(path)
+    return 0
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    """Execute pages in an empty store; print each number beside the published one. 1 if one lies outside."""
+    root = pages.checkout()
+    folder = root / "_build" / "reproduce"
+    if folder.exists() and not args.resume:
+        shutil.rmtree(folder)
+    os.environ["PDLIB_STORE"] = str(folder / "store")
+    os.environ["PDLIB_PUBLISHED"] = "ignore" if args.teacher == "retrain" else "labels"
+    all_inside = True
+    for page in [args.page] if args.page else pages.page_names():
+        published = claims.load_page(published_folder(), page, args.profile)
+        pages.execute(page, folder / f"{page}.ipynb", pages.load_parameters(args.profile, page))
+        new = claims.load_page(folder / "store", page, args.profile)
+        if new is None:
+            raise StoreError(
+                f"page {page} left no verdicts in {folder / 'store'}: expected its last cells to judge."
+            )
+        if published is None:
+            print(f"{page}: no published result at profile {args.profile}; new verdicts:")
+            print(claims.verdict_table(new).to_string(index=False))
+            continue
+        table = claims.compare(published, new)
+        print(_readable(table))
+        all_inside &= bool(table.inside.all())
+        print(f"{page}: {int(table.inside.sum())} of {len(table)} numbers inside their tolerance.")
+    return 0 if all_inside else 1
+
+
+def _readable(table: pd.DataFrame) -> str:
+    shown = table.assign(
+        tolerance=[f"[{low:.3g}, {high:.3g}]" for low, high in zip(table.low, table.high, strict=True)],
+        inside=table.inside.map({True: "inside", False: "OUTSIDE"}),
+        published=table.published.map("{:.3g}".format),
+        new=table.new.map("{:.3g}".format),
+    )
+    columns = ["claim", "part", "published", "new", "tolerance", "inside", "published_verdict", "verdict"]
+    return shown[columns].to_string(index=False)
+
+
+def _claims(args: argparse.Namespace) -> int:
+    table = claims.ledger()
+    if args.page:
+        table = table[table.page == args.page]
+    print(table[["claim", "page", "profile", "interval", "n_seeds", "verdict"]].to_string(index=False))
+    return 0
+
+
+def _outdated(args: argparse.Namespace) -> int:
+    store = Store()
+    for layer in ("published", "local"):
+        for fingerprint in store.outdated(layer):
+            print(layer, fingerprint)
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    """Copy what a page used, if all of it was computed by committed code."""
+    store = Store()
+    result = claims.load_page(store.root, args.page, args.profile)
+    if result is None:
+        raise StoreError(
+            f"no result of page {args.page} at profile {args.profile} in {store.root}: expected one. "
+            f"Run it first: python -m pdlib run {args.page} --profile {args.profile}"
+        )
+    unclean = [c for c in result["commits"] if len(c) != 40]
+    if unclean:
+        raise StoreError(
+            f"runs of {args.page} were computed by uncommitted code ({', '.join(unclean)}): expected clean "
+            "commits. Commit, then run the page again in an empty store."
+        )
+    destination = published_folder()
+    for fingerprint in result["runs"]:
+        target = destination / "runs" / fingerprint
+        record = store.find(fingerprint)
+        if record is None:
+            raise StoreError(f"run {fingerprint} is in neither layer: run the page again.")
+        if record.source == "published":
+            continue
+        folder = store.run_folder(record.spec)
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(folder / "table.csv", target / "table.csv")
+        shutil.copy2(folder / "result.json", target / "result.json")
+    path = claims.page_file(destination, args.page, args.profile)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(claims.page_file(store.root, args.page, args.profile), path)
+    used = {f for file in path.parent.glob("*.json") for f in json.loads(file.read_text())["runs"]}
+    for old in (destination / "runs").iterdir():
+        if old.name not in used:
+            shutil.rmtree(old)  # no page uses it any more
+    print(f"{len(result['runs'])} runs and the verdicts of {args.page} are in {destination}.")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Train one published run again, in an empty store, and compare its final accuracy within its tolerance."""
+    import tempfile
+
+    from pdlib.engine import execute
+    from pdlib.specs import Spec, Training
+
+    published = Store(tempfile.mkdtemp(), published_folder())
+    names = [f for f, record in published.records("published") if record["spec"]["kind"] == "Training"]
+    if not names:
+        raise StoreError(
+            f"{published_folder()} holds no published training: expected at least one to verify."
+        )
+    pick = names[int(hashlib.sha256(args.pick.encode()).hexdigest(), 16) % len(names)]
+    stored = published.find(pick)
+    assert stored is not None
+    spec = Spec.from_canonical(stored.spec.canonical())
+    assert isinstance(spec, Training)
+    peers = [
+        r.table.accuracy
+        for f in names
+        if (r := published.find(f)) is not None
+        and _but_seeds(r.spec.canonical()) == _but_seeds(spec.canonical())
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        (again,) = execute([spec], Store(folder, None))
+    ok, lines = True, []
+    for name, value in (
+        ("final accuracy", lambda a: a.iloc[-1]),
+        ("mean accuracy over the run", lambda a: a.mean()),
+    ):
+        values = [float(value(a)) for a in peers]
+        low, high = prediction_interval(values, 1) if len(values) > 1 else (0.0, 1.0)
+        new, old = float(value(again.table.accuracy)), float(value(stored.table.accuracy))
+        inside = (
+            low - 0.01 <= new <= high + 0.01
+        )  # an accuracy on 4096 inputs has a standard error up to 0.008
+        ok &= inside
+        lines.append(
+            f"{name}: published {old:.4f}, trained again {new:.4f}, tolerance [{low:.4f}, {high:.4f}] from "
+            f"{len(values)} seeds: {'inside' if inside else 'OUTSIDE'}"
+        )
+    print(f"run {pick}: {spec.model} on {spec.task}, seed {spec.seed}\n" + "\n".join(lines))
+    return 0 if ok else 1
+
+
+def _accuracy(run: pd.Series[float], what: str) -> float:
+    return float(run.iloc[-1]) if what == "final" else float(run.mean())
+
+
+def _but_seeds(value: object) -> object:
+    """Return a canonical form without seeds and without the steps that follow from a teacher's seed."""
+    if isinstance(value, dict):
+        left_out = {"seed"} | ({"checkpoints"} if value.get("kind") == "Explicit" else set())
+        return {k: _but_seeds(v) for k, v in value.items() if k not in left_out}
+    return [_but_seeds(v) for v in value] if isinstance(value, list) else value
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    rows = import_module(f"pdlib.bench.{args.page}").rows()
+    ok = True
+    for row in rows:
+        print(json.dumps(row), flush=True)
+        ok &= row["ok"]
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

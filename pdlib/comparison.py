@@ -1,0 +1,141 @@
+"""Methods compared fairly: the same rates and tries for each, chosen on seeds apart from those reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from pdlib import claims
+from pdlib.engine import execute
+from pdlib.specs import Run, Training
+from pdlib.store import Record, Store
+from pdlib.tables import best_rate, cost, joined
+
+Setting = TypeVar("Setting")  # what makes a method: usually a supervision
+
+
+@dataclass
+class PageRuns:
+    """The runs of a page: executed in one store, under its criteria's hashes, and counted.
+
+    Parameters
+    ----------
+    page, profile
+        Whose criteria are stored with the runs; a smoke run shows no progress bar.
+    store
+        By default `Store()`.
+    """
+
+    page: str
+    profile: str
+    store: Store = field(default_factory=Store)
+    records: dict[str, Record] = field(default_factory=dict)
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    elapsed_s: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, specs: Sequence[Run], part: str = "core") -> list[Record]:
+        """Return the results of `specs`, stored or computed now; `part` is `core` or `ablations`."""
+        started = time.perf_counter()
+        found = execute(
+            specs, self.store, criteria=claims.hashes(self.page), progress=self.profile != "smoke"
+        )
+        self.elapsed_s[part] = self.elapsed_s.get(part, 0.0) + time.perf_counter() - started
+        for record in found:
+            self.records.setdefault(record.fingerprint, record)
+            if record.fingerprint not in [f for names in self.parts.values() for f in names]:
+                self.parts.setdefault(part, []).append(record.fingerprint)
+        return found
+
+    def cost(self) -> dict[str, dict[str, float]]:
+        """Return, for each part, how many runs it took and what they cost.
+
+        `core_minutes` is the processor time of the runs when they were computed, wherever that was;
+        `minutes_now` is what this execution of the page waited for them.
+        """
+        return {
+            part: cost(self.records[f].provenance for f in fingerprints)
+            | {"minutes_now": round(self.elapsed_s[part] / 60, 2)}
+            for part, fingerprints in self.parts.items()
+        }
+
+    def provenance(self, records: Iterable[Record]) -> str:
+        """Return, in a sentence, where results come from and what they cost."""
+        rows = [r.provenance | {"source": r.source} for r in records]
+        sources = sorted({str(r["source"]) for r in rows})
+        dates = sorted({str(r["date"])[:10] for r in rows})
+        commits = sorted({str(r["commit"])[:10] + ("+" if "+" in str(r["commit"]) else "") for r in rows})
+        return (
+            f"{len(rows)} runs, {' and '.join(sources)}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; code "
+            f"{', '.join(commits)}; {'; '.join(sorted({str(r['machine']) for r in rows}))}; "
+            f"{cost(rows)['core_minutes']:.1f} core minutes."
+        )
+
+    def judge(self, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        """Judge the page's claims on its tables and keep the result in the store."""
+        return claims.judge_page(
+            self.page, self.profile, tables, list(self.records.values()), self.store, costs=self.cost()
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods compared: the rates chosen, the runs, and their records."""
+
+    rates: pd.DataFrame  # method, learning_rate, mean_accuracy, n_tried, n_seeds
+    table: pd.DataFrame  # method, learning_rate, seed, step, ...
+    records: list[Record]
+
+    def rate(self, method: str) -> float:
+        """Return the learning rate chosen for a method."""
+        return float(self.rates.set_index("method").learning_rate[method])
+
+
+def compare(
+    runs: PageRuns,
+    student: Callable[[int, Setting, float], Training],
+    methods: Callable[[int], Mapping[str, Setting]],
+    *,
+    learning_rates: Sequence[float],
+    tuning_seeds: Sequence[int],
+    seeds: Sequence[int],
+    part: str = "core",
+) -> Comparison:
+    """Choose each method's rate on the tuning seeds, then run it at that rate on the others.
+
+    Parameters
+    ----------
+    student
+        (seed, setting, learning rate) to a training; the setting is what makes the method, usually its
+        supervision.
+    methods
+        Seed to the setting of each method; the same names for each seed.
+    learning_rates
+        The grid, the same for every method.
+    tuning_seeds, seeds
+        Ancestries to choose on, and to report.
+
+    Raises
+    ------
+    ValueError
+        If a seed is both chosen on and reported.
+    """
+    if both := set(tuning_seeds) & set(seeds):
+        raise ValueError(f"seeds {sorted(both)} are both tuned on and reported: expected disjoint sets.")
+
+    def run(tries: list[tuple[str, float, int]]) -> tuple[pd.DataFrame, list[Record]]:
+        records = runs([student(seed, methods(seed)[method], rate) for method, rate, seed in tries], part)
+        labels: list[dict[str, Any]] = [
+            dict(zip(("method", "learning_rate", "seed"), t, strict=True)) for t in tries
+        ]
+        return joined(zip(labels, records, strict=True)), records
+
+    names = list(methods(tuning_seeds[0]))
+    tuning, _ = run([(m, rate, seed) for m in names for rate in learning_rates for seed in tuning_seeds])
+    rates = best_rate(tuning)
+    chosen = rates.set_index("method").learning_rate
+    table, records = run([(m, float(chosen[m]), seed) for m in names for seed in seeds])
+    return Comparison(rates, table, records)

@@ -1,0 +1,51 @@
+"""How far from hard labels a teacher's low-temperature distributions are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pdlib.models.mlp import Parameters, logits, softmax
+from pdlib.specs import Probe, Task, require, whole
+
+
+@dataclass(frozen=True)
+class Softness(Probe):
+    r"""Share of inputs on which :math:`\mathrm{softmax}(f / \tau)` is not the argmax, within a margin.
+
+    Table rows, one a temperature: `temperature`, `share_soft`, the share of `n_samples` inputs whose largest
+    probability is below 1 - `margin`, and `mean_largest`, the mean largest probability.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.parity import SparseParity
+    >>> silent = {"0.weight": np.zeros((1, 3)), "0.bias": np.zeros(1), "2.weight": np.zeros((2, 1)),
+    ...           "2.bias": np.array([0.0, 1.0])}
+    >>> [r["share_soft"] for r in Softness((1e-4, 1.0), n_samples=10).rows(SparseParity(3, 2), silent)]
+    [0.0, 1.0]
+    """
+
+    version: ClassVar[int] = 1
+    temperatures: tuple[float, ...] = (1e-4,)
+    n_samples: int = 100_000
+    margin: float = 1e-3
+
+    def __post_init__(self) -> None:
+        whole(n_samples=self.n_samples)
+        for temperature in self.temperatures:
+            require(temperature > 0, f"temperature = {temperature}", "a number above 0")
+        require(0 < self.margin < 1, f"margin = {self.margin}", "a number in (0, 1)")
+
+    def rows(self, task: Task, parameters: Parameters) -> list[dict[str, Any]]:
+        """Return one row a temperature."""
+        values = logits(parameters, task.stream(0, "probe").examples(0, self.n_samples)[0]).astype(np.float64)
+        rows = []
+        for temperature in self.temperatures:
+            largest = softmax(values, temperature).max(axis=1)
+            share = float((largest < 1 - self.margin).mean())
+            rows.append(
+                {"temperature": temperature, "share_soft": share, "mean_largest": float(largest.mean())}
+            )
+        return rows
