@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
 from pdlib import labels
@@ -226,6 +227,22 @@ def measure(spec: Measurement, store: Store) -> pd.DataFrame:
 
 def _run_here(graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]) -> None:
     failed: dict[str, BaseException] = {}
+    before = torch.get_num_threads()
+    if sum(_work(node.spec) for node in graph.values()) < LIGHT:
+        set_threads(1)  # waking more threads for small products costs more than they save
+    try:
+        _run_each(graph, workplace, advance, failed)
+    finally:
+        set_threads(before)
+    _raise_failures(graph, failed)
+
+
+def _run_each(
+    graph: dict[str, Node],
+    workplace: Workplace,
+    advance: Callable[[int], None],
+    failed: dict[str, BaseException],
+) -> None:
     for fingerprint, node in graph.items():
         if node.waits_for & failed.keys():
             failed[fingerprint] = _not_run(node, failed)
@@ -234,7 +251,6 @@ def _run_here(graph: dict[str, Node], workplace: Workplace, advance: Callable[[i
             compute(node.spec, workplace, advance)
         except Exception as error:
             failed[fingerprint] = error
-    _raise_failures(graph, failed)
 
 
 def _run_on(
@@ -286,7 +302,7 @@ def _run_on_cluster(
         from distributed import Client
     except ModuleNotFoundError as error:
         raise RuntimeError("a Dask scheduler needs the extra: pip install 'pdlib[cluster]'") from error
-    with Client(address) as client:
+    with Client(address) as client:  # type: ignore[no-untyped-call]
         _run_on(client.get_executor(retries=POOL_RETRIES, pure=False), graph, workplace, advance)
 
 
