@@ -1,19 +1,28 @@
-"""Specs small enough for a test, and what tests ask of them."""
+"""Specs small enough for a test, what tests ask of results, and what they start in other processes."""
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from pdlib import engine
 from pdlib.models.mlp import MLP
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import Progressive
-from pdlib.specs import SGD, Distillation, Measurement, Schedule, Training
+from pdlib.specs import SGD, Distillation, Measurement, Run, Schedule, Training
 from pdlib.store import Store
 from pdlib.tasks.parity import SparseParity
+from pdlib.training.online_sgd import set_threads
 
 TASK = SparseParity(n_bits=10, support_size=3)
 
@@ -70,3 +79,74 @@ def assert_same_parameters(one: dict[str, np.ndarray], other: dict[str, np.ndarr
     for name, value in one.items():
         assert value.dtype == other[name].dtype
         assert value.tobytes() == other[name].tobytes(), name
+
+
+def wait_until(condition: Callable[[], bool], what: str, at_most_s: float = 120.0) -> None:
+    """Return as soon as something has happened; a test never counts on how long it takes."""
+    deadline = time.monotonic() + at_most_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {at_most_s:.0f} s for {what}")
+        time.sleep(0.002)
+
+
+# ------------------------------------------------------- run in other processes
+
+
+def run(
+    specs: Sequence[Run],
+    root: Path,
+    *,
+    kill_at_write: int | None = None,
+    moment: Literal["half written", "before the move", "after the move"] = "before the move",
+    largest_file: int | None = None,
+    who: str = "",
+    gate: Any = None,
+) -> None:
+    """Execute specs, saving the state at every cut; die by SIGKILL at a write, or fail at a file that is too large."""
+    set_threads(1)
+    trained = root / "trained-by"
+    original = engine.train
+
+    def train(spec: Training, *arguments: Any, **named: Any) -> pd.DataFrame:
+        trained.mkdir(exist_ok=True)
+        (trained / f"{spec.fingerprint}-{os.getpid()}").touch()
+        return original(spec, *arguments, **named)
+
+    engine.train = partial(train, save_every_s=0.0)
+    if kill_at_write is not None:
+        _die_at(kill_at_write, moment)
+    if largest_file is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    if gate is not None:
+        gate.wait()
+    try:
+        engine.execute(specs, Store(root, published=None), n_workers=1, criteria={"who": who}, progress=False)
+    except Exception as error:
+        (root / "error.txt").write_text(f"{type(error).__name__}: {error}"[:1500])
+        raise SystemExit(1) from None
+
+
+def _die_at(n: int, moment: str) -> None:
+    replace_file, fsync, count = Path.replace, os.fsync, 0
+
+    def die(now: str) -> None:
+        if count == n and moment == now:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def synced(fd: int) -> None:
+        nonlocal count
+        count += 1
+        if count == n and moment == "half written":
+            os.ftruncate(fd, os.fstat(fd).st_size // 2)
+        die("half written")
+        fsync(fd)
+
+    def moved(self: Path, target: Any) -> Any:
+        die("before the move")
+        result = replace_file(self, target)
+        die("after the move")
+        return result
+
+    os.fsync, Path.replace = synced, moved  # type: ignore[method-assign,assignment]

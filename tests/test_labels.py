@@ -1,0 +1,249 @@
+"""Teacher labels: packed without loss, keyed, shared, and the same as asking the teacher at every step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdlib import labels
+from pdlib.engine import execute
+from pdlib.models.mlp import MLP, as_module, logits, softmax
+from pdlib.schedules import Explicit, OneShot, Progressive
+from pdlib.specs import SGD, Distillation, Piece, Training
+from pdlib.store import DamagedError, MissingError, Store
+from pdlib.training import train
+
+# Packing
+
+
+@given(
+    st.integers(2, 9).flatmap(lambda c: st.tuples(st.just(c), st.lists(st.integers(0, c - 1), max_size=70)))
+)
+def test_packed_classes_come_back_for_any_number_of_classes(case: tuple[int, list[int]]) -> None:
+    n_classes, classes = case
+    packed = labels.pack_classes(np.array(classes, dtype=np.uint8), n_classes)
+    assert labels.unpack_classes(packed, len(classes), n_classes).tolist() == classes
+    assert packed.nbytes == -(-len(classes) * int(np.ceil(np.log2(n_classes))) // 8)
+
+
+def test_a_million_binary_labels_take_at_most_1_01_bits_each_header_included(store: Store) -> None:
+    classes = np.random.default_rng(0).integers(0, 2, 1_000_000, dtype=np.uint8)
+    name = labels.key(
+        Distillation(tiny.TEACHER, OneShot(), targets="hard"), STREAM, Piece(0, 1_000_000, 8000)
+    )
+    store.save_labels(name, labels.pack_classes(classes, 2))
+    (path,) = store.root.glob("labels/*")
+    assert 8 * path.stat().st_size / 1_000_000 <= 1.01
+    found = store.load_labels(name)
+    assert found is not None
+    np.testing.assert_array_equal(labels.unpack_classes(found, 1_000_000, 2), classes)
+
+
+@given(st.integers(0, 5_000_000), st.integers(1, 5_000_000))
+def test_blocks_cover_a_piece_and_end_at_multiples_of_the_grid(start: int, length: int) -> None:
+    blocks = labels.blocks(Piece(start, start + length, 7))
+    assert (blocks[0].start, blocks[-1].stop) == (start, start + length)
+    assert all(a.stop == b.start for a, b in pairwise(blocks))
+    assert all(b.start % labels.GRID == 0 for b in blocks[1:])
+    assert all(0 < b.stop - b.start <= labels.GRID and b.checkpoint == 7 for b in blocks)
+
+
+# Against asking the teacher at every step
+
+STREAM = tiny.TASK.stream(0, "train")
+
+
+def online(student: Training, store: Store, rounded: bool = False) -> dict[str, Any]:
+    """A student trained in a plain loop that runs its teacher at each step."""
+    how = student.supervision
+    assert isinstance(how, Distillation)
+    module = as_module(student.model.initial(10, 2, student.seed))
+    inputs, _ = student.task.stream(student.seed, "train").examples(0, student.n_steps)
+    for piece in student.pieces:
+        teacher = as_module(store.load_checkpoint(how.teacher, piece.checkpoint))
+        for step in range(piece.start, piece.stop):
+            x = torch.from_numpy(inputs[step])
+            with torch.no_grad():
+                output = teacher(x)
+                if how.targets == "hard":
+                    target = torch.eye(2, dtype=torch.float64)[output.argmax()]
+                else:
+                    target = torch.softmax(output / how.temperature, dim=0).double()
+                    target = target.half().double() if rounded else target
+                    target /= target.sum()
+            module.zero_grad()
+            (-(target * torch.log_softmax(module(x.double()), dim=0)).sum()).backward()
+            with torch.no_grad():
+                for p in module.parameters():
+                    p -= student.optimizer.learning_rate * p.grad
+    return {name: value.numpy() for name, value in module.state_dict().items()}
+
+
+def distance(one: dict[str, Any], other: dict[str, Any]) -> float:
+    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+
+
+SCHEDULES = [OneShot(), Progressive(4, 250), Explicit((1000, -1), (700,))]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+def test_cached_hard_labels_train_the_student_that_the_teacher_at_every_step_trains(
+    taught: Store, schedule: Any
+) -> None:
+    student = tiny.student(schedule=schedule, n_steps=1500, precision="float64", optimizer=SGD(0.1))
+    train(student, taught)
+    assert distance(tiny.final(student, taught), online(student, taught)) < 1e-10
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+def test_cached_soft_labels_do_so_within_float16(taught: Store, schedule: Any) -> None:
+    student = tiny.student(
+        schedule=schedule, n_steps=1500, precision="float64", targets="soft", temperature=2.0
+    )
+    train(student, taught)
+    final = tiny.final(student, taught)
+    assert (
+        distance(final, online(student, taught, rounded=True)) < 1e-4
+    )  # one or two labels round the other way
+    assert 0 < distance(final, online(student, taught)) < 2e-3
+    hard = tiny.student(schedule=schedule, n_steps=1500, precision="float64")
+    assert distance(final, online(hard, taught)) > 0.01  # the control
+
+
+def test_labels_are_the_argmax_of_the_checkpoint_that_the_schedule_names(taught: Store) -> None:
+    how = Distillation(tiny.TEACHER, Explicit((1000, -1), (200,)), targets="hard")
+    inputs, truth = STREAM.examples(0, 500)
+    by_checkpoint = {}
+    for checkpoint in (1000, 8000):
+        block = labels.label_block(how, STREAM, Piece(0, 500, checkpoint), 2, taught)
+        expected = logits(taught.load_checkpoint(tiny.TEACHER, checkpoint), inputs).argmax(axis=1)
+        assert block.tolist() == expected.tolist()
+        by_checkpoint[checkpoint] = block
+    assert (by_checkpoint[8000] == truth).all()
+    assert 0.02 < (by_checkpoint[1000] != truth).mean() < 0.5
+
+
+def test_labels_of_several_classes_come_back_too(store: Store) -> None:
+    teacher = {k: v.astype(np.float32) for k, v in MLP(30).initial(10, 5, seed=4).items()}
+    store.save_checkpoint(tiny.TEACHER, 8000, teacher)
+    how = Distillation(tiny.TEACHER, OneShot(), targets="hard")
+    made = labels.label_block(how, STREAM, Piece(100, 20_100, 8000), 5, store)
+    again = labels.label_block(how, STREAM, Piece(100, 20_100, 8000), 5, store)
+    expected = logits(teacher, STREAM.examples(100, 20_100)[0]).argmax(axis=1)
+    assert made.tolist() == again.tolist() == expected.tolist()
+    assert len(set(expected)) > 2
+
+
+# Keys
+
+
+def test_labels_are_made_once_and_shared_by_students_of_other_sizes(taught: Store) -> None:
+    def files() -> dict[str, int]:
+        return {p.name: p.stat().st_mtime_ns for p in taught.root.glob("labels/*")}
+
+    train(tiny.student(), taught)
+    first = files()
+    assert len(first) == 4  # a block a piece
+    train(tiny.student(model=MLP(33), optimizer=SGD(0.2)), taught)
+    assert files() == first
+    train(tiny.student(seed=1), taught)  # another stream
+    assert len(files()) == 8
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"teacher": replace(tiny.TEACHER, seed=1)},
+        {"targets": "soft"},
+        {"targets": "soft", "temperature": 0.5},
+        {"schedule": Progressive(4, 51)},
+        {"schedule": Explicit((1000, -1), (50,))},
+        {"seed": 1},
+    ],
+    ids=str,
+)
+def test_labels_of_anything_else_are_not_taken(taught: Store, other: dict[str, Any]) -> None:
+    train(tiny.student(), taught)
+    assert labels.stored(tiny.student(), taught)
+    assert not labels.stored(tiny.student(**other), taught)
+
+
+def test_a_label_file_under_a_wrong_name_is_an_error_that_says_what_differs(taught: Store) -> None:
+    hard = Distillation(tiny.TEACHER, OneShot(), targets="hard")
+    soft = Distillation(tiny.TEACHER, OneShot(), targets="soft")
+    block = Piece(0, 100, 8000)
+    labels.label_block(hard, STREAM, block, 2, taught)
+    (made,) = taught.root.glob("labels/*")
+    from pdlib.store import key_hash
+
+    made.rename(made.with_name(f"{key_hash(labels.key(soft, STREAM, block))}.safetensors"))
+    with pytest.raises(
+        DamagedError, match=r"its kind is 'hard', not 'soft at temperature 1\.0'\. .*Delete .*again"
+    ):
+        labels.label_block(soft, STREAM, block, 2, taught)
+
+
+def test_labels_of_a_wrong_length_are_an_error(taught: Store) -> None:
+    how = Distillation(tiny.TEACHER, OneShot(), targets="hard")
+    block = Piece(0, 100, 8000)
+    taught.save_labels(labels.key(how, STREAM, block), np.zeros(12, np.uint8))
+    with pytest.raises(DamagedError, match=r"shape \(12,\), expected \(13,\)\. Delete them"):
+        labels.label_block(how, STREAM, block, 2, taught)
+
+
+def test_a_student_whose_labels_are_stored_needs_no_teacher(taught: Store) -> None:
+    student, other = tiny.student(), tiny.student(model=MLP(20))
+    execute([student], taught, progress=False)
+    for path in taught.run_folder(tiny.TEACHER).rglob("*.*"):
+        path.unlink()
+    (record,) = execute([other], taught, progress=False)
+    assert record.source == "trained now"
+    assert taught.find(tiny.TEACHER.fingerprint) is None  # it was not trained for that
+    with pytest.raises(MissingError, match="checkpoint 2000"):
+        train(tiny.student(seed=1), taught)  # the control: other labels need it
+
+
+# Twins
+
+
+def test_one_shot_from_a_teacher_without_errors_is_cross_entropy_bit_for_bit(taught: Store) -> None:
+    """Two names for the same targets: they are not two baselines."""
+    from_labels = tiny.training(n_steps=3000)
+    from_teacher = tiny.student(schedule=OneShot(), n_steps=3000, checkpoint_every=100)
+    tables = [train(spec, taught) for spec in (from_labels, from_teacher)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    tiny.assert_same_parameters(tiny.final(from_labels, taught), tiny.final(from_teacher, taught))
+
+
+def test_from_a_teacher_with_errors_it_is_not(taught: Store) -> None:
+    spec = tiny.student(schedule=Explicit((1000,), (3000,)), n_steps=3000)
+    train(spec, taught)
+    plain = tiny.training(n_steps=3000)
+    train(plain, taught)
+    assert distance(tiny.final(spec, taught), tiny.final(plain, taught)) > 0.01
+
+
+def test_how_often_temperature_1e_4_differs_from_hard_labels_is_measured(taught: Store) -> None:
+    """In float16 the distribution is one-hot but where two logits lie within about 1e-3: rarely, if trained."""
+    inputs, _ = STREAM.examples(0, 100_000)
+    share = {}
+    for checkpoint in (1000, 8000):
+        outputs = logits(taught.load_checkpoint(tiny.TEACHER, checkpoint), inputs)
+        soft = softmax(outputs, 1e-4).astype(np.float16)
+        share[checkpoint] = float((soft.max(axis=1) != 1.0).mean())
+        assert (soft.argmax(axis=1) == outputs.argmax(axis=1)).all()
+    assert share[8000] == 0.0
+    assert share[1000] < 1e-2
+    untrained = logits(MLP(64).initial(10, 2, 0), inputs.astype(np.float64)) / 100
+    assert (softmax(untrained, 1e-4).astype(np.float16).max(axis=1) != 1.0).mean() > share[
+        1000
+    ]  # the control
