@@ -150,7 +150,7 @@ candidate_table = tables.candidate_rows(teacher_table, {s: candidates[s] for s i
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
-ax.legend(loc="lower right")
+plots.legend_below(fig, 4)
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -183,7 +183,7 @@ around = plots.aligned(correlations, candidate_table)
 for ax, degree in zip(axes, (1, 3), strict=True):
     plots.plot_correlations(around, ax, degree, label="steps from ②")
     ax.set_xlim(-12 * checkpoint_every, 20 * checkpoint_every)
-axes[0].legend()
+plots.legend_below(fig, 4)
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -247,13 +247,13 @@ students.rates.round(3)
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 shown = students.table[students.table.method.isin(["cross_entropy", "one_shot", "progressive"])]
 plots.plot_accuracy(pd.concat([teacher_table, shown]), ax)
-ax.legend(loc="upper left")
+plots.legend_below(fig, 2)
 plt.show()
 
 # %% mystnb={"figure": {"name": "fig-parity-two-checkpoints", "caption": "Held-out accuracy of (2, T) students: one intermediate checkpoint for T steps, then the final one; one-shot distillation for comparison. Means over seeds with 95 % intervals (paper: Figure 2, right)."}, "image": {"alt": "Accuracy against training steps of students of the checkpoints before, in and after the transition, and of one-shot distillation."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 plots.plot_accuracy(students.table[students.table.method.str.contains("two_checkpoint|one_shot$")], ax)
-ax.legend(loc="center right")
+plots.legend_below(fig, 2)
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -315,7 +315,7 @@ plots.interactive_checkpoints(
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 final = slider_table.groupby("checkpoint").accuracy.last()
 plots.plot_checkpoint_quality(teachers[source].table, correlations[correlations.seed == source], final, ax)
-ax.legend(loc="center right")
+plots.legend_below(fig, 2)
 plt.show()
 
 # %% [markdown]
@@ -350,7 +350,7 @@ if figures == "all":
     fig, ax = plt.subplots(figsize=(6.2, 3.7))
     steps = tables.steps_to_reach(page_tables["widths"], 0.9, ["width", "seed"])
     plots.plot_reach(steps, tables.reached(steps, ["width"]), ax, by="width")
-    ax.legend(loc="lower left")
+    plots.legend_below(fig)
     plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -374,8 +374,9 @@ if figures == "all":
 if figures == "all":
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
     base = wide.table.method.isin(["cross_entropy", "one_shot", "progressive"])
-    plots.plot_accuracy(wide.table[base], axes[0]).legend(loc="lower right")
-    plots.plot_accuracy(wide.table[wide.table.method.str.contains("two")], axes[1]).legend(loc="lower right")
+    plots.plot_accuracy(wide.table[base], axes[0])
+    plots.plot_accuracy(wide.table[wide.table.method.str.contains("two")], axes[1])
+    plots.legend_below(fig)
     plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -427,8 +428,8 @@ if figures == "all":
     for ax, degree in zip(axes[:2], (1, 3), strict=True):
         plots.plot_correlations(around, ax, degree, label="steps from ②")
         ax.set_xlim(-10 * checkpoint_every, 15 * checkpoint_every)
-    axes[0].legend()
-    plots.plot_accuracy(fast_students.table, axes[2]).legend(loc="lower right")
+    plots.plot_accuracy(fast_students.table, axes[2])
+    plots.legend_below(fig, 4)
     plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -465,6 +466,7 @@ if figures == "all":
     names = {name: f"τ = {name}" if name != "hard" else "hard" for name in settings}
     plots.plot_strip(speed, ax, "targets", "accuracy", list(settings), names)
     ax.set_ylabel("mean accuracy over the run")
+    ax.set_ylim(0.4, 1.03)
     plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]

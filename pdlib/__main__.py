@@ -197,6 +197,8 @@ def _publish(args: argparse.Namespace) -> int:
     for old in (destination / "runs").iterdir():
         if old.name not in used:
             shutil.rmtree(old)  # no page uses it any more
+    readme = pages.checkout() / "README.md"
+    readme.write_text(claims.with_glance(readme.read_text("utf-8")), "utf-8")
     print(f"{len(result['runs'])} runs and the verdicts of {args.page} are in {destination}.")
     return 0
 

@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from pdlib.tables import curve
@@ -64,6 +65,15 @@ def house_style() -> None:
             "savefig.dpi": 110,
         }
     )
+
+
+def legend_below(figure: Figure, n_columns: int = 3) -> None:
+    """Put one legend for all axes of a figure below them, where it covers no curve."""
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=n_columns)
 
 
 def short_number(value: float, _position: object = None) -> str:

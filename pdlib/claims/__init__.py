@@ -17,6 +17,7 @@ import hashlib
 import inspect
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -440,6 +441,34 @@ def ledger_markdown(root: Path | None = None) -> str:
     else:
         lines.append("No page has published results.")
     return "\n".join(lines) + "\n"
+
+
+def glance_markdown(root: Path | None = None) -> str:
+    """Return the verdicts of the pages that have results, as the short table of the README."""
+    table = ledger(root)
+    table = table[(table.profile != "") & (table.verdict != NOT_AT_THIS_SCALE)]
+    if table.empty:
+        return "No page has published results.\n"
+    lines = ["| claim | what it says | profile | verdict |", "|---|---|---|---|"]
+    for row in table.drop_duplicates(["claim", "profile"]).to_dict("records"):
+        lines.append(f"| {row['claim']} | {_cell(row['statement'])} | {row['profile']} | {row['verdict']} |")
+    return "\n".join(lines) + "\n"
+
+
+_GLANCE = re.compile(r"(<!-- glance[^>]*-->\n).*?(<!-- end of glance -->)", re.DOTALL)
+
+
+def with_glance(readme: str, root: Path | None = None) -> str:
+    """Return a README with the table between its two `glance` comments made anew.
+
+    >>> with_glance("no marks")
+    Traceback (most recent call last):
+    ...
+    ValueError: the README has no `glance` comments: expected two, around the table of verdicts.
+    """
+    if not _GLANCE.search(readme):
+        raise ValueError("the README has no `glance` comments: expected two, around the table of verdicts.")
+    return _GLANCE.sub(lambda m: m.group(1) + glance_markdown(root) + m.group(2), readme)
 
 
 def _has_page(page: str) -> bool:

@@ -1,0 +1,205 @@
+"""Speed of batch-1 training, of cached labels, and the size of both in memory and on disk.
+
+The peer of training is the loop one would write in PyTorch: the same network, plain SGD on a batch of one,
+inputs drawn in blocks ahead of the loop, gradients zeroed by setting them to None. The fastest of its
+ordinary forms was taken: `torch.nn.functional.cross_entropy` and `torch.optim.SGD` with `foreach=True`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pdlib.bench import at_most, faster, medians
+from pdlib.labels import key, label_block
+from pdlib.models.mlp import MLP, Parameters, as_module, logits, softmax
+from pdlib.schedules import OneShot
+from pdlib.specs import SGD, Distillation, Piece, Training
+from pdlib.store import Store, key_hash
+from pdlib.tasks.parity import SparseParity
+from pdlib.training import EXAMPLES_AT_ONCE
+from pdlib.training.online_sgd import WIDE_BLOCK, learner, set_threads
+
+RATE = 0.005
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """Yield the page's cases."""
+    for width, steps, peer_steps, reach in ((100, 100_000, 1_500, 150.0), (1000, 20_000, 1_500, 25.0)):
+        set_threads(1)
+        ours, peer = medians(_ours(width, steps), _eager(width, peer_steps))
+        yield faster(
+            f"width {width}, labels, 1 thread, data included, against eager", ours, peer, "us/step", reach
+        )
+    yield from _wide()
+    for width, n_bits, reach, n in ((2000, 50, 2.5, 100_000), (50_000, 100, 20.0, 4096)):
+        yield _cached_labels(width, n_bits, reach, n)
+    yield _cache_size()
+    yield _memory()
+
+
+def _parameters(width: int, n_bits: int = 100, seed: int = 0) -> Parameters:
+    return {k: v.astype(np.float32) for k, v in MLP(width).initial(n_bits, 2, seed).items()}
+
+
+def _microseconds(started: float, steps: int) -> float:
+    return (time.perf_counter() - started) / steps * 1e6
+
+
+def _ours(width: int, steps: int, n_bits: int = 100) -> Any:
+    """Return a timed run of the engine from labels, drawing its inputs included."""
+    task = SparseParity(n_bits, 6)
+    state = learner(_parameters(width, n_bits))
+    inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), np.float32)
+    inputs[:, n_bits] = 1.0
+    one_hot = np.eye(2, dtype=np.float32)
+    rates = np.full(EXAMPLES_AT_ONCE, RATE, np.float32)
+    stream = task.stream(0, "train")
+
+    def run() -> float:
+        started = time.perf_counter()
+        for start in range(0, steps, EXAMPLES_AT_ONCE):
+            n = min(EXAMPLES_AT_ONCE, steps - start)
+            x, classes = stream.examples(start, start + n, out=inputs[:n])
+            state.steps(x, one_hot[classes], rates[:n])
+        return _microseconds(started, steps)
+
+    run()  # compiled
+    return run
+
+
+def _eager(width: int, steps: int, n_bits: int = 100) -> Any:
+    """Return a timed run of the eager loop, drawing its inputs included."""
+    module = as_module(_parameters(width, n_bits))
+    optimizer = torch.optim.SGD(module.parameters(), lr=RATE, foreach=True)
+
+    def run() -> float:
+        started = time.perf_counter()
+        for start in range(0, steps, EXAMPLES_AT_ONCE):
+            n = min(EXAMPLES_AT_ONCE, steps - start)
+            bits = torch.randint(0, 2, (n, n_bits)).float() * 2 - 1
+            labels = (bits[:, :6].prod(dim=1) < 0).long()
+            for x, y in zip(torch.split(bits, 1), torch.split(labels, 1), strict=True):
+                optimizer.zero_grad(set_to_none=True)
+                nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        return _microseconds(started, steps)
+
+    run()
+    return run
+
+
+def _wide() -> Iterator[dict[str, Any]]:
+    width, n = 50_000, 1024
+    set_threads(2)
+    ours, peer, products = medians(_ours(width, n), _eager(width, 64), _two_products(width, n), repeats=3)
+    yield faster("width 50000, labels, 2 threads, data included, against eager", ours, peer, "us/step", 8.0)
+    yield at_most(
+        "width 50000, 2 threads, against its two matrix products alone", ours, products, "us/step", 2.0
+    )
+
+
+def _two_products(width: int, steps: int) -> Any:
+    """Return the time of the products of a block of samples, forward and update, by PyTorch."""
+    w = torch.randn(112, width)
+    x, g = torch.randn(WIDE_BLOCK, 112), torch.randn(WIDE_BLOCK, width)
+    out = torch.empty(WIDE_BLOCK, width)
+
+    def run() -> float:
+        started = time.perf_counter()
+        for _ in range(0, steps, WIDE_BLOCK):
+            torch.mm(x, w, out=out)
+            w.addmm_(x.T, g, alpha=1e-6)
+        return _microseconds(started, steps)
+
+    run()
+    return run
+
+
+def _cached_labels(width: int, n_bits: int, reach: float, n: int) -> dict[str, Any]:
+    """Return the case of a width-100 student fed from stored labels, against its teacher asked in batches."""
+    set_threads(1)
+    task = SparseParity(n_bits, 6)
+    teacher_spec = Training(task, MLP(width), SGD(RATE), n_steps=n, evaluate_every=n)
+    supervision = Distillation(teacher_spec, OneShot(), targets="hard")
+    teacher = _parameters(width, n_bits, seed=1)
+    stream = task.stream(0, "train")
+    piece = Piece(0, n, n)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder, published=None)
+        store.save_checkpoint(teacher_spec, n, teacher)
+        label_block(supervision, stream, piece, 2, store)
+        state = learner(_parameters(100, n_bits))
+        inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), np.float32)
+        inputs[:, n_bits] = 1.0
+        rates = np.full(EXAMPLES_AT_ONCE, RATE, np.float32)
+        one_hot = np.eye(2, dtype=np.float32)
+
+        def run(cached: bool) -> float:
+            started = time.perf_counter()
+            labels = label_block(supervision, stream, piece, 2, store) if cached else None
+            for start in range(0, n, EXAMPLES_AT_ONCE):
+                stop = min(start + EXAMPLES_AT_ONCE, n)
+                x, _ = stream.examples(start, stop, out=inputs[: stop - start])
+                if labels is None:
+                    targets: NDArray[Any] = softmax(logits(teacher, x[:, :n_bits]), 1e-4)
+                else:
+                    targets = one_hot[labels[start:stop]]
+                state.steps(x, targets, rates[: stop - start])
+            return _microseconds(started, n)
+
+        ours, peer = medians(lambda: run(True), lambda: run(False), repeats=3)
+    name = (
+        f"width-100 student from cached labels against its teacher (width {width}) asked in batches, 1 thread"
+    )
+    return faster(name, ours, peer, "us/step", reach)
+
+
+def _cache_size() -> dict[str, Any]:
+    n = 1_000_000
+    task = SparseParity(20, 3)
+    teacher_spec = Training(task, MLP(8), SGD(RATE), n_steps=n, evaluate_every=n)
+    supervision = Distillation(teacher_spec, OneShot(), targets="hard")
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder, published=None)
+        store.save_checkpoint(teacher_spec, n, _parameters(8, 20))
+        stream = task.stream(0, "train")
+        label_block(supervision, stream, Piece(0, n, n), 2, store)
+        name = key_hash(key(supervision, stream, Piece(0, n, n)))
+        bits = 8 * (Path(folder) / "labels" / f"{name}.safetensors").stat().st_size / n
+    return at_most("stored bits a hard binary label, file header included", bits, None, "bits", 1.01)
+
+
+_PEAK = """
+import resource, sys, tempfile
+from pdlib import MLP, SGD, SparseParity, Training
+from pdlib.store import Store
+from pdlib.training import train
+n = int(sys.argv[1])
+spec = Training(SparseParity(100, 6), MLP(100), SGD(0.005), n_steps=n, evaluate_every=n)
+train(spec, Store(tempfile.mkdtemp(), published=None))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def _memory() -> dict[str, Any]:
+    """Return the case of peak memory: 30 times the steps should not need more of it."""
+
+    def peak(steps: int) -> float:
+        command = [sys.executable, "-c", _PEAK, str(steps)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+        return float(done.stdout.split()[-1])
+
+    long, short = medians(lambda: peak(3_000_000), lambda: peak(100_000), repeats=1)
+    return at_most("peak memory of 3M steps against 100k steps", long, short, "MiB", 1.05)
