@@ -1,0 +1,290 @@
+"""The engine: what depends on what, what is run at all, what happens when a run or a worker dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tiny
+
+from pdlib import engine
+from pdlib.engine import RunsFailedError, execute
+from pdlib.models.mlp import MLP
+from pdlib.schedules import OneShot
+from pdlib.specs import SGD, Measurement, Probe, Training
+from pdlib.store import Record, Store, StoreError
+
+TEACHER = tiny.training(n_steps=800, evaluate_every=400, checkpoint_every=200)
+STUDENT = tiny.student(TEACHER, checkpoint_every=100)
+PROBE = tiny.measurement(TEACHER)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The fingerprints that were computed, in order."""
+    computed: list[str] = []
+    original = engine.compute
+
+    def compute(spec: Any, *arguments: Any) -> None:
+        computed.append(spec.fingerprint)
+        original(spec, *arguments)
+
+    monkeypatch.setattr(engine, "compute", compute)
+    return computed
+
+
+def assert_same_tables(one: list[Record], other: list[Record]) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert a.spec == b.spec
+        pd.testing.assert_frame_equal(a.table, b.table, check_exact=True)
+
+
+# What is run
+
+
+def test_a_student_runs_after_its_teacher_and_results_come_in_the_order_asked_for(
+    store: Store, ran: list[str]
+) -> None:
+    grandchild = tiny.student(STUDENT, OneShot())
+    records = execute([grandchild, PROBE, STUDENT], store, progress=False)
+    assert [r.spec for r in records] == [grandchild, PROBE, STUDENT]
+    order = [spec.fingerprint for spec in (TEACHER, STUDENT, grandchild)]
+    assert [f for f in ran if f in order] == order
+    assert ran.index(PROBE.fingerprint) > ran.index(TEACHER.fingerprint)
+    assert len(ran) == 4  # a shared ancestor once
+
+
+def test_what_is_stored_is_not_run_again(store: Store, ran: list[str]) -> None:
+    first = execute([STUDENT, PROBE], store, progress=False)
+    assert {r.source for r in first} == {"trained now"}
+    ran.clear()
+    second = execute([STUDENT, PROBE], store, progress=False)
+    assert {r.source for r in second} == {"local"}
+    assert ran == []
+    assert_same_tables(first, second)
+
+
+def test_a_spec_given_twice_is_run_once(store: Store, ran: list[str]) -> None:
+    a, b = execute([TEACHER, tiny.training(n_steps=800, evaluate_every=400, checkpoint_every=200)], store)
+    assert_same_tables([a], [b])
+    assert ran == [TEACHER.fingerprint]
+
+
+def test_a_teacher_is_trained_only_when_its_checkpoints_are_needed(
+    store: Store, tmp_path: Path, ran: list[str]
+) -> None:
+    execute([STUDENT], store, progress=False)
+    published = Store(
+        tmp_path / "fresh", published=store.root
+    )  # tables and labels, and no use of checkpoints
+    for path in store.root.rglob("checkpoints/*"):
+        path.unlink()
+    ran.clear()
+    (record,) = execute([TEACHER], published, progress=False)
+    assert (record.source, ran) == ("published", [])
+    execute([tiny.student(TEACHER, model=MLP(20))], published, progress=False)
+    assert len(ran) == 1  # from the labels
+    execute([tiny.student(TEACHER, seed=4)], published, progress=False)
+    assert ran[1:] == [TEACHER.fingerprint, tiny.student(TEACHER, seed=4).fingerprint]  # other labels need it
+    assert published.has_checkpoints(TEACHER)
+
+
+def test_checkpoints_can_be_asked_for_although_the_table_is_stored(
+    store: Store, tmp_path: Path, ran: list[str]
+) -> None:
+    execute([TEACHER], store, progress=False)
+    fresh = Store(tmp_path / "fresh", published=store.root)
+    ran.clear()
+    execute([TEACHER], fresh, need_checkpoints=True, progress=False)
+    execute([TEACHER], fresh, need_checkpoints=True, progress=False)
+    assert ran == [TEACHER.fingerprint]
+    tiny.assert_same_result(TEACHER, fresh, store)
+
+
+def test_a_lost_checkpoint_is_made_again_for_the_student_that_needs_it(store: Store, ran: list[str]) -> None:
+    execute([TEACHER], store, progress=False)
+    (store.run_folder(TEACHER) / "checkpoints" / "400.safetensors").unlink()
+    ran.clear()
+    execute([STUDENT], store, progress=False)
+    assert ran == [TEACHER.fingerprint, STUDENT.fingerprint]
+
+
+def test_a_measurement_is_its_probe_applied_to_each_checkpoint(store: Store) -> None:
+    (record,) = execute([PROBE], store, progress=False)
+    expected = [
+        {"step": step, **row}
+        for step in PROBE.steps
+        for row in PROBE.probe.rows(tiny.TASK, store.load_checkpoint(TEACHER, step))
+    ]
+    pd.testing.assert_frame_equal(record.table, pd.DataFrame(expected), check_exact=True)
+
+
+def test_a_result_says_when_where_and_at_what_cost_it_was_made(store: Store) -> None:
+    (record,) = execute([TEACHER], store, criteria={"R1: a gap": "0123"}, progress=False)
+    p = record.provenance
+    assert p["criteria"] == {"R1: a gap": "0123"}
+    assert p["commit"] == engine.commit()
+    assert p["wall_s"] >= 0 <= p["cpu_s"]
+    assert p["date"][:2] == "20"
+    assert p["date"].endswith("+00:00")
+    assert f"{os.cpu_count()} cores" in p["machine"]
+    assert set(p["versions"]) == {"numba", "numpy", "torch", "python"}
+    assert (p["resumed"], p["device"]) == (False, "cpu")
+
+
+# Failures
+
+
+@dataclass(frozen=True)
+class Broken(Probe):
+    """A probe that fails."""
+
+    def rows(self, task: Any, parameters: Any) -> Any:
+        """Fail."""
+        raise RuntimeError("the probe is broken")
+
+
+def diverging() -> Training:
+    return tiny.training(optimizer=SGD(1e30), n_steps=4000, evaluate_every=2000, checkpoint_every=1000)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_failure_is_reported_what_waits_for_it_is_not_run_and_the_rest_is_kept(
+    store: Store, threads: bool
+) -> None:
+    student = tiny.student(diverging(), OneShot())
+    broken = Measurement(TEACHER, Broken(), (200,))
+    asked = [student, STUDENT, broken, PROBE]
+    with ThreadPoolExecutor(2) as pool, pytest.raises(RunsFailedError) as caught:
+        execute(asked, store, executor=pool if threads else None, progress=False)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "3 of 6 runs failed; the others are stored and will not be run again."
+    said = "\n".join(lines)
+    assert f"seed 0 {diverging().fingerprint}: DivergedError: training {diverging().fingerprint}" in said
+    assert f"{student.fingerprint}: RuntimeError: not run, because {diverging().fingerprint} failed" in said
+    assert f"{broken.fingerprint}: RuntimeError: the probe is broken" in said
+    assert caught.value.__cause__ is not None
+    for kept in (TEACHER, STUDENT, PROBE):
+        assert store.find(kept.fingerprint) is not None
+    for lost in (diverging(), student, broken):
+        assert store.find(lost.fingerprint) is None
+
+
+def test_damage_is_reported_before_anything_is_trained(store: Store, ran: list[str]) -> None:
+    execute([TEACHER], store, progress=False)
+    path = store.run_folder(TEACHER) / "table.csv"
+    path.write_bytes(path.read_bytes()[:-5])
+    ran.clear()
+    with pytest.raises(StoreError, match=r"table\.csv: its SHA-256 is not"):
+        execute([TEACHER], store, progress=False)
+    assert ran == []
+
+
+def test_a_damaged_teacher_checkpoint_fails_the_student_that_reads_it(store: Store) -> None:
+    execute([TEACHER], store, progress=False)
+    path = store.run_folder(TEACHER) / "checkpoints" / "400.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(
+        RunsFailedError, match=r"DamagedError: .*400\.safetensors: not a whole safetensors file"
+    ):
+        execute([STUDENT], store, progress=False)
+    path.unlink()  # the remedy that the message names
+    (record,) = execute([STUDENT], store, progress=False)
+    assert record.source == "trained now"
+
+
+def test_a_worker_that_does_not_share_the_store_is_noticed(store: Store) -> None:
+    class Elsewhere(Executor):
+        def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(None)
+            return future
+
+    with pytest.raises(StoreError, match="after its run; is the folder shared"):
+        execute([TEACHER], store, executor=Elsewhere(), progress=False)
+
+
+# Executors
+
+
+def test_any_executor_with_submit_gives_the_same_results_in_order_of_dependence(
+    store: Store, tmp_path: Path, ran: list[str]
+) -> None:
+    asked = [STUDENT, PROBE, tiny.student(TEACHER, seed=1), tiny.training(seed=2)]
+    with ThreadPoolExecutor(3) as pool:
+        records = execute(asked, store, executor=pool, progress=False)
+        assert pool.submit(int).result() == 0  # it is the caller's to close
+    assert ran.index(STUDENT.fingerprint) > ran.index(TEACHER.fingerprint)
+    here = execute(asked, Store(tmp_path / "here", published=None), n_workers=1, progress=False)
+    assert_same_tables(records, here)
+
+
+def test_a_pool_of_processes_finishes_although_a_worker_is_killed_in_the_middle(
+    store: Store, tmp_path: Path
+) -> None:
+    long = tiny.training(n_steps=150_000, evaluate_every=1000, checkpoint_every=1000)
+    asked = [long, tiny.student(long, OneShot()), tiny.training(seed=1)]
+    killed: list[int] = []
+
+    def kill() -> None:
+        checkpoints = store.run_folder(long) / "checkpoints"
+        tiny.wait_until(lambda: len(list(checkpoints.glob("*"))) > 3, "the first checkpoints")
+        worker = next(p for p in multiprocessing.active_children() if "Spawn" in type(p).__name__)
+        os.kill(int(worker.pid or 0), signal.SIGKILL)
+        killed.append(len(list(checkpoints.glob("*.safetensors"))))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    records = execute(asked, store, n_workers=2, progress=False)
+    killer.join()
+    assert killed
+    assert killed[0] < len(long.checkpoints)
+    here = execute(asked, Store(tmp_path / "here", published=None), n_workers=1, progress=False)
+    assert_same_tables(records, here)
+
+
+# Progress
+
+
+def test_progress_is_told_to_whoever_watches_the_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("PDLIB_PROGRESS", str(path))
+    execute([STUDENT], store)
+    assert path.read_text() == '{"done": 1200, "total": 1200, "runs": 2}'
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_counts_the_steps_of_all_runs(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    execute([STUDENT], store)
+    assert "2 runs: 100%" in capsys.readouterr().err
+    execute([STUDENT], store)
+    assert capsys.readouterr().err == ""  # nothing to do, nothing shown
+
+
+def test_a_light_graph_runs_here_and_a_heavy_one_in_a_pool(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[str] = []
+
+    def choose(name: str) -> Callable[..., None]:
+        return lambda *arguments: chosen.append(name)
+
+    monkeypatch.setattr(engine, "_run_here", choose("here"))
+    monkeypatch.setattr(engine, "_run_in_pool", choose("pool"))
+    heavy = tiny.training(model=MLP(50_000), n_steps=100_000)
+    for spec in (TEACHER, heavy):
+        with pytest.raises(StoreError, match="is not in"):
+            execute([spec], store, progress=False)
+    assert chosen == ["here", "pool"]

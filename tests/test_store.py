@@ -1,0 +1,400 @@
+"""The store: what is written comes back to the last bit; what is damaged, missing or of other code is never used."""
+
+from __future__ import annotations
+
+import json
+import math
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdlib.engine import execute
+from pdlib.schedules import OneShot
+from pdlib.specs import SGD
+from pdlib.store import (
+    DamagedError,
+    MissingError,
+    Store,
+    StoreError,
+    key_hash,
+    parse_table,
+    published_folder,
+    table_text,
+    write_bytes,
+)
+from pdlib.tasks.parity import SparseParity
+
+SPEC = tiny.training()
+KEY = {"teacher": "a", "checkpoint": "8000", "kind": "hard"}
+TABLE = pd.DataFrame({"step": [0, 10], "loss_nats": [math.log(2), 1 / 3], "accuracy": [0.5, 1.0]})
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """A store with a checkpoint, a progress file, labels and a result."""
+    for step in SPEC.checkpoints:
+        store.save_checkpoint(SPEC, step, {"0.weight": np.arange(6.0).reshape(2, 3), "0.bias": np.ones(2)})
+    store.save_labels(KEY, np.arange(40, dtype=np.uint8))
+    store.save(SPEC, TABLE, {"commit": "c", "criteria": {"R1: a gap": "0123"}, "machine": "α"})
+    store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, TABLE)
+    return store
+
+
+def files(store: Store) -> dict[str, tuple[Path, Callable[[], Any]]]:
+    """Each kind of file with what reads it."""
+    run = store.run_folder(SPEC)
+    return {
+        "checkpoint": (run / "checkpoints" / "100.safetensors", lambda: store.load_checkpoint(SPEC, 100)),
+        "progress": (run / "progress.safetensors", lambda: store.load_progress(SPEC)),
+        "labels": (store.root / "labels" / f"{key_hash(KEY)}.safetensors", lambda: store.load_labels(KEY)),
+        "table.csv": (run / "table.csv", lambda: store.find(SPEC.fingerprint)),
+        "result.json": (run / "result.json", lambda: store.find(SPEC.fingerprint)),
+    }
+
+
+KINDS = ("checkpoint", "progress", "labels", "table.csv", "result.json")
+
+
+# Round trips
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=1), st.lists(st.integers(-(2**62), 2**62), min_size=1))
+def test_numbers_in_a_table_come_back_to_the_last_bit(floats: list[float], integers: list[int]) -> None:
+    n = min(len(floats), len(integers))
+    table = pd.DataFrame({"loss_nats": floats[:n], "step": integers[:n]})
+    back = parse_table(table_text(table))
+    assert back.loss_nats.to_numpy(np.float64).tobytes() == table.loss_nats.to_numpy().tobytes()
+    assert back.step.tolist() == table.step.tolist()
+
+
+@given(st.lists(st.text(alphabet="abc ,;'\"\n|é", min_size=1).filter(lambda s: s.strip() == s), min_size=1))
+def test_words_in_a_table_come_back(words: list[str]) -> None:
+    table = pd.DataFrame({"method": words, "step": range(len(words))})
+    assert parse_table(table_text(table)).method.tolist() == words
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.uint8])
+def test_parameters_come_back_to_the_last_bit(store: Store, dtype: Any) -> None:
+    values = {
+        "0.weight": np.random.default_rng(0).normal(size=(7, 3)).astype(dtype)[:, ::-1],
+        "c": np.ones(1),
+    }
+    store.save_checkpoint(SPEC, 100, values)
+    back = store.load_checkpoint(SPEC, 100)
+    assert back["0.weight"].dtype == dtype
+    np.testing.assert_array_equal(back["0.weight"], values["0.weight"])
+
+
+def test_a_result_comes_back_with_its_spec_and_provenance(filled: Store) -> None:
+    record = filled.find(SPEC.fingerprint)
+    assert record is not None
+    assert record.spec == SPEC
+    assert record.fingerprint == SPEC.fingerprint
+    assert record.source == "local"
+    assert record.provenance["machine"] == "α"
+    pd.testing.assert_frame_equal(record.table, TABLE, check_exact=True)
+    assert filled.find("0" * 32) is None
+
+
+def test_what_is_stored_can_be_read_by_a_person(filled: Store) -> None:
+    run = filled.run_folder(SPEC)
+    assert (run / "table.csv").read_text().splitlines()[:2] == [
+        "step,loss_nats,accuracy",
+        "0,0.6931471805599453,0.5",
+    ]
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    assert result["spec"]["optimizer"]["learning_rate"] == 0.05
+    assert set(result["files"]) == {"table.csv", *(f"checkpoints/{s}.safetensors" for s in SPEC.checkpoints)}
+    assert stat.S_IMODE((run / "table.csv").stat().st_mode) == 0o644
+    assert not [p for p in filled.root.rglob("*") if p.suffix in (".pkl", ".pt", ".pickle", ".npy")]
+
+
+# Damage
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_file_is_named_and_the_remedy_works(filled: Store, kind: str) -> None:
+    path, read = files(filled)[kind]
+    read()
+    data = path.read_bytes()
+    for size in {0, 1, 7, 8, 9, len(data) // 2, len(data) - 2}:
+        path.write_bytes(data[:size])
+        with pytest.raises(DamagedError) as caught:
+            read()
+        said = str(caught.value)
+        assert str(path) in said
+        assert "Expected the bytes that were written" in said
+        remedy = path.parent if kind in ("table.csv", "result.json") else path
+        assert f"Delete {remedy} and run again" in said
+    path.write_bytes(data)
+    read()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_flipped_bit_goes_unseen(filled: Store, kind: str) -> None:
+    path, read = files(filled)[kind]
+    data = path.read_bytes()
+    positions = range(len(data)) if len(data) <= 1500 else np.linspace(0, len(data) - 1, 1500).astype(int)
+    unseen = []
+    for i, position in enumerate(positions):
+        changed = bytearray(data)
+        changed[position] ^= 1 << (5 * i % 8)
+        path.write_bytes(changed)
+        try:
+            read()
+            unseen.append((int(position), data[position - 9 : position + 9]))
+        except DamagedError as error:
+            assert str(path) in str(error)  # noqa: PT017  all that is not a DamagedError fails the test
+    assert not unseen
+
+
+def test_a_missing_table_is_damage_not_an_empty_result(filled: Store) -> None:
+    (filled.run_folder(SPEC) / "table.csv").unlink()
+    with pytest.raises(DamagedError, match=r"table\.csv"):
+        filled.find(SPEC.fingerprint)
+
+
+def test_a_result_or_a_checkpoint_in_anothers_place_is_damage(filled: Store) -> None:
+    other = replace(SPEC, seed=1)
+    filled.run_folder(SPEC).rename(filled.run_folder(other))
+    with pytest.raises(
+        DamagedError, match=f"has the fingerprint {SPEC.fingerprint}, not {other.fingerprint}"
+    ):
+        filled.find(other.fingerprint)
+    with pytest.raises(DamagedError, match=f"its run is '{SPEC.fingerprint}', not '{other.fingerprint}'"):
+        filled.load_checkpoint(other, 100)
+    folder = filled.run_folder(other) / "checkpoints"
+    (folder / "100.safetensors").rename(folder / "200.safetensors")
+    filled.run_folder(other).rename(filled.run_folder(SPEC))
+    with pytest.raises(DamagedError, match="its step is '100', not '200'"):
+        filled.load_checkpoint(SPEC, 200)
+
+
+def test_a_table_edited_by_hand_is_not_believed(filled: Store) -> None:
+    path, read = files(filled)["table.csv"]
+    path.write_text(path.read_text().replace("1.0\n", "0.9\n"))
+    with pytest.raises(DamagedError, match=r"its SHA-256 is not the one in result\.json"):
+        read()
+
+
+def test_a_missing_checkpoint_is_an_error_that_says_how_to_get_it(filled: Store) -> None:
+    path, read = files(filled)["checkpoint"]
+    assert filled.has_checkpoints(SPEC)
+    path.unlink()
+    assert not filled.has_checkpoints(SPEC)
+    with pytest.raises(
+        MissingError, match=r"checkpoint 100 of training .* not in .*Train it first: pdlib\.execute"
+    ):
+        read()
+
+
+def test_labels_are_found_by_their_whole_key(filled: Store) -> None:
+    assert filled.has_labels(KEY)
+    for name in KEY:
+        assert filled.load_labels(KEY | {name: "b"}) is None
+        assert not filled.has_labels(KEY | {name: "b"})
+
+
+# Other code
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], None], written_by: Store) -> None:
+    """Write a result.json as other code would have, its hash right."""
+    from pdlib import store as module
+
+    record = json.loads(path.read_bytes())
+    record.pop("sha256")
+    change(record)
+    data = module._json_bytes(record)
+    path.write_bytes(module._json_bytes(record | {"sha256": module._sha256(data)}))
+
+
+def test_a_result_of_another_code_version_is_not_used_but_listed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SparseParity, "version", 0)
+    old = tiny.training()
+    execute([old], store, progress=False)
+    assert store.outdated("local") == []
+    monkeypatch.undo()
+    new = tiny.training()
+    assert new.fingerprint != old.fingerprint
+    assert store.find(new.fingerprint) is None
+    assert store.outdated("local") == [old.fingerprint]
+    with pytest.raises(StoreError, match=r"SparseParity of version 0: expected version 1.*Run it again"):
+        store.find(old.fingerprint)
+    (record,) = execute([new], store, progress=False)
+    assert record.source == "trained now"
+    assert store.outdated("local") == [old.fingerprint]
+
+
+def test_a_record_whose_version_was_edited_is_refused(filled: Store) -> None:
+    path, read = files(filled)["result.json"]
+
+    def edit(record: dict[str, Any]) -> None:
+        record["spec"]["model"]["version"] = 2
+
+    rewritten(path, edit, filled)
+    with pytest.raises(StoreError, match="MLP of version 2: expected version 1"):
+        read()
+    assert filled.outdated("local") == [SPEC.fingerprint]
+
+
+def test_a_record_that_says_another_spec_is_damage_even_with_a_right_hash(filled: Store) -> None:
+    path, read = files(filled)["result.json"]
+    rewritten(path, lambda r: r["spec"].update(seed=5), filled)
+    with pytest.raises(DamagedError, match="its spec has the fingerprint"):
+        read()
+    rewritten(path, lambda r: r.pop("files"), filled)
+    with pytest.raises(DamagedError, match="it has no 'files'"):
+        read()
+
+
+# Layers
+
+
+def test_a_published_result_is_used_before_the_local_one_and_never_written(tmp_path: Path) -> None:
+    published, local = tmp_path / "published", tmp_path / "local"
+    execute([SPEC], Store(published, published=None), progress=False)
+    before = {p: p.read_bytes() for p in published.rglob("*") if p.is_file()}
+    both = Store(local, published)
+    (record,) = execute([SPEC], both, progress=False)
+    assert record.source == "published"
+    assert not local.exists()
+    fresh = Store(local, published=None)
+    (record,) = execute([SPEC], fresh, progress=False)
+    assert record.source == "trained now"
+    assert {p: p.read_bytes() for p in published.rglob("*") if p.is_file()} == before
+    assert [f for f, _ in both.records("published")] == [f for f, _ in both.records("local")]
+    assert list(fresh.records("published")) == []
+
+
+def test_published_labels_stand_in_for_a_teacher(taught: Store, tmp_path: Path) -> None:
+    from pdlib import labels
+
+    execute([tiny.student()], taught, progress=False)
+    store = Store(tmp_path / "fresh", published=taught.root)
+    assert labels.stored(tiny.student(model=tiny.MLP(9)), store)
+    (record,) = execute([tiny.student(model=tiny.MLP(9))], store, progress=False)
+    assert record.source == "trained now"
+    assert not (store.root / "labels").exists()
+
+
+def test_the_environment_says_where_the_store_is_and_whether_published_results_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDLIB_STORE", str(tmp_path / "here"))
+    monkeypatch.delenv("PDLIB_PUBLISHED", raising=False)
+    assert Store().root == tmp_path / "here"
+    assert Store().published == published_folder()
+    monkeypatch.setenv("PDLIB_PUBLISHED", "ignore")
+    assert Store().published is None
+    monkeypatch.setenv("PDLIB_PUBLISHED", "no")
+    with pytest.raises(StoreError, match="PDLIB_PUBLISHED = 'no': expected 'use',"):
+        Store()
+
+
+def test_published_labels_can_count_as_data_while_tables_are_computed(
+    taught: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pdlib import labels
+
+    execute([tiny.student()], taught, progress=False)
+    monkeypatch.setattr("pdlib.store.published_folder", lambda: taught.root)
+    monkeypatch.setenv("PDLIB_STORE", str(tmp_path / "fresh"))
+    for use, table, bits in (("use", True, True), ("labels", False, True), ("ignore", False, False)):
+        monkeypatch.setenv("PDLIB_PUBLISHED", use)
+        assert (Store().find(tiny.student().fingerprint) is not None) == table
+        assert labels.stored(tiny.student(), Store()) == bits
+
+
+# Writing
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a" / "file"
+    write_bytes(path, b"first")
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    said = (
+        r"cannot write .*file \(6 bytes\): No space left on device\. Nothing that was stored is lost\. Free"
+    )
+    with pytest.raises(StoreError, match=said):
+        write_bytes(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_disk_that_is_full_for_real_loses_nothing_and_the_next_run_goes_on(
+    store: Store, start: Callable[..., Any]
+) -> None:
+    """A limit of the system on the size of files makes real writes fail, as a full disk does."""
+    small = tiny.training(model=tiny.MLP(4), n_steps=200, checkpoint_every=200)
+    large = tiny.student(small, OneShot(), model=tiny.MLP(300), n_steps=600, checkpoint_every=300)
+    process = start(tiny.run, [small], store.root)
+    process.join()
+    earlier = store.find(small.fingerprint)
+    process = start(tiny.run, [small, large], store.root, largest_file=4096)
+    process.join()
+    assert process.exitcode == 1
+    said = (store.root / "error.txt").read_text()
+    assert said.startswith("RunsFailedError: 1 of 1 runs failed; the others are stored")
+    assert "StoreError: cannot write" in said
+    assert "File too large. Nothing that was stored is lost. Free some space or set PDLIB_STORE" in said
+    assert not list(store.root.rglob(".writing-*"))
+    assert store.find(large.fingerprint) is None
+    again = store.find(small.fingerprint)
+    assert earlier is not None
+    assert again is not None
+    pd.testing.assert_frame_equal(again.table, earlier.table, check_exact=True)
+    process = start(tiny.run, [small, large], store.root)
+    process.join()
+    assert process.exitcode == 0
+    assert store.find(large.fingerprint) is not None
+    assert len(list((store.root / "trained-by").glob(f"{small.fingerprint}*"))) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file" / "store", published=None)
+    with (
+        pytest.raises(StoreError, match=r"cannot write .*set PDLIB_STORE to another folder"),
+        store.lock(SPEC),
+    ):
+        pass
+
+
+def test_leftovers_of_a_killed_writer_are_never_read(filled: Store) -> None:
+    run = filled.run_folder(SPEC)
+    for folder in (run, run / "checkpoints", filled.root / "labels", filled.root / "runs"):
+        (folder / ".writing-abc").write_bytes(b"half")
+    for _, read in files(filled).values():
+        read()
+    assert filled.outdated("local") == []
+    filled.save(SPEC, TABLE, {})
+    record = json.loads((run / "result.json").read_bytes())
+    assert not [name for name in record["files"] if "writing" in name]
+
+
+def test_a_run_that_is_not_finished_is_no_result(store: Store) -> None:
+    store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, TABLE)
+    write_bytes(store.run_folder(SPEC) / "table.csv", table_text(TABLE))
+    assert store.find(SPEC.fingerprint) is None
+    assert list(store.records("local")) == []
+    resumed = store.load_progress(SPEC)
+    assert resumed is not None
+    assert resumed[0] == 100
+    pd.testing.assert_frame_equal(resumed[2], TABLE, check_exact=True)
+    assert store.load_progress(tiny.training(optimizer=SGD(0.2))) is None
