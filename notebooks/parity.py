@@ -36,9 +36,7 @@ student_width: int = 16  # m; paper: 100
 teacher_rate: float = 0.02  # eta of the teacher; paper: 5e-3
 student_rates: list[float] = [0.01, 0.02]  # grid, the same for every method; paper: 1e-2, 5e-3, 1e-3
 n_steps: int = 12_000  # of teacher and students; paper: 20M
-checkpoint_every: int = (
-    500  # steps between teacher checkpoints, and T of progressive distillation; paper: 0.1M
-)
+checkpoint_every: int = 500  # between teacher checkpoints; also T of progressive distillation; paper: 0.1M
 two_checkpoint_steps: int = 1_000  # T of (2, T); paper: 1M
 seeds: list[int] = [1, 2]  # ancestries reported; paper: 3
 tuning_seeds: list[int] = [101]  # ancestries on which rates are chosen

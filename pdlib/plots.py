@@ -324,7 +324,7 @@ def _text(x: float, y: float, text: str, anchor: str = "middle", size: int = 11)
 def _panel(title: str, described: str, y: tuple[float, float], ticks: Sequence[float], content: str) -> str:
     """Return an SVG with a title, horizontal grid lines and the content."""
     parts = [
-        f'<svg viewBox="0 0 {_W} {_H}" width="{_W}" height="{_H}" role="img" aria-label="{html.escape(described)}">',
+        f'<svg viewBox="0 0 {_W} {_H}" style="flex:1 1 200px;min-width:0" role="img" aria-label="{html.escape(described)}">',
         _text(_L, 16, title, "start", 13),
     ]
     for tick in ticks:

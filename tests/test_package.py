@@ -1,0 +1,141 @@
+"""What a user gets: the wheel outside the checkout, the README's words and example, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pdlib import claims, pages
+from pdlib.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_works_outside_the_checkout_and_carries_published_results(
+    wheel: Path, tmp_path: Path
+) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import json, pdlib, pdlib.store, pdlib.claims as c; from pathlib import Path;"
+        "folder = pdlib.store.published_folder();"
+        "print(json.dumps({'home': pdlib.__file__, 'ledger': len(c.ledger()), 'typed': "
+        "Path(pdlib.__file__).with_name('py.typed').exists(),"
+        "'runs': len(list(folder.glob('runs/*/result.json'))), 'pages': len(list(folder.glob('pages/*.json')))}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    seen = json.loads(done.stdout)
+    assert seen["home"].startswith(str(tmp_path)), "the wheel's copy is the one that was imported"
+    assert seen["typed"]
+    assert seen["ledger"] == len(claims.ledger())
+    results = ROOT / "book" / "results"
+    assert seen["runs"] == len(list(results.glob("runs/*/result.json")))
+    assert seen["pages"] == len(list(results.glob("pages/*.json")))
+
+
+def test_the_readme_shows_the_published_verdicts() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert claims.with_glance(text) == text, "run `python -m pdlib store publish`, which writes the table"
+    changed = text.replace("<!-- glance", "<!-- glance", 1).replace(
+        "<!-- end of glance", "typed by hand\n<!-- end of glance"
+    )
+    assert claims.with_glance(changed) != changed
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    (example,) = (
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Progressive" in block
+    )
+    smaller = example.replace("200_000", "2_000").replace("5_000", "50").replace("MLP(1000)", "MLP(64)")
+    assert smaller != example
+    script = tmp_path / "example.py"
+    script.write_text(smaller)
+    environment = {**os.environ, "PDLIB_STORE": str(tmp_path / "store"), "PDLIB_PUBLISHED": "ignore"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "accuracy" in done.stdout
+
+
+def test_no_file_names_a_folder_of_somebodys_machine() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    pattern = re.compile(r"(^|[^A-Za-z0-9_.\-/])/(work|home|Users|root)/")
+    found = [
+        name
+        for name in tracked.split("\0")
+        if name
+        and (ROOT / name).is_file()
+        and (ROOT / name).suffix in {".py", ".md", ".yaml", ".yml", ".json", ".ipynb", ".toml"}
+        and name != "tests/test_package.py"
+        and pattern.search((ROOT / name).read_text("utf-8", errors="replace"))
+    ]
+    assert not found
+    assert pattern.search("see /home/me/data"), "the pattern can find one"
+
+
+def test_an_error_is_a_sentence_and_a_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["run", "parity", "-p", "n_bits", "many", "--out", str(tmp_path / "out.ipynb")]) == 1
+    message = capsys.readouterr().err
+    assert "n_bits = 'many'" in message
+    assert "Traceback (most recent call last):\n  File" not in message.split("n_bits")[0]
+
+
+def test_uncommitted_code_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PDLIB_STORE", str(tmp_path))
+    assert main(["store", "publish", "parity"]) == 1
+    assert "Run it first" in capsys.readouterr().err
+    result = {
+        "page": "parity",
+        "profile": "laptop",
+        "runs": [],
+        "commits": ["0" * 40 + "+changes"],
+        "claims": [],
+    }
+    path = claims.page_file(tmp_path, "parity", "laptop")
+    path.parent.mkdir()
+    path.write_text(json.dumps(result))
+    before = sorted(str(p) for p in (ROOT / "book" / "results").rglob("*"))
+    assert main(["store", "publish", "parity"]) == 1
+    assert "clean" in capsys.readouterr().err
+    assert sorted(str(p) for p in (ROOT / "book" / "results").rglob("*")) == before
+
+
+def test_every_subcommand_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("run", "book", "references", "reproduce", "claims", "store", "bench"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0
+        assert "usage" in capsys.readouterr().out
+    assert pages.page_names(), "there are pages to run"
