@@ -1,0 +1,121 @@
+"""The same graph on a real Dask scheduler with two real workers, one of them killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tiny
+
+from pdlib.engine import RunsFailedError, execute
+from pdlib.schedules import OneShot
+from pdlib.specs import SGD
+from pdlib.store import Store
+
+distributed = pytest.importorskip("distributed", reason="needs the extra: pip install 'pdlib[cluster]'")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A client of a scheduler with two workers, each a process of its own, on loopback."""
+    folder = tmp_path_factory.mktemp("cluster")
+    file = folder / "scheduler.json"
+    log = (folder / "log.txt").open("w")
+    environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": "False"}
+
+    def started(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file)]
+        return subprocess.Popen(
+            [*words, "--no-dashboard", *arguments],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+
+    processes = [started("dask_scheduler", "--host", "127.0.0.1", "--port", "0")]
+    try:
+        tiny.wait_until(file.exists, "the scheduler")
+        common = ("--no-nanny", "--nthreads", "1", "--host", "127.0.0.1", "--local-directory", str(folder))
+        processes += [started("dask_worker", *common, "--name", name) for name in ("a", "b")]
+        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=120)
+            yield client
+    finally:
+        for process in reversed(
+            processes
+        ):  # a worker that is asked to stop as its scheduler goes may wait for ever
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def graph() -> list[Any]:
+    """A teacher long enough to be killed in the middle, two students and a measurement of it."""
+    teacher = tiny.training(n_steps=100_000, evaluate_every=1000, checkpoint_every=1000)
+    return [
+        tiny.student(teacher, OneShot()),
+        tiny.student(teacher, seed=1),
+        tiny.measurement(teacher),
+    ]
+
+
+def test_failures_on_a_cluster_are_reported_as_they_are_here(cluster: Any, store: Store) -> None:
+    diverging = tiny.training(optimizer=SGD(1e30))
+    with pytest.raises(RunsFailedError, match=r"1 of 2 runs failed[\s\S]*DivergedError: training"):
+        execute(
+            [diverging, tiny.training()],
+            store,
+            executor=cluster.get_executor(pure=False),
+            progress=False,
+        )
+    assert store.find(tiny.training().fingerprint) is not None
+
+
+def test_an_address_in_the_environment_is_enough(
+    cluster: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDLIB_SCHEDULER", cluster.scheduler.address)
+    (record,) = execute([tiny.student(tiny.training())], store, progress=False)
+    assert record.source == "trained now"
+
+
+def test_a_graph_on_a_cluster_survives_the_death_of_a_worker(
+    cluster: Any, store: Store, tmp_path: Path
+) -> None:
+    asked = graph()
+    teacher = asked[2].training
+    checkpoints = store.run_folder(teacher) / "checkpoints"
+    pids = cluster.run(os.getpid)
+    died: list[int] = []
+
+    def kill() -> None:
+        tiny.wait_until(lambda: len(list(checkpoints.glob("*.safetensors"))) > 2, "the first checkpoints")
+        (address,) = [a for a, keys in cluster.processing().items() if keys]  # all else waits for the teacher
+        os.kill(pids[address], signal.SIGKILL)
+        died.append(len(list(checkpoints.glob("*.safetensors"))))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    records = execute(asked, store, executor=cluster.get_executor(retries=2, pure=False), progress=False)
+    killer.join()
+    assert died
+    assert died[0] < len(teacher.checkpoints)
+    assert len(cluster.scheduler_info()["workers"]) == 1
+    here = execute(asked, Store(tmp_path / "here", published=None), n_workers=1, progress=False)
+    for ours, theirs in zip(here, records, strict=True):
+        pd.testing.assert_frame_equal(ours.table, theirs.table, check_exact=True)
+    trained = store.find(teacher.fingerprint)
+    assert trained is not None
+    for student in asked[:2]:
+        record = store.find(student.fingerprint)
+        assert record is not None
+        assert record.provenance["date"] >= trained.provenance["date"]
