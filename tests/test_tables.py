@@ -1,0 +1,264 @@
+"""Tables: intervals against SciPy and by simulation, censored medians, the choice of checkpoints and rates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pdlib import tables
+from pdlib.comparison import PageRuns, compare
+from pdlib.specs import SGD, Labels
+from pdlib.store import Store
+from pdlib.tables import Candidates, candidate_rows, curve, mean_interval, transition_candidates
+
+VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
+
+
+# Intervals
+
+
+@given(VALUES)
+def test_a_mean_interval_is_scipys_t_interval(values: list[float]) -> None:
+    ours = mean_interval(values)
+    error = stats.sem(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error) if error else (ours.mean,) * 2
+    assert (ours.low, ours.high) == pytest.approx((low, high), abs=1e-9)
+    assert ours.mean == pytest.approx(np.mean(values))
+    assert ours.n == len(values)
+
+
+def test_one_seed_says_nothing_about_the_spread_and_none_nothing_at_all() -> None:
+    assert mean_interval([0.7]) == tables.Interval(0.7, -math.inf, math.inf, 1)
+    nothing = mean_interval([])
+    assert math.isnan(nothing.mean)
+    assert (nothing.low, nothing.high, nothing.n) == (-math.inf, math.inf, 0)
+    assert str(mean_interval([0.7])) == "0.7 (1 seed)"
+    assert str(nothing) == "no seeds"
+    assert str(mean_interval([1.0, 2.0, 3.0])) == "2 [-0.484, 4.48]"
+    assert tables.prediction_interval([0.7], 5) == (-math.inf, math.inf)
+
+
+@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_a_share_has_wilsons_interval(case: tuple[int, int]) -> None:
+    reached, n = case
+    z, p = stats.norm.ppf(0.975), reached / n
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert tables.wilson_interval(reached, n) == pytest.approx(
+        (max(0, center - half), min(1, center + half)), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(("n", "n_new"), [(3, 3), (5, 5), (5, 2)])
+def test_a_prediction_interval_holds_the_mean_of_new_seeds_95_times_in_100(n: int, n_new: int) -> None:
+    generator = np.random.default_rng(0)
+    inside, inside_mean_interval = 0, 0
+    for _ in range(4000):
+        old, new = generator.normal(size=n), generator.normal(size=n_new).mean()
+        low, high = tables.prediction_interval(old.tolist(), n_new)
+        inside += low <= new <= high
+        interval = mean_interval(old)
+        inside_mean_interval += interval.low <= new <= interval.high
+    assert inside / 4000 == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+    assert inside_mean_interval / 4000 < 0.92  # the control: the interval of the mean is too narrow for that
+
+
+@given(VALUES, st.integers(1, 10))
+def test_more_new_seeds_are_predicted_more_closely_and_never_closer_than_the_mean(
+    values: list[float], n_new: int
+) -> None:
+    a, b = tables.prediction_interval(values, n_new), tables.prediction_interval(values, n_new + 1)
+    mean = mean_interval(values)
+    assert a[0] <= b[0] <= mean.low + 1e-9
+    assert a[1] >= b[1] >= mean.high - 1e-9
+
+
+# Curves and steps
+
+
+def runs() -> pd.DataFrame:
+    """Three seeds of two methods; one seed of the second never gets there."""
+    reach = {("a", 0): 20, ("a", 1): 30, ("a", 2): 30, ("b", 0): 40, ("b", 1): math.inf, ("b", 2): 10}
+    return pd.DataFrame(
+        [
+            {"method": m, "seed": s, "step": step, "accuracy": 0.95 if step >= t else 0.5}
+            for (m, s), t in reach.items()
+            for step in range(0, 50, 10)
+        ]
+    )
+
+
+def test_a_curve_is_mean_and_interval_of_each_step() -> None:
+    table = curve(runs(), "accuracy", ["method", "step"])
+    row = table[(table.method == "a") & (table.step == 20)].iloc[0]
+    interval = mean_interval([0.95, 0.5, 0.5])
+    assert row[["mean", "low", "high", "n"]].tolist() == [interval.mean, interval.low, interval.high, 3]
+    assert len(table) == 10
+    one = curve(runs()[lambda t: t.seed == 0], "accuracy", ["method", "step"])
+    assert (one.n == 1).all()
+
+
+def test_runs_that_never_reach_the_threshold_are_censored_never_dropped() -> None:
+    steps = tables.steps_to_reach(runs(), 0.9, ["method", "seed"])
+    assert steps.steps.tolist() == [20, 30, 30, 40, math.inf, 10]
+    assert (steps.last_step == 40).all()
+    summary = tables.reached(steps, ["method"]).set_index("method")
+    assert summary.n_reached.to_dict() == {"a": 3, "b": 2}
+    assert summary.median_steps.to_dict() == {"a": 30, "b": 40}
+    assert summary.loc["b", ["low", "high"]].tolist() == pytest.approx(tables.wilson_interval(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("steps", "median", "words"),
+    [
+        ([10, 20, 30], 20, "20"),
+        ([10, 20], 15, "15"),
+        ([10, 20, math.inf], 20, "20"),
+        ([10, math.inf, math.inf], math.inf, "≥ 1,000"),
+        ([10, math.inf], math.inf, "≥ 1,000"),
+        ([math.inf], math.inf, "≥ 1,000"),
+        ([1234.0], 1234, "1,234"),
+        ([math.inf, 10, 20, math.inf, 30], 30, "30"),
+    ],
+)
+def test_a_median_counts_censored_runs_as_longer_than_the_budget(
+    steps: list[float], median: float, words: str
+) -> None:
+    table = pd.DataFrame({"width": 8, "steps": steps, "last_step": 1000})
+    row = tables.reached(table, ["width"]).iloc[0]
+    assert (row.median_steps, row["median"], row.n) == (median, words, len(steps))
+
+
+def test_joined_tables_keep_their_labels_in_front() -> None:
+    class Run:
+        table = pd.DataFrame({"step": [0, 10], "accuracy": [0.5, 1.0]})
+
+    table = tables.joined([({"seed": 1}, Run()), ({"seed": 2}, Run())])
+    assert table.columns.tolist() == ["seed", "step", "accuracy"]
+    assert table.seed.tolist() == [1, 1, 2, 2]
+    with pytest.raises(ValueError, match="no runs to join: expected at least one"):
+        tables.joined([])
+
+
+def test_costs_add_up() -> None:
+    assert tables.cost([]) == {"n_runs": 0, "core_minutes": 0.0}
+    assert tables.cost([{"cpu_s": 90.0}, {"other": 1}]) == {"n_runs": 2, "core_minutes": 1.5}
+
+
+# The choice of checkpoints
+
+
+def teacher(*accuracy: float) -> pd.DataFrame:
+    return pd.DataFrame({"step": range(0, 10 * len(accuracy), 10), "accuracy": accuracy})
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    [
+        ((0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.76, 0.9, 0.97, 1.0, 1.0), Candidates(20, 70, 100)),
+        ((0.5, 0.5, 1.0, 1.0), Candidates(10, 20, 20)),  # a jump: the step after it is all there is
+        ((0.5, 0.8, 1.0), Candidates(10, 10, 20)),  # risen at the first evaluation: nothing lies before
+        ((0.5, 1.0, 1.0), Candidates(10, 10, 10)),
+        (
+            (0.5, 0.5, 0.75, 0.5, 0.5, 0.8, 1.0),
+            Candidates(10, 50, 60),
+        ),  # a rise that fell back is not the one
+        ((0.5, 0.5, 0.8, 0.96, 0.9, 1.0, 0.99, 1.0), Candidates(10, 20, 70)),  # after: from where on it stays
+    ],
+)
+def test_candidates_lie_before_in_and_after_the_first_full_rise(
+    accuracy: tuple[float, ...], expected: Candidates
+) -> None:
+    assert transition_candidates(teacher(*accuracy)) == expected
+
+
+def test_the_order_of_rows_and_step_zero_do_not_matter() -> None:
+    table = teacher(1.0, 0.5, 0.5, 0.6, 0.8, 0.97, 1.0)  # whatever step 0 says
+    assert transition_candidates(table.sample(frac=1, random_state=0), gap=2) == Candidates(20, 40, 60)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "said"),
+    [
+        (
+            (0.5, 0.5, 0.51),
+            r"ends at 0\.510 \(highest 0\.510\) after 20 steps: expected a phase transition to 0\.999",
+        ),
+        ((0.5, 0.7, 0.94), r"ends at 0\.940"),
+        ((0.5, 0.7, 1.0, 0.99), r"ends at 0\.990 \(highest 1\.000\).*Train it longer"),
+    ],
+)
+def test_a_teacher_without_a_transition_is_an_error(accuracy: tuple[float, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        transition_candidates(teacher(*accuracy))
+
+
+def test_how_settled_a_teacher_must_be_can_be_said() -> None:
+    assert transition_candidates(teacher(0.5, 0.7, 1.0, 0.99), settled=0.98).after == 20
+
+
+def test_candidate_rows_carry_the_teachers_accuracy() -> None:
+    both = pd.concat([teacher(0.5, 0.7, 1.0).assign(seed=s) for s in (1, 2)])
+    rows = candidate_rows(both, {1: Candidates(0, 10, 20), 2: Candidates(10, 10, 20)})
+    assert rows.accuracy.tolist() == [0.5, 0.7, 1.0, 0.7, 0.7, 1.0]
+    assert rows.candidate.tolist() == ["before", "middle", "after"] * 2
+
+
+# The choice of rates
+
+
+def test_the_best_rate_is_that_of_the_highest_mean_over_the_run_with_the_same_tries_for_all() -> None:
+    table = pd.DataFrame(
+        [
+            {"method": m, "learning_rate": rate, "seed": seed, "step": step, "accuracy": a}
+            for m, rate, early, late in [
+                ("a", 0.1, 0.5, 1.0),
+                ("a", 0.2, 0.9, 0.9),  # earlier, and lower at the end
+                ("b", 0.1, 0.6, 0.6),
+                ("b", 0.2, 0.5, 0.5),
+            ]
+            for seed in (1, 2)
+            for step, a in ((0, early), (10, late))
+        ]
+    )
+    best = tables.best_rate(table)
+    assert best.learning_rate.tolist() == [0.2, 0.1]
+    assert best.mean_accuracy.tolist() == pytest.approx([0.9, 0.6])
+    assert best.n_tried.tolist() == [2, 2]
+    assert best.n_seeds.tolist() == [2, 2]
+
+
+def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_for_each(store: Store) -> None:
+    import tiny
+
+    pages = PageRuns("parity", "smoke", store)
+
+    def student(seed: int, supervision: object, rate: float) -> object:
+        return tiny.training(seed=seed, supervision=supervision, optimizer=SGD(rate), n_steps=200)
+
+    def compared(tuned: list[int], reported: list[int]) -> object:
+        return compare(
+            pages,
+            student,  # type: ignore[arg-type]
+            lambda seed: {"cross_entropy": Labels(), "again": Labels()},
+            learning_rates=[0.01, 0.1],
+            tuning_seeds=tuned,
+            seeds=reported,
+        )
+
+    result = compared([8, 9], [1, 2, 3])
+    assert result.rates.n_tried.tolist() == [2, 2]  # type: ignore[attr-defined]
+    assert result.rates.n_seeds.tolist() == [2, 2]  # type: ignore[attr-defined]
+    assert sorted(result.table.seed.unique()) == [1, 2, 3]  # type: ignore[attr-defined]
+    twins = result.table.set_index(["seed", "step"])  # type: ignore[attr-defined]
+    a, b = (twins[twins.method == m].drop(columns="method") for m in ("cross_entropy", "again"))
+    pd.testing.assert_frame_equal(a, b)
+    assert pages.cost()["core"]["n_runs"] == 2 * 2 + 3
+    with pytest.raises(ValueError, match=r"seeds \[2\] are both tuned on and reported"):
+        compared([2], [2, 3])
