@@ -1,0 +1,123 @@
+"""Who may import whom: from the spec to the table and from the table to the figure, never back."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pdlib
+
+PACKAGE = Path(pdlib.__file__).parent
+
+# Module or package -> what of pdlib it may import, besides its own siblings.
+ALLOWED = {
+    "specs": set(),
+    "schedules": {"specs"},
+    "tasks": {"specs"},
+    "models": {"specs"},
+    "probes": {"specs", "models"},
+    "theory": {"specs", "models"},
+    "store": {"specs"},
+    "labels": {"specs", "store", "models"},
+    "training": {"specs", "store", "models", "labels"},
+    "engine": {"specs", "store", "labels", "training"},
+    "tables": set(),
+    "plots": {"tables"},
+    "claims": {"specs", "store", "tables"},
+    "comparison": {"specs", "store", "tables", "claims", "engine"},
+    "pages": {"claims", "plots", "store", "tables"},
+}
+LIGHT = [
+    "pdlib",
+    "pdlib.specs",
+    "pdlib.store",
+    "pdlib.tables",
+    "pdlib.plots",
+    "pdlib.claims",
+    "pdlib.claims.parity",
+]
+
+
+def imported(text: str) -> set[str]:
+    """The rooms of pdlib that a module imports at its top or inside its functions, but not for types alone."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            found |= (
+                {f"pdlib.{alias.name}" for alias in node.names}
+                if node.module == "pdlib"
+                else {node.module or ""}
+            )
+    return {name.split(".")[1] for name in found if name.startswith("pdlib.")}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if room(p) not in ("__init__", "__main__", "bench")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_lies_to_its_left(path: Path) -> None:
+    assert room(path) in ALLOWED, f"say above what {room(path)} may import, and in the picture of the house"
+    assert imported(path.read_text("utf-8")) <= ALLOWED[room(path)] | {room(path)}
+
+
+def test_the_check_of_imports_can_fail() -> None:
+    text = "def f():\n    from pdlib.training import train\n    import pdlib.engine\n    from pdlib import labels"
+    assert imported(text) == {"training", "engine", "labels"}
+    assert not imported(text) <= ALLOWED["plots"]
+
+
+def test_the_allowed_imports_have_no_circle() -> None:
+    left: set[str] = set()
+    waiting = dict(ALLOWED)
+    while waiting:
+        ready = {name for name, needs in waiting.items() if needs <= left}
+        assert ready, f"a circle among {sorted(waiting)}"
+        left |= ready
+        waiting = {name: needs for name, needs in waiting.items() if name not in ready}
+
+
+def test_nothing_of_the_package_loads_a_pickle() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        names = {
+            n.name
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            for n in getattr(node, "names", ())
+            if hasattr(n, "name")
+        }
+        assert not names & {"pickle", "joblib", "dill", "cloudpickle"}, path
+        assert "torch.load" not in path.read_text("utf-8"), path
+        assert "allow_pickle" not in path.read_text("utf-8"), path
+
+
+def loads(*modules: str) -> set[str]:
+    """Which of the heavy packages are loaded after these imports, in a fresh process."""
+    code = f"import sys, {', '.join(modules)}; print([m for m in ('torch', 'numba') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(ast.literal_eval(done.stdout))
+
+
+def test_figures_and_verdicts_load_no_torch() -> None:
+    assert loads(*LIGHT) == set()
+
+
+def test_the_check_for_torch_can_fail() -> None:
+    assert "torch" in loads("pdlib.engine")
+
+
+def test_the_public_names_load_on_first_use_and_a_wrong_one_is_an_error() -> None:
+    assert set(pdlib.__all__) <= set(dir(pdlib))
+    for name in pdlib.__all__:
+        assert getattr(pdlib, name).__name__ == name
+    with pytest.raises(AttributeError, match=r"pdlib has no public name 'Sparse'; it offers .*SparseParity"):
+        _ = pdlib.Sparse

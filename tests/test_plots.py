@@ -1,0 +1,266 @@
+"""Figures: drawn from small tables, labeled, told apart without color; the interactive one without a network."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from pdlib import plots, tables
+
+STEPS = range(0, 60, 10)
+RISE = [0.5, 0.5, 0.6, 0.9, 1.0, 1.0]
+
+
+@pytest.fixture
+def ax() -> Iterator[Axes]:
+    """Axes of the house's style, closed afterwards."""
+    with mpl.rc_context():
+        plots.house_style()
+        figure, axes = plt.subplots()
+        yield axes
+        figure.canvas.draw()  # what cannot be drawn fails here
+        plt.close(figure)
+
+
+def accuracy(*methods: str, seeds: int = 3) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"method": m, "seed": s, "step": step, "accuracy": a - 0.01 * s}
+            for m in methods
+            for s in range(seeds)
+            for step, a in zip(STEPS, RISE, strict=True)
+        ]
+    )
+
+
+def candidates() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "seed": 0,
+            "candidate": ["before", "middle", "after"],
+            "step": [10, 20, 40],
+            "accuracy": [0.5, 0.6, 1.0],
+        }
+    )
+
+
+def correlations(seeds: int = 3) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"seed": seed, "step": step, "degree": degree, "group": group, "mean": mean + 0.001 * seed}
+            | {"maximum": 2 * mean, "noise_floor": 0.01}
+            for seed in range(seeds)
+            for step in STEPS
+            for degree in (1, 2)
+            for group, mean in (("in_support", 0.1), ("off_support", 0.02))
+        ]
+    )
+
+
+def widths() -> tuple[pd.DataFrame, pd.DataFrame]:
+    steps = pd.DataFrame(
+        {"width": [10, 10, 100, 100], "steps": [math.inf, math.inf, 300.0, 500.0], "last_step": 1000}
+    )
+    return steps, tables.reached(steps, ["width"])
+
+
+def final() -> pd.Series[float]:
+    return pd.Series([0.5, 0.9, 0.6], index=[10, 20, 40])
+
+
+DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
+    "plot_accuracy": (
+        lambda ax: plots.plot_accuracy(accuracy("one_shot", "progressive"), ax),
+        ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"],
+        ("training steps", "held-out accuracy"),
+    ),
+    "plot_seeds": (
+        lambda ax: plots.plot_seeds(accuracy("teacher"), ax),
+        ["one seed each"],
+        ("training steps", "held-out accuracy"),
+    ),
+    "mark_candidates": (
+        lambda ax: plots.mark_candidates(candidates(), plots.plot_accuracy(accuracy("teacher"), ax)),
+        ["teacher, from labels (n = 3)", "candidate ①", "candidate ②", "candidate ③"],
+        ("training steps", "held-out accuracy"),
+    ),
+    "plot_correlations": (
+        lambda ax: plots.plot_correlations(correlations(), ax, degree=1),
+        ["in the support", "off the support", "largest off the support", "noise floor"],
+        ("training steps", "mean |correlation|, degree 1"),
+    ),
+    "plot_reach": (
+        lambda ax: plots.plot_reach(*widths(), ax, "width"),
+        ["a run", "not within the budget", "median of all runs"],
+        ("width", "steps to 90 % held-out accuracy"),
+    ),
+    "plot_checkpoint_quality": (
+        lambda ax: plots.plot_checkpoint_quality(accuracy("teacher", seeds=1), correlations(1), final(), ax),
+        ["teacher's accuracy", "its (2, T) student's final accuracy", "correlation in the support, scaled"],
+        ("teacher checkpoint (training steps)", "held-out accuracy"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_has_axis_labels_and_names_everything_it_draws(name: str, ax: Axes) -> None:
+    draw, entries, labels = DRAWN[name]
+    assert draw(ax) is ax
+    assert (ax.get_xlabel(), ax.get_ylabel()) == labels
+    assert ax.get_legend_handles_labels()[1] == entries
+
+
+def test_every_plot_function_is_drawn_in_these_tests() -> None:
+    functions = {name for name in dir(plots) if name.startswith(("plot_", "mark_"))}
+    assert functions == set(DRAWN) | {"plot_strip"}
+
+
+def test_a_strip_draws_a_dot_a_seed_and_the_mean_with_its_interval(ax: Axes) -> None:
+    values = accuracy("one_shot", "progressive").query("step == 50")
+    names = {"one_shot": "one-shot", "progressive": "progressive"}
+    assert plots.plot_strip(values, ax, "method", "accuracy", list(names), names) is ax
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(names.values())
+    assert [len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_offsets")][0] == 3  # noqa: RUF015
+    one_seed = values[values.seed == 0]
+    plots.plot_strip(one_seed, ax, "method", "accuracy", list(names), names)  # no interval, no failure
+
+
+def test_a_curve_is_the_mean_over_seeds_within_its_interval(ax: Axes) -> None:
+    plots.plot_accuracy(accuracy("progressive"), ax)
+    line = ax.get_lines()[0]
+    np.testing.assert_allclose(line.get_ydata(), np.array(RISE) - 0.01)
+    (band,) = ax.collections
+    interval = tables.mean_interval([0.5, 0.49, 0.48])
+    low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
+    assert low == pytest.approx(interval.low)
+    assert high <= 1.0  # an accuracy is never drawn above 1
+
+
+def test_one_seed_has_no_band(ax: Axes) -> None:
+    plots.plot_accuracy(accuracy("progressive", seeds=1), ax)
+    assert not ax.collections
+
+
+def test_the_median_line_stops_where_it_is_censored(ax: Axes) -> None:
+    plots.plot_reach(*widths(), ax, "width")
+    (line,) = [line for line in ax.get_lines() if line.get_label() == "median of all runs"]
+    assert line.get_xdata().tolist() == [100]  # type: ignore[union-attr]
+    assert {t.get_text() for t in ax.texts} == {"0/2", "2/2"}
+
+
+def test_no_two_methods_share_color_and_line_and_no_line_rests_on_color_alone() -> None:
+    looks = [look[1:] for look in plots.METHODS.values()]
+    assert len(set(looks)) == len(looks)
+    names = [look[0] for look in plots.METHODS.values()]
+    assert len(set(names)) == len(names)
+    students = {k: v for k, v in plots.METHODS.items() if k not in ("teacher", "two_checkpoint_middle")}
+    dashes = [str(look[2]) for look in students.values()]
+    assert len(set(dashes)) == len(dashes)
+
+
+def test_one_legend_below_names_each_curve_of_several_panels_once() -> None:
+    figure, (left, right) = plt.subplots(1, 2)
+    for ax in (left, right):
+        plots.plot_accuracy(accuracy("one_shot", "progressive"), ax)
+    plots.legend_below(figure)
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"]
+    plt.close(figure)
+
+
+def test_runs_are_aligned_at_their_middle_candidates() -> None:
+    table = pd.DataFrame({"seed": [1, 1, 2], "step": [10, 20, 70]})
+    middle = pd.DataFrame({"seed": [1, 2], "candidate": "middle", "step": [20, 40]})
+    assert plots.aligned(table, middle).step.tolist() == [-10, 0, 30]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999, "999"), (1000, "1k"), (2500, "2.5k"), (1_200_000, "1.2M"), (-20_000, "-20k")],
+)
+def test_step_counts_are_written_as_people_say_them(value: float, text: str) -> None:
+    assert plots.short_number(value) == text
+
+
+# Interactive
+
+
+class Elements(HTMLParser):
+    """The elements of a piece of HTML, each a name with its attributes."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(markup)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def interactive() -> plots.Interactive:
+    students = pd.concat(
+        pd.DataFrame({"checkpoint": c, "step": STEPS, "accuracy": RISE}) for c in (10, 20, 40)
+    )
+    teacher = accuracy("teacher", seeds=1)
+    return plots.interactive_checkpoints(teacher, correlations(1), students, name="a-test")
+
+
+def test_the_interactive_figure_is_a_labeled_slider_over_the_checkpoints() -> None:
+    page = Elements(interactive()._repr_html_())
+    (slider,) = page.all("input")
+    assert (slider["type"], slider["min"], slider["max"]) == ("range", "0", "2")
+    (label,) = page.all("label")
+    assert label["for"] == slider["id"]
+    assert all(a["role"] == "img" and a["aria-label"] for a in page.all("svg"))
+    assert len(page.all("svg")) == 3
+    assert any(a.get("aria-live") == "polite" for a in page.all("p"))
+    assert repr(interactive()) == "interactive figure"  # what a text output shows, the same everywhere
+
+
+def test_the_interactive_figure_asks_nothing_of_the_network() -> None:
+    markup = interactive().markup
+    assert not re.search(r"https?:|//[a-z]|\bimport\b|\bfetch\b|XMLHttp", markup)
+    assert not [a for _, a in Elements(markup).found if a.get("src") or a.get("href")]
+
+
+def test_the_interactive_figure_carries_a_state_for_each_checkpoint_and_starts_with_the_first() -> None:
+    markup = interactive().markup
+    states = json.loads(re.search(r"= ?(\[\{.*?\}\])", markup, re.DOTALL)[1])  # type: ignore[index]
+    assert len(states) == 3
+    for state, said in zip(
+        states, ("Checkpoint 10: teacher accuracy 0.50", "Checkpoint 20", "Checkpoint 40"), strict=True
+    ):
+        assert state["text"].startswith(said)
+        assert "0.100" in state["text"]  # in the support
+        assert "0.020" in state["text"]  # off it
+        assert "1.00" in state["text"]  # where the student ends
+    assert f">{states[0]['text']}<" in markup
+
+
+def test_two_interactive_figures_of_a_page_do_not_share_an_id() -> None:
+    ids = [a["id"] for a in (e[1] for e in Elements(interactive().markup).found) if a.get("id")]
+    assert len(set(ids)) == len(ids)
+    assert all("a-test" in str(i) for i in ids)
+
+
+def test_a_slider_over_nothing_is_an_error() -> None:
+    none = pd.DataFrame({"checkpoint": [], "step": [], "accuracy": []})
+    with pytest.raises(ValueError, match="no students: expected at least one checkpoint"):
+        plots.interactive_checkpoints(accuracy("teacher"), correlations(1), none)
