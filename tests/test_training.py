@@ -268,5 +268,5 @@ def test_of_two_processes_on_one_spec_one_trains_and_both_return(
     (trained,) = (store.root / "trained-by").iterdir()
     record = store.find(spec.fingerprint)
     assert record is not None
-    winner = next(w for w, p in zip("ab", processes, strict=True) if str(p.pid) in trained.name)
+    winner = next(w for w, p in zip("ab", processes, strict=True) if trained.name.endswith(f"-{p.pid}"))
     assert record.provenance["criteria"] == {"who": winner}
