@@ -30,7 +30,7 @@
 profile: str = "smoke"  # smoke, laptop or paper
 figures: str = "all"  # core: Figures 1 (left) and 2; all: the ablations too
 n_bits: int = 20  # d; paper: 100
-support_size: int = 4  # k; paper: 6
+support_size: int = 3  # k; paper: 6
 teacher_width: int = 256  # m; paper: 50,000
 student_width: int = 16  # m; paper: 100
 teacher_rate: float = 0.02  # eta of the teacher; paper: 5e-3
@@ -148,11 +148,8 @@ candidate_table = tables.candidate_rows(teacher_table, {s: candidates[s] for s i
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
-plots.legend_below(fig, 4)
+plots.finish(fig, runs.provenance(teachers[s] for s in seeds), 4)
 plt.show()
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-Markdown("*" + runs.provenance(teachers.values()) + "*")
 
 # %% [markdown]
 # Each teacher stays at chance for long and then learns within a few checkpoints ({numref}`fig-parity-teacher`). When
@@ -181,11 +178,8 @@ around = plots.aligned(correlations, candidate_table)
 for ax, degree in zip(axes, (1, 3), strict=True):
     plots.plot_correlations(around, ax, degree, label="steps from ②")
     ax.set_xlim(-12 * checkpoint_every, 20 * checkpoint_every)
-plots.legend_below(fig, 4)
+plots.finish(fig, runs.provenance(measured), 4)
 plt.show()
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-Markdown("*" + runs.provenance(measured) + "*")
 
 # %% [markdown]
 # {numref}`fig-parity-correlations` is R1: near the transition, and only there, single coordinates of the support
@@ -245,17 +239,14 @@ students.rates.round(3)
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 shown = students.table[students.table.method.isin(["cross_entropy", "one_shot", "progressive"])]
 plots.plot_accuracy(pd.concat([teacher_table, shown]), ax)
-plots.legend_below(fig, 2)
+plots.finish(fig, runs.provenance(students.records), 2)
 plt.show()
 
 # %% mystnb={"figure": {"name": "fig-parity-two-checkpoints", "caption": "Held-out accuracy of (2, T) students: one intermediate checkpoint for T steps, then the final one; one-shot distillation for comparison. Means over seeds with 95 % intervals (paper: Figure 2, right)."}, "image": {"alt": "Accuracy against training steps of students of the checkpoints before, in and after the transition, and of one-shot distillation."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 plots.plot_accuracy(students.table[students.table.method.str.contains("two_checkpoint|one_shot$")], ax)
-plots.legend_below(fig, 2)
+plots.finish(fig, runs.provenance(students.records), 2)
 plt.show()
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-Markdown("*" + runs.provenance(students.records) + "*")
 
 # %% [markdown]
 # The mean of a method whose runs succeed at different times is a slow ramp, so {numref}`fig-parity-accuracy` and
@@ -313,13 +304,8 @@ plots.interactive_checkpoints(
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 final = slider_table.groupby("checkpoint").accuracy.last()
 plots.plot_checkpoint_quality(teachers[source].table, correlations[correlations.seed == source], final, ax)
-plots.legend_below(fig, 2)
+plots.finish(fig, runs.provenance(slid), 2)
 plt.show()
-
-# %% [markdown]
-# ## Ablations
-#
-# What follows needs `figures = "all"`. Rates are chosen as above, on the tuning ancestries.
 
 # %%
 page_tables = {
@@ -331,6 +317,10 @@ page_tables = {
 ablate = {"seeds": ablation_seeds, "part": "ablations", **grid}
 
 # %% [markdown]
+# ## Ablations
+#
+# What follows needs `figures = "all"`. Rates are chosen as above, on the tuning ancestries.
+#
 # ### Width and speed (Figure 7, left)
 
 # %%
@@ -348,12 +338,8 @@ if figures == "all":
     fig, ax = plt.subplots(figsize=(6.2, 3.7))
     steps = tables.steps_to_reach(page_tables["widths"], 0.9, ["width", "seed"])
     plots.plot_reach(steps, tables.reached(steps, ["width"]), ax, by="width")
-    plots.legend_below(fig)
+    plots.finish(fig, runs.provenance(by_width.records))
     plt.show()
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-if figures == "all":
-    display(Markdown("*" + runs.provenance(by_width.records) + "*"))
 
 # %% [markdown]
 # ### A wider student (Figure 8)
@@ -374,12 +360,8 @@ if figures == "all":
     base = wide.table.method.isin(["cross_entropy", "one_shot", "progressive"])
     plots.plot_accuracy(wide.table[base], axes[0])
     plots.plot_accuracy(wide.table[wide.table.method.str.contains("two")], axes[1])
-    plots.legend_below(fig)
+    plots.finish(fig, runs.provenance(wide.records))
     plt.show()
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-if figures == "all":
-    display(Markdown("*" + runs.provenance(wide.records) + "*"))
 
 # %% [markdown]
 # ### A teacher trained at a higher rate (Figure 9)
@@ -403,9 +385,6 @@ if figures == "all":
     page_tables["fast_candidates"] = tables.candidate_rows(
         fast_table, {s: fast_candidates[s] for s in ablation_seeds}
     )
-
-# %%
-if figures == "all":
     fast_students = compare(
         runs,
         student,
@@ -427,12 +406,8 @@ if figures == "all":
         plots.plot_correlations(around, ax, degree, label="steps from ②")
         ax.set_xlim(-10 * checkpoint_every, 15 * checkpoint_every)
     plots.plot_accuracy(fast_students.table, axes[2])
-    plots.legend_below(fig, 4)
+    plots.finish(fig, runs.provenance([*(fast[s] for s in ablation_seeds), *fast_students.records]), 4)
     plt.show()
-
-# %% tags=["nbval-ignore-output", "hide-input"]
-if figures == "all":
-    display(Markdown("*" + runs.provenance([*fast.values(), *fast_students.records]) + "*"))
 
 # %% [markdown]
 # (parity-temperature)=
@@ -465,6 +440,7 @@ if figures == "all":
     plots.plot_strip(speed, ax, "targets", "accuracy", list(settings), names)
     ax.set_ylabel("mean accuracy over the run")
     ax.set_ylim(0.4, 1.03)
+    plots.finish(fig, runs.provenance(by_temperature.records))
     plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -473,7 +449,7 @@ if figures == "all":
     display(
         Markdown(
             f"At temperature 10⁻⁴ the largest probability of checkpoint ② lies below 0.999 on a share of {share:.1e} of the "
-            f"inputs; on all others the targets are the hard labels. *{runs.provenance(by_temperature.records)}*"
+            f"inputs; on all others the targets are the hard labels. "
         )
     )
 

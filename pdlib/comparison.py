@@ -63,15 +63,17 @@ class PageRuns:
         }
 
     def provenance(self, records: Iterable[Record]) -> str:
-        """Return, in a sentence, where results come from and what they cost."""
+        """Return, in a line, where results come from and what they cost; short for a smoke run."""
+        if self.profile == "smoke":
+            return "smoke run: the machinery, no result"
         rows = [r.provenance | {"source": r.source} for r in records]
         sources = sorted({str(r["source"]) for r in rows})
         dates = sorted({str(r["date"])[:10] for r in rows})
         commits = sorted({str(r["commit"])[:10] + ("+" if "+" in str(r["commit"]) else "") for r in rows})
+        machines = sorted({str(r["machine"]) for r in rows})
         return (
             f"{len(rows)} runs, {' and '.join(sources)}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; code "
-            f"{', '.join(commits)}; {'; '.join(sorted({str(r['machine']) for r in rows}))}; "
-            f"{cost(rows)['core_minutes']:.1f} core minutes."
+            f"{', '.join(commits)}; {'; '.join(machines)}; {cost(rows)['core_minutes']:.1f} core minutes"
         )
 
     def judge(self, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter
 
 from pdlib.tables import curve
@@ -67,13 +68,21 @@ def house_style() -> None:
     )
 
 
-def legend_below(figure: Figure, n_columns: int = 3) -> None:
-    """Put one legend for all axes of a figure below them, where it covers no curve."""
+def finish(figure: Figure, provenance: str, n_columns: int = 3) -> None:
+    """Put one legend for all axes below a figure, where it covers no curve, under a line of provenance.
+
+    The line says where the figure's runs come from, and stays with the figure when it is copied.
+    """
     entries: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=n_columns)
+    if not entries:
+        figure.supxlabel(provenance, fontsize=6.5, color="0.35", x=0.99, ha="right")
+        return
+    legend = figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=n_columns)
+    legend.set_title(provenance, prop=FontProperties(size=6.5))
+    legend.get_title().set_color("0.35")
 
 
 def short_number(value: float, _position: object = None) -> str:

@@ -176,7 +176,7 @@ def test_one_legend_below_names_each_curve_of_several_panels_once() -> None:
     figure, (left, right) = plt.subplots(1, 2)
     for ax in (left, right):
         plots.plot_accuracy(accuracy("one_shot", "progressive"), ax)
-    plots.legend_below(figure)
+    plots.finish(figure, "3 runs, published")
     (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"]
     plt.close(figure)
