@@ -148,7 +148,7 @@ def _readable(table: pd.DataFrame) -> str:
 
 
 def _claims(args: argparse.Namespace) -> int:
-    table = claims.ledger()
+    table = claims.ledger(outdated=Store().outdated("published"))
     if args.page:
         table = table[table.page == args.page]
     print(table[["claim", "page", "profile", "interval", "n_seeds", "verdict"]].to_string(index=False))

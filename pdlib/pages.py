@@ -539,8 +539,9 @@ def stage(destination: Path, executed: Path, *, root: Path | None = None) -> Pat
     shutil.copyfile(root / "_toc.yml", destination / "_toc.yml")
     config = _site_config(root)
     (destination / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-    claims = importlib.import_module("pdlib.claims")
-    (destination / "book" / "claims.md").write_text(claims.ledger_markdown(), "utf-8")
+    outdated = importlib.import_module("pdlib.store").Store().outdated("published")
+    ledger = importlib.import_module("pdlib.claims").ledger_markdown(outdated=outdated)
+    (destination / "book" / "claims.md").write_text(ledger, "utf-8")
     api = destination / "book" / "api.md"
     if api.is_file():
         api.write_text(f"{api.read_text('utf-8').rstrip()}\n\n{_api_markdown(root / 'pdlib')}", "utf-8")

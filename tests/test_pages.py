@@ -422,7 +422,7 @@ def test_pages_need_no_torch() -> None:
 @pytest.fixture
 def book(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny checkout with what a book needs, and a ledger that links to no other page."""
-    monkeypatch.setattr("pdlib.claims.ledger_markdown", lambda: "# Claims\n")
+    monkeypatch.setattr("pdlib.claims.ledger_markdown", lambda **_: "# Claims\n")
     (tiny / "_config.yml").write_text((ROOT / "_config.yml").read_text("utf-8"), "utf-8")
     (tiny / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/tiny\n- file: book/claims\n"

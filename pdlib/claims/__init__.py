@@ -18,7 +18,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -330,7 +330,7 @@ def register() -> list[dict[str, Any]]:
     return flat
 
 
-def ledger(root: Path | None = None) -> pd.DataFrame:
+def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataFrame:
     """Return every claim of the paper with its verdicts, a row a claim, profile and criterion.
 
     Columns: `claim`, `statement`, `source`, `criterion`, `measured`, `interval`, `n_seeds`, `profile`,
@@ -341,6 +341,9 @@ def ledger(root: Path | None = None) -> pd.DataFrame:
     ----------
     root
         Folder whose `pages/` holds the results; by default the published one.
+    outdated
+        Fingerprints of results that another version of the code wrote (`Store.outdated`); a verdict that rests
+        on one of them says so.
     """
     root = root or published_folder()
     rows = []
@@ -358,8 +361,9 @@ def ledger(root: Path | None = None) -> pd.DataFrame:
         found = []
         for profile in JUDGED_PROFILES:
             result = load_page(root, claim["page"], profile)
-            mine = [r for r in result["claims"] if r["claim"] == claim["id"]] if result else []
-            for row in mine:
+            for row in result["claims"] if result else []:
+                if row["claim"] != claim["id"]:
+                    continue
                 interval = mean_interval(row.get("values", []))
                 sign = {"above": ">", "below": "<"}.get(row.get("side", ""), "")
                 found.append(
@@ -372,8 +376,7 @@ def ledger(root: Path | None = None) -> pd.DataFrame:
                         "interval": str(interval) if interval.n else "",
                         "n_seeds": interval.n,
                         "profile": profile,
-                        "verdict": row["verdict"]
-                        + (" (judged after the fact)" if row.get("after_the_fact") else ""),
+                        "verdict": row["verdict"] + _remarks(row, result, outdated),
                         "part_verdict": row.get("part_verdict", row["verdict"]),
                     }
                 )
@@ -386,9 +389,17 @@ def ledger(root: Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def ledger_markdown(root: Path | None = None) -> str:
+def _remarks(row: Mapping[str, Any], result: Mapping[str, Any] | None, outdated: Collection[str]) -> str:
+    """Return what a reader must know of a verdict, in brackets, or nothing."""
+    remarks = ["judged after the fact"] if row.get("after_the_fact") else []
+    if result is not None and set(result["runs"]) & set(outdated):
+        remarks.append("of an older version of the code")
+    return f" ({', '.join(remarks)})" if remarks else ""
+
+
+def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) -> str:
     """Return the page of the book that shows the ledger, generated from the pages' results."""
-    table = ledger(root)
+    table = ledger(root, outdated)
     lines = [
         "# Claims",
         "",
