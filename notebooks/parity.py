@@ -34,30 +34,55 @@ support_size: int = 3  # k; paper: 6
 teacher_width: int = 256  # m; paper: 50,000
 student_width: int = 16  # m; paper: 100
 teacher_rate: float = 0.02  # eta of the teacher; paper: 5e-3
-student_rates: list[float] = [0.01, 0.02]  # grid, the same for every method; paper: 1e-2, 5e-3, 1e-3
+student_rates: list[float] = [
+    0.01,
+    0.02,
+]  # grid, the same for every method; paper: 1e-2, 5e-3, 1e-3
 n_steps: int = 12_000  # of teacher and students; paper: 20M
 checkpoint_every: int = 500  # between teacher checkpoints; also T of progressive distillation; paper: 0.1M
 two_checkpoint_steps: int = 1_000  # T of (2, T); paper: 1M
 seeds: list[int] = [1, 2]  # ancestries reported; paper: 3
 tuning_seeds: list[int] = [101]  # ancestries on which rates are chosen
-n_probe_samples: int = 10_000  # inputs of the correlation probe; paper: 100,000
+n_probe_samples: int = (
+    10_000  # inputs of the correlation probe; paper: 100,000
+)
 slider_checkpoints: int = 6  # teacher checkpoints on the interactive figure
-ablation_seeds: list[int] = [1, 2]  # ancestries of Figures 7, 8, 9 and 14; paper: 5 runs in Figure 7
+ablation_seeds: list[int] = [
+    1,
+    2,
+]  # ancestries of Figures 7, 8, 9 and 14; paper: 5 runs in Figure 7
 widths: list[int] = [16, 64, 256]  # m, Figure 7
 width_steps: int = 12_000  # budget of Figure 7; paper: 20M
 wide_student_width: int = 64  # m, Figure 8; paper: 1,000
-fast_rate: float = 0.03  # eta of the teacher of Figure 9; paper: 1e-2, twice the other's
+fast_rate: float = (
+    0.03  # eta of the teacher of Figure 9; paper: 1e-2, twice the other's
+)
 fast_steps: int = 24_000  # steps of that teacher
-fast_two_checkpoint_steps: int = 1_000  # T of (2, T) in Figure 9; paper: 0.1M
-temperatures: list[float] = [1.0e-4, 1.0e-2, 1.0]  # tau, Figure 14; paper: 1e-4, below 0.01, 1
+fast_two_checkpoint_steps: int = (
+    1_000  # T of (2, T) in Figure 9; paper: 0.1M
+)
+temperatures: list[float] = [
+    1.0e-4,
+    1.0e-2,
+    1.0,
+]  # tau, Figure 14; paper: 1e-4, below 0.01, 1
 
 # %% tags=["hide-input"]
+from pprint import pprint
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
-
-from pdlib import MLP, SGD, MonomialCorrelations, SparseParity, pages, plots, tables
+from pdlib import (
+    MLP,
+    SGD,
+    MonomialCorrelations,
+    SparseParity,
+    pages,
+    plots,
+    tables,
+)
 from pdlib.comparison import PageRuns, compare
 from pdlib.probes.monomials import monomial_correlations
 from pdlib.probes.softness import Softness
@@ -82,7 +107,7 @@ runs = PageRuns("parity", profile)
 #
 # Teacher and student are networks with one hidden layer, $f(\mathbf{x}) = A\,\mathrm{relu}(W\mathbf{x} + b) + c$, and
 # differ in width only. Both see each input once: batch size 1, plain SGD. The teacher learns from labels
-# ({eq}`eq-label-loss`); the student from labels or from the teacher's outputs ({eq}`eq-distillation-loss`). Which
+# by {eq}`eq-label-loss`; the student from labels or from the teacher's outputs by {eq}`eq-distillation-loss`. Which
 # checkpoint of the teacher supervises which of the student's steps is the method:
 #
 # - **one-shot**: the final one throughout;
@@ -109,7 +134,7 @@ def teacher(seed, rate=teacher_rate, steps=n_steps):
     )
 
 
-teacher(seeds[0])
+pprint(teacher(seeds[0]), width=76)
 
 # %% [markdown]
 # Two inputs and their classes; the first label by hand, as the product of its support.
@@ -117,7 +142,9 @@ teacher(seeds[0])
 # %%
 inputs, classes = task.stream(seed=0, purpose="train").examples(0, 2)
 by_hand = np.prod(inputs[:, :support_size], axis=1)
-pd.DataFrame(inputs[:, : support_size + 2].astype(int)).assign(product=by_hand.astype(int), label=classes + 1)
+pd.DataFrame(inputs[:, : support_size + 2].astype(int)).assign(
+    product=by_hand.astype(int), label=classes + 1
+)
 
 # %% [markdown]
 # ## Trained here and now
@@ -126,7 +153,14 @@ pd.DataFrame(inputs[:, : support_size + 2].astype(int)).assign(product=by_hand.a
 # 20,000 samples, on the machine that executes this page.
 
 # %%
-small = Training(SparseParity(16, 3), MLP(64), SGD(0.05), n_steps=20_000, evaluate_every=10_000, seed=0)
+small = Training(
+    SparseParity(16, 3),
+    MLP(64),
+    SGD(0.05),
+    n_steps=20_000,
+    evaluate_every=10_000,
+    seed=0,
+)
 (live,) = runs([small], part="live")
 live.table.query("step > 0")[["step", "accuracy"]].round(2)
 
@@ -139,10 +173,18 @@ live.table.query("step > 0")[["step", "accuracy"]].round(2)
 
 # %%
 every_seed = [*tuning_seeds, *seeds]
-teachers = dict(zip(every_seed, runs([teacher(s) for s in every_seed]), strict=True))
-candidates = {s: tables.transition_candidates(teachers[s].table) for s in every_seed}
-teacher_table = joined(({"method": "teacher", "seed": s}, teachers[s]) for s in seeds)
-candidate_table = tables.candidate_rows(teacher_table, {s: candidates[s] for s in seeds})
+teachers = dict(
+    zip(every_seed, runs([teacher(s) for s in every_seed]), strict=True)
+)
+candidates = {
+    s: tables.transition_candidates(teachers[s].table) for s in every_seed
+}
+teacher_table = joined(
+    ({"method": "teacher", "seed": s}, teachers[s]) for s in seeds
+)
+candidate_table = tables.candidate_rows(
+    teacher_table, {s: candidates[s] for s in seeds}
+)
 
 # %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line a seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
@@ -162,14 +204,27 @@ plt.show()
 
 # %%
 bits, y = task.stream(seed=0, purpose="probe").examples(0, n_probe_samples)
-known = monomial_correlations((y == 0).astype(float), bits, np.array([list(task.support)]))[0]
-control = monomial_correlations((y == 0).astype(float), bits, np.array([list(range(1, support_size + 1))]))[0]
-{"own support": round(float(known), 1), "another monomial": abs(round(float(control), 1))}
+known = monomial_correlations(
+    (y == 0).astype(float), bits, np.array([list(task.support)])
+)[0]
+control = monomial_correlations(
+    (y == 0).astype(float),
+    bits,
+    np.array([list(range(1, support_size + 1))]),
+)[0]
+{
+    "own support": round(float(known), 1),
+    "another monomial": abs(round(float(control), 1)),
+}
 
 # %%
 probe = MonomialCorrelations(degrees=(1, 2, 3), n_samples=n_probe_samples)
-measured = runs([Measurement(teacher(s), probe, teacher(s).checkpoints) for s in seeds])
-correlations = joined(({"seed": s}, r) for s, r in zip(seeds, measured, strict=True))
+measured = runs(
+    [Measurement(teacher(s), probe, teacher(s).checkpoints) for s in seeds]
+)
+correlations = joined(
+    ({"seed": s}, r) for s, r in zip(seeds, measured, strict=True)
+)
 correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
 
 # %% mystnb={"figure": {"name": "fig-parity-correlations", "caption": "Mean absolute correlation of the teacher's prediction with degree-1 monomials (left: paper, Figure 2, middle) and degree-3 monomials (right), in and off the support, over seeds with 95 % intervals; step 0 is each teacher's checkpoint ②. Dotted: the largest of the off-support ones. Dashed: what a monomial that the teacher ignores would show."}, "image": {"alt": "Correlations against steps around the transition: the in-support line rises sharply near step zero and falls again."}}
@@ -209,13 +264,18 @@ def student(seed, supervision, rate, width=student_width, steps=n_steps):
 
 
 def two_checkpoints(source, step, duration=two_checkpoint_steps, **targets):
-    return Distillation(source, Explicit((step, -1), (duration,)), **(targets or {"targets": "hard"}))
+    return Distillation(
+        source,
+        Explicit((step, -1), (duration,)),
+        **(targets or {"targets": "hard"}),
+    )
 
 
 def methods(seed):
     t, c = teacher(seed), candidates[seed]
     progressive = Progressive(
-        n_checkpoints=n_steps // checkpoint_every, steps_per_checkpoint=checkpoint_every
+        n_checkpoints=n_steps // checkpoint_every,
+        steps_per_checkpoint=checkpoint_every,
     )
     return {
         "cross_entropy": Labels(),
@@ -237,14 +297,21 @@ students.rates.round(3)
 
 # %% mystnb={"figure": {"name": "fig-parity-accuracy", "caption": "Held-out accuracy of narrow students by method, beside that of their wide teachers; means over seeds with 95 % intervals (paper: Figure 1, left)."}, "image": {"alt": "Accuracy against training steps for the teacher, a student from labels, one-shot and progressive distillation."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
-shown = students.table[students.table.method.isin(["cross_entropy", "one_shot", "progressive"])]
+shown = students.table[
+    students.table.method.isin(["cross_entropy", "one_shot", "progressive"])
+]
 plots.plot_accuracy(pd.concat([teacher_table, shown]), ax)
 plots.finish(fig, runs.provenance(students.records), 2)
 plt.show()
 
 # %% mystnb={"figure": {"name": "fig-parity-two-checkpoints", "caption": "Held-out accuracy of (2, T) students: one intermediate checkpoint for T steps, then the final one; one-shot distillation for comparison. Means over seeds with 95 % intervals (paper: Figure 2, right)."}, "image": {"alt": "Accuracy against training steps of students of the checkpoints before, in and after the transition, and of one-shot distillation."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
-plots.plot_accuracy(students.table[students.table.method.str.contains("two_checkpoint|one_shot$")], ax)
+plots.plot_accuracy(
+    students.table[
+        students.table.method.str.contains("two_checkpoint|one_shot$")
+    ],
+    ax,
+)
 plots.finish(fig, runs.provenance(students.records), 2)
 plt.show()
 
@@ -257,9 +324,13 @@ plt.show()
 everyone = pd.concat([teacher_table, students.table])
 steps = tables.steps_to_reach(everyone, 0.9, ["method", "seed"])
 reach = tables.reached(steps, ["method"]).round(2)
-reach.rename(columns={"median": "median steps", "low": "share, low", "high": "share, high"}).drop(
-    columns=["median_steps", "last_step"]
-)
+reach.rename(
+    columns={
+        "median": "median steps",
+        "low": "share, low",
+        "high": "share, high",
+    }
+).drop(columns=["median_steps", "last_step"])
 
 # %% [markdown]
 # ### Hard labels of a perfect teacher are labels
@@ -269,11 +340,22 @@ reach.rename(columns={"median": "median steps", "low": "share, low", "high": "sh
 # difference of their accuracies shows the teacher's errors on the student's inputs.
 
 # %% tags=["nbval-ignore-output"]
-pair = students.table[students.table.method.isin(["cross_entropy", "one_shot_hard"])]
-curves = pair.pivot_table(index=["seed", "step"], columns="method", values="accuracy")
-twins = (curves.cross_entropy - curves.one_shot_hard).abs().groupby("seed").max()
+pair = students.table[
+    students.table.method.isin(["cross_entropy", "one_shot_hard"])
+]
+curves = pair.pivot_table(
+    index=["seed", "step"], columns="method", values="accuracy"
+)
+twins = (
+    (curves.cross_entropy - curves.one_shot_hard)
+    .abs()
+    .groupby("seed")
+    .max()
+)
 same_rate = students.rate("cross_entropy") == students.rate("one_shot_hard")
-pd.DataFrame({"largest difference of accuracy": twins, "same rate": same_rate})
+pd.DataFrame(
+    {"largest difference of accuracy": twins, "same rate": same_rate}
+)
 
 # %% [markdown]
 # ### Choose a checkpoint
@@ -285,16 +367,35 @@ pd.DataFrame({"largest difference of accuracy": twins, "same rate": same_rate})
 # %%
 source = seeds[0]
 kept = teacher(source).checkpoints
-first, last = kept.index(candidates[source].before), kept.index(candidates[source].after)
-picked = np.linspace(max(0, first - 1), min(len(kept) - 1, last + 2), slider_checkpoints).round().astype(int)
+first, last = (
+    kept.index(candidates[source].before),
+    kept.index(candidates[source].after),
+)
+picked = (
+    np.linspace(
+        max(0, first - 1), min(len(kept) - 1, last + 2), slider_checkpoints
+    )
+    .round()
+    .astype(int)
+)
 on_slider = [kept[i] for i in dict.fromkeys(picked)]
 rate = students.rate("two_checkpoint_middle")
-slid = runs([student(source, two_checkpoints(teacher(source), c), rate) for c in on_slider])
-slider_table = joined(({"checkpoint": c}, r) for c, r in zip(on_slider, slid, strict=True))
+slid = runs(
+    [
+        student(source, two_checkpoints(teacher(source), c), rate)
+        for c in on_slider
+    ]
+)
+slider_table = joined(
+    ({"checkpoint": c}, r) for c, r in zip(on_slider, slid, strict=True)
+)
 
 # %% tags=["nbval-ignore-output"]
 plots.interactive_checkpoints(
-    teachers[source].table, correlations[correlations.seed == source], slider_table, name="parity-checkpoints"
+    teachers[source].table,
+    correlations[correlations.seed == source],
+    slider_table,
+    name="parity-checkpoints",
 )
 
 # %% [markdown]
@@ -303,7 +404,12 @@ plots.interactive_checkpoints(
 # %% mystnb={"figure": {"name": "fig-parity-slider", "caption": "Final accuracy of the (2, T) student against the teacher checkpoint that taught it, one teacher, one run each, beside that checkpoint's own accuracy and its mean degree-1 correlation in the support (scaled to its largest value)."}, "image": {"alt": "Student accuracy, teacher accuracy and scaled correlation against the teacher's checkpoint."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 final = slider_table.groupby("checkpoint").accuracy.last()
-plots.plot_checkpoint_quality(teachers[source].table, correlations[correlations.seed == source], final, ax)
+plots.plot_checkpoint_quality(
+    teachers[source].table,
+    correlations[correlations.seed == source],
+    final,
+    ax,
+)
 plots.finish(fig, runs.provenance(slid), 2)
 plt.show()
 
@@ -327,17 +433,25 @@ ablate = {"seeds": ablation_seeds, "part": "ablations", **grid}
 if figures == "all":
     by_width = compare(
         runs,
-        lambda seed, width, rate: student(seed, Labels(), rate, width=width, steps=width_steps),
+        lambda seed, width, rate: student(
+            seed, Labels(), rate, width=width, steps=width_steps
+        ),
         lambda seed: {f"{width}": width for width in widths},
         **ablate,
     )
-    page_tables["widths"] = by_width.table.assign(width=by_width.table.method.astype(int))
+    page_tables["widths"] = by_width.table.assign(
+        width=by_width.table.method.astype(int)
+    )
 
 # %% mystnb={"figure": {"name": "fig-parity-width", "caption": "Steps from labels alone to 90 % held-out accuracy against width: a dot a run, a triangle at the budget for a run that never got there; the line is the median of all runs, and ends where half of them did not. Above: how many reached it (paper: Figure 7, left)."}, "image": {"alt": "Steps to ninety percent accuracy against width, on logarithmic axes."}}
 if figures == "all":
     fig, ax = plt.subplots(figsize=(6.2, 3.7))
-    steps = tables.steps_to_reach(page_tables["widths"], 0.9, ["width", "seed"])
-    plots.plot_reach(steps, tables.reached(steps, ["width"]), ax, by="width")
+    steps = tables.steps_to_reach(
+        page_tables["widths"], 0.9, ["width", "seed"]
+    )
+    plots.plot_reach(
+        steps, tables.reached(steps, ["width"]), ax, by="width"
+    )
     plots.finish(fig, runs.provenance(by_width.records))
     plt.show()
 
@@ -348,7 +462,9 @@ if figures == "all":
 if figures == "all":
     wide = compare(
         runs,
-        lambda seed, supervision, rate: student(seed, supervision, rate, width=wide_student_width),
+        lambda seed, supervision, rate: student(
+            seed, supervision, rate, width=wide_student_width
+        ),
         methods,
         **ablate,
     )
@@ -357,9 +473,13 @@ if figures == "all":
 # %% mystnb={"figure": {"name": "fig-parity-wide", "caption": "As Figures 1 (left) and 2 (right), for the wider student; means over seeds with 95 % intervals (paper: Figure 8)."}, "image": {"alt": "Accuracy against training steps of wider students, by method."}}
 if figures == "all":
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
-    base = wide.table.method.isin(["cross_entropy", "one_shot", "progressive"])
+    base = wide.table.method.isin(
+        ["cross_entropy", "one_shot", "progressive"]
+    )
     plots.plot_accuracy(wide.table[base], axes[0])
-    plots.plot_accuracy(wide.table[wide.table.method.str.contains("two")], axes[1])
+    plots.plot_accuracy(
+        wide.table[wide.table.method.str.contains("two")], axes[1]
+    )
     plots.finish(fig, runs.provenance(wide.records))
     plt.show()
 
@@ -372,12 +492,29 @@ if figures == "all":
 # %%
 if figures == "all":
     fast_ones = [*tuning_seeds, *ablation_seeds]
-    fast_specs = {s: teacher(s, rate=fast_rate, steps=fast_steps) for s in fast_ones}
-    fast = dict(zip(fast_ones, runs(list(fast_specs.values()), "ablations"), strict=True))
-    fast_candidates = {s: tables.transition_candidates(fast[s].table, settled=0.95) for s in fast_ones}
-    fast_table = joined(({"method": "teacher", "seed": s}, fast[s]) for s in ablation_seeds)
+    fast_specs = {
+        s: teacher(s, rate=fast_rate, steps=fast_steps) for s in fast_ones
+    }
+    fast = dict(
+        zip(
+            fast_ones,
+            runs(list(fast_specs.values()), "ablations"),
+            strict=True,
+        )
+    )
+    fast_candidates = {
+        s: tables.transition_candidates(fast[s].table, settled=0.95)
+        for s in fast_ones
+    }
+    fast_table = joined(
+        ({"method": "teacher", "seed": s}, fast[s]) for s in ablation_seeds
+    )
     found = runs(
-        [Measurement(fast_specs[s], probe, fast_specs[s].checkpoints) for s in ablation_seeds], "ablations"
+        [
+            Measurement(fast_specs[s], probe, fast_specs[s].checkpoints)
+            for s in ablation_seeds
+        ],
+        "ablations",
     )
     page_tables["fast_correlations"] = joined(
         ({"seed": s}, r) for s, r in zip(ablation_seeds, found, strict=True)
@@ -390,7 +527,9 @@ if figures == "all":
         student,
         lambda seed: {
             f"two_checkpoint_{name}": two_checkpoints(
-                fast_specs[seed], getattr(fast_candidates[seed], name), fast_two_checkpoint_steps
+                fast_specs[seed],
+                getattr(fast_candidates[seed], name),
+                fast_two_checkpoint_steps,
             )
             for name in ("before", "middle", "after")
         },
@@ -401,12 +540,20 @@ if figures == "all":
 # %% mystnb={"figure": {"name": "fig-parity-fast", "caption": "A teacher with a higher rate. Left and middle: its correlations at degrees 1 and 3 around checkpoint ②. Right: its (2, T) students. Means over seeds with 95 % intervals (paper: Figure 9)."}, "image": {"alt": "Correlations at degree one and three of the fast teacher, and the accuracy of its students."}}
 if figures == "all":
     fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.5))
-    around = plots.aligned(page_tables["fast_correlations"], page_tables["fast_candidates"])
+    around = plots.aligned(
+        page_tables["fast_correlations"], page_tables["fast_candidates"]
+    )
     for ax, degree in zip(axes[:2], (1, 3), strict=True):
         plots.plot_correlations(around, ax, degree, label="steps from ②")
         ax.set_xlim(-10 * checkpoint_every, 15 * checkpoint_every)
     plots.plot_accuracy(fast_students.table, axes[2])
-    plots.finish(fig, runs.provenance([*(fast[s] for s in ablation_seeds), *fast_students.records]), 4)
+    plots.finish(
+        fig,
+        runs.provenance(
+            [*(fast[s] for s in ablation_seeds), *fast_students.records]
+        ),
+        4,
+    )
     plt.show()
 
 # %% [markdown]
@@ -418,26 +565,51 @@ if figures == "all":
 
 # %%
 if figures == "all":
-    settings = {"hard": {"targets": "hard"}} | {f"{t:g}": {"temperature": t} for t in temperatures}
+    settings = {"hard": {"targets": "hard"}} | {
+        f"{t:g}": {"temperature": t} for t in temperatures
+    }
     by_temperature = compare(
         runs,
         lambda seed, targets, rate: student(
-            seed, two_checkpoints(teacher(seed), candidates[seed].middle, **targets), rate
+            seed,
+            two_checkpoints(
+                teacher(seed), candidates[seed].middle, **targets
+            ),
+            rate,
         ),
         lambda seed: settings,
         **ablate,
     )
-    page_tables["temperatures"] = by_temperature.table.rename(columns={"method": "targets"})
+    page_tables["temperatures"] = by_temperature.table.rename(
+        columns={"method": "targets"}
+    )
     soft = runs(
-        [Measurement(teacher(s), Softness((1e-4,), n_probe_samples), (candidates[s].middle,)) for s in seeds]
+        [
+            Measurement(
+                teacher(s),
+                Softness((1e-4,), n_probe_samples),
+                (candidates[s].middle,),
+            )
+            for s in seeds
+        ]
     )
 
 # %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; a dot a seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
 if figures == "all":
     fig, ax = plt.subplots(figsize=(6.4, 3.4))
-    speed = page_tables["temperatures"].groupby(["targets", "seed"]).accuracy.mean().reset_index()
-    names = {name: f"τ = {name}" if name != "hard" else "hard" for name in settings}
-    plots.plot_strip(speed, ax, "targets", "accuracy", list(settings), names)
+    speed = (
+        page_tables["temperatures"]
+        .groupby(["targets", "seed"])
+        .accuracy.mean()
+        .reset_index()
+    )
+    names = {
+        name: f"τ = {name}" if name != "hard" else "hard"
+        for name in settings
+    }
+    plots.plot_strip(
+        speed, ax, "targets", "accuracy", list(settings), names
+    )
     ax.set_ylabel("mean accuracy over the run")
     ax.set_ylim(0.4, 1.03)
     plots.finish(fig, runs.provenance(by_temperature.records))
@@ -461,13 +633,19 @@ if figures == "all":
 
 # %%
 verdicts = runs.judge(page_tables)
-verdicts[["claim", "n_seeds", "verdict"]].drop_duplicates("claim").reset_index(drop=True)
+verdicts[["claim", "n_seeds", "verdict"]].drop_duplicates(
+    "claim"
+).reset_index(drop=True)
 
 # %% tags=["nbval-ignore-output"]
-verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(axis="index")
+verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(
+    axis="index"
+)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pd.DataFrame(runs.cost()).T.rename(columns={"minutes_now": "minutes in this execution"})
+pd.DataFrame(runs.cost()).T.rename(
+    columns={"minutes_now": "minutes in this execution"}
+)
 
 # %% [markdown]
 # ## How this differs from the paper

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -128,13 +128,14 @@ def execute(
                 _run_in_pool(min(int(n_workers or 1), len(graph)), graph, workplace, advance)
     records = []
     for spec in specs:
-        record = store.find(spec.fingerprint)
+        computed = spec.fingerprint in graph
+        record = store.find(spec.fingerprint, computed_here=computed)
         if record is None:
             raise StoreError(
                 f"result {spec.fingerprint} is not in {store.root} after its run; is the folder shared?"
             )
-        if spec.fingerprint in graph:
-            record = Record(record.spec, record.table, record.provenance, "trained now")
+        if computed:
+            record = replace(record, source="trained now")
         records.append(record)
     return records
 

@@ -107,15 +107,17 @@ class Store:
 
     # ------------------------------------------------------------------ results
 
-    def find(self, fingerprint: str) -> Record | None:
+    def find(self, fingerprint: str, *, computed_here: bool = False) -> Record | None:
         """Return the stored result, the published one first, or None.
+
+        With `computed_here` only the local one counts.
 
         Raises
         ------
         DamagedError
             If a file is truncated or altered, or belongs to another fingerprint.
         """
-        tables = self.published if self.published_tables else None
+        tables = self.published if self.published_tables and not computed_here else None
         for layer, source in ((tables, "published"), (self.root, "local")):
             if (
                 layer is not None

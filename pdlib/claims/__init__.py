@@ -83,6 +83,12 @@ class Criterion:
     def judge(self, tables: Tables) -> Judgement:
         """Return the verdict of this part on a page's tables."""
         values = self.values(tables)
+        if values.isna().any():
+            missing = values.index[values.isna()].tolist()
+            raise ValueError(
+                f"criterion {self.name!r}: seeds {missing} have no value; expected every seed in all the tables "
+                "it compares. Run the missing ones."
+            )
         interval = mean_interval(values)
         sign = 1.0 if self.side == "above" else -1.0
         clears = [sign * (v - self.threshold) > 0 for v in (interval.low, interval.high)]
@@ -104,6 +110,8 @@ def _code_of(name: str, tree: ast.Module) -> str:
             definitions[node.name] = node
         elif isinstance(node, ast.Assign):
             definitions |= {t.id: node for t in node.targets if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            definitions[node.target.id] = node
     used, queue = set[str](), [name]
     while queue:
         current = queue.pop()
@@ -196,8 +204,7 @@ def judge_page(
     now = hashes(page)
     rows: list[dict[str, Any]] = []
     for claim in of_page(page):
-        available = [c for c in claim.criteria if _can_be_measured(c, tables)]
-        if not available:
+        if not all(_can_be_measured(c, tables) for c in claim.criteria):
             rows.append({"claim": claim.id, "criterion": claim.criteria[0].text, "verdict": NOT_RUN})
             continue
         parts = [c.judge(tables) for c in claim.criteria]

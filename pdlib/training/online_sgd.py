@@ -164,8 +164,9 @@ def _steps(w: Any, a: Any, c: Any, inputs: Any, targets: Any, rates: Any, block:
             w[p] += np.dot(x.T, g[p, :n])
 
 
-_steps_serial: Any = njit(fastmath=_FASTMATH, cache=True)(_steps)
-_steps_shared: Any = njit(fastmath=_FASTMATH, cache=True, parallel=True)(_steps)
+# Without the interpreter's lock, so that a cluster's worker answers its scheduler during a long call.
+_steps_serial: Any = njit(fastmath=_FASTMATH, cache=True, nogil=True)(_steps)
+_steps_shared: Any = njit(fastmath=_FASTMATH, cache=True, nogil=True, parallel=True)(_steps)
 _blas = ThreadpoolController().select(user_api="blas")
 _turn = threading.Lock()  # the limit holds for the process, so threads that train take turns
 
