@@ -290,7 +290,7 @@ def methods(seed):
 
 grid = {"learning_rates": student_rates, "tuning_seeds": tuning_seeds}
 students = compare(runs, student, methods, seeds=seeds, **grid)
-students.rates[["method", "n_tried", "n_seeds"]]
+{"methods": len(students.rates), "tries each": set(students.rates.n_tried)}
 
 # %% tags=["nbval-ignore-output"]
 students.rates.round(3)
@@ -366,19 +366,9 @@ pd.DataFrame(
 
 # %%
 source = seeds[0]
-kept = teacher(source).checkpoints
-first, last = (
-    kept.index(candidates[source].before),
-    kept.index(candidates[source].after),
+on_slider = tables.around_transition(
+    teacher(source).checkpoints, candidates[source], slider_checkpoints
 )
-picked = (
-    np.linspace(
-        max(0, first - 1), min(len(kept) - 1, last + 2), slider_checkpoints
-    )
-    .round()
-    .astype(int)
-)
-on_slider = [kept[i] for i in dict.fromkeys(picked)]
 rate = students.rate("two_checkpoint_middle")
 slid = runs(
     [

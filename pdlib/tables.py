@@ -220,6 +220,19 @@ def transition_candidates(
     return Candidates(int(step[max(0, middle - gap)]), int(step[middle]), int(step[after]))
 
 
+def around_transition(checkpoints: Sequence[int], candidates: Candidates, n: int) -> list[int]:
+    """Return up to `n` checkpoints, evenly from just before the candidate `before` to just past `after`.
+
+    >>> around_transition(range(10, 110, 10), Candidates(before=30, middle=50, after=70), n=4)
+    [20, 40, 70, 90]
+    """
+    kept = list(checkpoints)
+    first = max(0, kept.index(candidates.before) - 1)
+    last = min(len(kept) - 1, kept.index(candidates.after) + 2)
+    picked = np.linspace(first, last, n).round().astype(int)
+    return [kept[i] for i in dict.fromkeys(picked.tolist())]
+
+
 def candidate_rows(teacher: pd.DataFrame, candidates: Mapping[int, Candidates]) -> pd.DataFrame:
     """Return each seed's candidates with the teacher's accuracy there: `seed`, `candidate`, `step`, `accuracy`.
 
