@@ -146,7 +146,7 @@ def hard_label_gain(tables: Tables) -> pd.Series[float]:
         .groupby("seed")
         .accuracy.last()
     )
-    return hard - _best([_final(tables, "students", m) for m in ONE_SHOT])
+    return hard - _best([_final(tables, "students", m) for m in ONE_SHOT]).reindex(hard.index)
 
 
 def low_temperature_distance(tables: Tables, below: float) -> pd.Series[float]:
