@@ -316,9 +316,15 @@ plots.finish(fig, runs.provenance(students.records), 2)
 plt.show()
 
 # %% [markdown]
-# The mean of a method whose runs succeed at different times is a slow ramp, so {numref}`fig-parity-accuracy` and
-# {numref}`fig-parity-two-checkpoints` are read together with the table below: how many runs reached 90 %, and the
-# median step at which they did, runs that never did included.
+# **What to see.** In {numref}`fig-parity-accuracy` the progressive student rises with its teacher, though it is a
+# fraction of its size. In {numref}`fig-parity-two-checkpoints` the student of ② rises at once, long before the
+# teacher itself had learned anything; the students of ① and ③ fare no better than one-shot distillation.
+#
+# The mean of a method whose runs succeed at different times is a slow ramp, so both figures are read together with
+# the table below: how many runs reached 90 %, and the median step at which they did, runs that never did included.
+# One-shot distillation at temperature 1 gets there in more runs than labels do: at this size the final teacher's soft
+# outputs have not lost every trace of the support. Criteria compare with the better of one-shot's two temperatures
+# within each seed, so such a run counts in full against the claim.
 
 # %% tags=["nbval-ignore-output"]
 everyone = pd.concat([teacher_table, students.table])
@@ -361,8 +367,8 @@ pd.DataFrame(
 # ### Choose a checkpoint
 #
 # One teacher, its checkpoints from before to after its transition, and the (2, T) student of each (one run each).
-# Move the slider: the student learns from those checkpoints whose prediction follows the support, and hardly from a
-# more accurate one that no longer does.
+# Move the slider: the useful checkpoints are those of the transition, whether or not they are accurate; the most
+# accurate ones teach least.
 
 # %%
 source = seeds[0]
@@ -418,6 +424,9 @@ ablate = {"seeds": ablation_seeds, "part": "ablations", **grid}
 # What follows needs `figures = "all"`. Rates are chosen as above, on the tuning ancestries.
 #
 # ### Width and speed (Figure 7, left)
+#
+# Why is there something to distil at all? Because a wide network finds the support sooner: more hidden units are more
+# parallel guesses. Here networks of several widths learn from labels alone.
 
 # %%
 if figures == "all":
@@ -447,6 +456,8 @@ if figures == "all":
 
 # %% [markdown]
 # ### A wider student (Figure 8)
+#
+# A wider student needs its teacher less. The question is whether ② still speeds it up, and ① and ③ still do not.
 
 # %%
 if figures == "all":
@@ -477,7 +488,8 @@ if figures == "all":
 # ### A teacher trained at a higher rate (Figure 9)
 #
 # Such a teacher jumps from checkpoint to checkpoint. It takes longer to settle, so its candidate ③ is the first
-# checkpoint from which on its accuracy stays above 0.95.
+# checkpoint from which on its accuracy stays above 0.95. The question is whether a student needs degree 1: if ② helps
+# where degree 1 shows no clean gap, higher degrees must carry the hint.
 
 # %%
 if figures == "all":
@@ -551,7 +563,8 @@ if figures == "all":
 # ### Temperature (Figure 14's question)
 #
 # The paper asks of Transformers whether (2, T) distillation needs soft labels. Here the MLP answers, with the
-# checkpoint ② and then the final one at each temperature, and with hard labels.
+# checkpoint ② and then the final one at each temperature, and with hard labels. If softness were what helps, hard
+# labels and low temperatures would fall behind.
 
 # %%
 if figures == "all":

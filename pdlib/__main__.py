@@ -15,7 +15,8 @@ import pandas as pd
 import yaml
 
 from pdlib import claims, pages
-from pdlib.store import Store, StoreError, published_folder
+from pdlib.specs import Distillation, Run, Spec, Training
+from pdlib.store import Store, StoreError, key_hash, published_folder
 from pdlib.tables import prediction_interval
 
 BENCHES = ("parity",)
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     publish = actions.add_parser("publish", help="copy a page's results to the published layer")
     publish.add_argument("page")
     publish.add_argument("--profile", choices=claims.JUDGED_PROFILES, default="laptop")
+    publish.add_argument(
+        "--labels", action="store_true", help="also the hard labels that its students learned from"
+    )
     publish.set_defaults(call=_publish)
     verify = actions.add_parser("verify", help="train one published run again and compare")
     verify.add_argument("--pick", default="", help="text whose hash picks the run, such as a commit")
@@ -190,6 +194,8 @@ def _publish(args: argparse.Namespace) -> int:
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy2(folder / "table.csv", target / "table.csv")
         shutil.copy2(folder / "result.json", target / "result.json")
+        if args.labels:
+            _publish_labels(record.spec, store, destination)
     path = claims.page_file(destination, args.page, args.profile)
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(claims.page_file(store.root, args.page, args.profile), path)
@@ -203,12 +209,26 @@ def _publish(args: argparse.Namespace) -> int:
     return 0
 
 
+def _publish_labels(spec: Run, store: Store, destination: Path) -> None:
+    """Copy the hard labels that a student learned from, so that it trains again without its teacher."""
+    from pdlib import labels
+
+    if not isinstance(spec, Training) or not isinstance(spec.supervision, Distillation):
+        return
+    if spec.supervision.targets != "hard":
+        return  # soft labels are thirty-two times as large; their students need the teacher
+    stream = spec.task.stream(spec.seed, "train")
+    for block in (block for piece in spec.pieces for block in labels.blocks(piece)):
+        name = f"{key_hash(labels.key(spec.supervision, stream, block))}.safetensors"
+        (destination / "labels").mkdir(parents=True, exist_ok=True)
+        shutil.copy2(store.root / "labels" / name, destination / "labels" / name)
+
+
 def _verify(args: argparse.Namespace) -> int:
     """Train one published run again, in an empty store, and compare its final accuracy within its tolerance."""
     import tempfile
 
     from pdlib.engine import execute
-    from pdlib.specs import Spec, Training
 
     published = Store(tempfile.mkdtemp(), published_folder())
     names = [f for f, record in published.records("published") if record["spec"]["kind"] == "Training"]

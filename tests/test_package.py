@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pdlib import claims, pages
+from pdlib import MLP, SGD, Distillation, Progressive, SparseParity, Training, claims, pages
 from pdlib.__main__ import main
+from pdlib.engine import execute
+from pdlib.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -139,3 +141,37 @@ def test_every_subcommand_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert stopped.value.code == 0
         assert "usage" in capsys.readouterr().out
     assert pages.page_names(), "there are pages to run"
+
+
+def test_published_labels_train_a_student_again_without_its_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = SparseParity(12, 2)
+    teacher = Training(task, MLP(32), SGD(0.1), n_steps=200, evaluate_every=100, checkpoint_every=100)
+    supervision = Distillation(teacher, Progressive(2, 100), targets="hard")
+    student = Training(
+        task, MLP(8), SGD(0.1), n_steps=200, evaluate_every=100, seed=1, supervision=supervision
+    )
+    mine, published = Store(tmp_path / "mine", None), tmp_path / "published"
+    (first,) = execute([student], mine, progress=False)
+    result = {"page": "parity", "profile": "laptop", "commits": ["0" * 40], "claims": []}
+    result["runs"] = [student.fingerprint]  # the teacher's table is not published
+    path = claims.page_file(mine.root, "parity", "laptop")
+    path.parent.mkdir()
+    path.write_text(json.dumps(result))
+    (tmp_path / "README.md").write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
+    monkeypatch.setenv("PDLIB_STORE", str(mine.root))
+    monkeypatch.setattr("pdlib.__main__.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.claims.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
+    (published / "runs").mkdir(parents=True)
+    assert main(["store", "publish", "parity", "--labels"]) == 0
+    assert "1 runs" in capsys.readouterr().out
+    assert "old" not in (tmp_path / "README.md").read_text()
+
+    elsewhere = Store(tmp_path / "elsewhere", published)
+    elsewhere.published_tables = False  # as `make reproduce` has it: labels are data, tables are computed
+    (again,) = execute([student], elsewhere, progress=False)
+    assert again.source == "trained now"
+    assert again.table.equals(first.table)
+    assert not elsewhere.run_folder(teacher).exists()
