@@ -28,44 +28,28 @@
 
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke, laptop or paper
-figures: str = "all"  # core: Figures 1 (left) and 2; all: the ablations too
+figures: str = "all"  # core: Figures 1 (left) and 2; all: ablations too
 n_bits: int = 20  # d; paper: 100
 support_size: int = 3  # k; paper: 6
 teacher_width: int = 256  # m; paper: 50,000
 student_width: int = 16  # m; paper: 100
-teacher_rate: float = 0.02  # eta of the teacher; paper: 5e-3
-student_rates: list[float] = [
-    0.01,
-    0.02,
-]  # grid, the same for every method; paper: 1e-2, 5e-3, 1e-3
+teacher_rate: float = 0.02  # eta; paper: 5e-3
+student_rates: list[float] = [0.01, 0.02]  # paper: 1e-2, 5e-3, 1e-3
 n_steps: int = 12_000  # of teacher and students; paper: 20M
-checkpoint_every: int = 500  # between teacher checkpoints; also T of progressive distillation; paper: 0.1M
+checkpoint_every: int = 500  # also T of progressive; paper: 0.1M
 two_checkpoint_steps: int = 1_000  # T of (2, T); paper: 1M
 seeds: list[int] = [1, 2]  # ancestries reported; paper: 3
-tuning_seeds: list[int] = [101]  # ancestries on which rates are chosen
-n_probe_samples: int = (
-    10_000  # inputs of the correlation probe; paper: 100,000
-)
-slider_checkpoints: int = 6  # teacher checkpoints on the interactive figure
-ablation_seeds: list[int] = [
-    1,
-    2,
-]  # ancestries of Figures 7, 8, 9 and 14; paper: 5 runs in Figure 7
+tuning_seeds: list[int] = [101]  # ancestries to choose rates on
+n_probe_samples: int = 10_000  # of the correlations; paper: 100,000
+slider_checkpoints: int = 6  # on the interactive figure
+ablation_seeds: list[int] = [1, 2]  # Figures 7, 8, 9, 14; paper: 5 in 7
 widths: list[int] = [16, 64, 256]  # m, Figure 7
 width_steps: int = 12_000  # budget of Figure 7; paper: 20M
 wide_student_width: int = 64  # m, Figure 8; paper: 1,000
-fast_rate: float = (
-    0.03  # eta of the teacher of Figure 9; paper: 1e-2, twice the other's
-)
-fast_steps: int = 24_000  # steps of that teacher
-fast_two_checkpoint_steps: int = (
-    1_000  # T of (2, T) in Figure 9; paper: 0.1M
-)
-temperatures: list[float] = [
-    1.0e-4,
-    1.0e-2,
-    1.0,
-]  # tau, Figure 14; paper: 1e-4, below 0.01, 1
+fast_rate: float = 0.03  # eta of Figure 9's teacher; paper: 1e-2
+fast_steps: int = 24_000  # steps of that teacher; paper: 20M
+fast_two_checkpoint_steps: int = 1_000  # T in Figure 9; paper: 0.1M
+temperatures: list[float] = [1.0e-4, 1.0e-2, 1.0]  # tau, Figure 14
 
 # %% tags=["hide-input"]
 from pprint import pprint
@@ -161,7 +145,7 @@ small = Training(
     evaluate_every=10_000,
     seed=0,
 )
-(live,) = runs([small], part="live")
+live = runs.live(small)
 live.table.query("step > 0")[["step", "accuracy"]].round(2)
 
 # %% [markdown]
@@ -176,21 +160,27 @@ every_seed = [*tuning_seeds, *seeds]
 teachers = dict(
     zip(every_seed, runs([teacher(s) for s in every_seed]), strict=True)
 )
-candidates = {
-    s: tables.transition_candidates(teachers[s].table) for s in every_seed
-}
+candidates = tables.learned(teachers)
+used = [s for s in seeds if s in candidates]
 teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in seeds
+    ({"method": "teacher", "seed": s}, teachers[s]) for s in used
 )
 candidate_table = tables.candidate_rows(
-    teacher_table, {s: candidates[s] for s in seeds}
+    teacher_table, {s: candidates[s] for s in used}
+)
+tuning_used = [s for s in tuning_seeds if s in candidates]
+ablation_used = [s for s in ablation_seeds if s in candidates]
+Markdown(
+    f"**{len(used)} of {len(seeds)}** teachers learned within the budget. "
+    "The others have no transition to choose from; no student was trained "
+    "under them, and all that follows is about those that learned."
 )
 
 # %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line a seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
-plots.finish(fig, runs.provenance(teachers[s] for s in seeds), 4)
+plots.finish(fig, runs.provenance(teachers[s] for s in used), 4)
 plt.show()
 
 # %% [markdown]
@@ -220,10 +210,10 @@ control = monomial_correlations(
 # %%
 probe = MonomialCorrelations(degrees=(1, 2, 3), n_samples=n_probe_samples)
 measured = runs(
-    [Measurement(teacher(s), probe, teacher(s).checkpoints) for s in seeds]
+    [Measurement(teacher(s), probe, teacher(s).checkpoints) for s in used]
 )
 correlations = joined(
-    ({"seed": s}, r) for s, r in zip(seeds, measured, strict=True)
+    ({"seed": s}, r) for s, r in zip(used, measured, strict=True)
 )
 correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
 
@@ -288,8 +278,8 @@ def methods(seed):
     }
 
 
-grid = {"learning_rates": student_rates, "tuning_seeds": tuning_seeds}
-students = compare(runs, student, methods, seeds=seeds, **grid)
+grid = {"learning_rates": student_rates, "tuning_seeds": tuning_used}
+students = compare(runs, student, methods, seeds=used, **grid)
 {"methods": len(students.rates), "tries each": set(students.rates.n_tried)}
 
 # %% tags=["nbval-ignore-output"]
@@ -371,7 +361,7 @@ pd.DataFrame(
 # accurate ones teach least.
 
 # %%
-source = seeds[0]
+source = used[0]
 on_slider = tables.around_transition(
     teacher(source).checkpoints, candidates[source], slider_checkpoints
 )
@@ -416,7 +406,7 @@ page_tables = {
     "correlations": correlations,
     "students": students.table,
 }
-ablate = {"seeds": ablation_seeds, "part": "ablations", **grid}
+ablate = {"seeds": ablation_used, "part": "ablations", **grid}
 
 # %% [markdown]
 # ## Ablations
@@ -493,36 +483,27 @@ if figures == "all":
 
 # %%
 if figures == "all":
-    fast_ones = [*tuning_seeds, *ablation_seeds]
     fast_specs = {
-        s: teacher(s, rate=fast_rate, steps=fast_steps) for s in fast_ones
+        s: teacher(s, rate=fast_rate, steps=fast_steps)
+        for s in [*tuning_seeds, *ablation_seeds]
     }
-    fast = dict(
-        zip(
-            fast_ones,
-            runs(list(fast_specs.values()), "ablations"),
-            strict=True,
-        )
-    )
-    fast_candidates = {
-        s: tables.transition_candidates(fast[s].table, settled=0.95)
-        for s in fast_ones
-    }
+    found = runs(list(fast_specs.values()), "ablations")
+    fast = dict(zip(fast_specs, found, strict=True))
+    fast_candidates = tables.learned(fast, settled=0.95)
+    fast_used = [s for s in ablation_seeds if s in fast_candidates]
     fast_table = joined(
-        ({"method": "teacher", "seed": s}, fast[s]) for s in ablation_seeds
-    )
-    found = runs(
-        [
-            Measurement(fast_specs[s], probe, fast_specs[s].checkpoints)
-            for s in ablation_seeds
-        ],
-        "ablations",
-    )
-    page_tables["fast_correlations"] = joined(
-        ({"seed": s}, r) for s, r in zip(ablation_seeds, found, strict=True)
+        ({"method": "teacher", "seed": s}, fast[s]) for s in fast_used
     )
     page_tables["fast_candidates"] = tables.candidate_rows(
-        fast_table, {s: fast_candidates[s] for s in ablation_seeds}
+        fast_table, {s: fast_candidates[s] for s in fast_used}
+    )
+    probes = [
+        Measurement(fast_specs[s], probe, fast_specs[s].checkpoints)
+        for s in fast_used
+    ]
+    page_tables["fast_correlations"] = joined(
+        ({"seed": s}, r)
+        for s, r in zip(fast_used, runs(probes, "ablations"), strict=True)
     )
     fast_students = compare(
         runs,
@@ -535,7 +516,10 @@ if figures == "all":
             )
             for name in ("before", "middle", "after")
         },
-        **ablate,
+        learning_rates=student_rates,
+        tuning_seeds=[s for s in tuning_seeds if s in fast_candidates],
+        seeds=fast_used,
+        part="ablations",
     )
     page_tables["fast_students"] = fast_students.table
 
@@ -552,7 +536,7 @@ if figures == "all":
     plots.finish(
         fig,
         runs.provenance(
-            [*(fast[s] for s in ablation_seeds), *fast_students.records]
+            [*(fast[s] for s in fast_used), *fast_students.records]
         ),
         4,
     )
@@ -593,7 +577,7 @@ if figures == "all":
                 Softness((1e-4,), n_probe_samples),
                 (candidates[s].middle,),
             )
-            for s in seeds
+            for s in used
         ]
     )
 

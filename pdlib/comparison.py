@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,12 @@ class PageRuns:
             if record.fingerprint not in [f for names in self.parts.values() for f in names]:
                 self.parts.setdefault(part, []).append(record.fingerprint)
         return found
+
+    def live(self, spec: Run) -> Record:
+        """Compute a small run here and now, whatever is stored, and keep nothing of it."""
+        with tempfile.TemporaryDirectory() as folder:
+            (record,) = execute([spec], Store(folder, published=None), n_workers=1, progress=False)
+        return record
 
     def cost(self) -> dict[str, dict[str, float]]:
         """Return, for each part, how many runs it took and what they cost.

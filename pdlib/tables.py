@@ -220,6 +220,34 @@ def transition_candidates(
     return Candidates(int(step[max(0, middle - gap)]), int(step[middle]), int(step[after]))
 
 
+def learned(teachers: Mapping[int, HasTable], settled: float = 0.999) -> dict[int, Candidates]:
+    """Return the candidates of each seed whose teacher settled; the other seeds are left out.
+
+    A teacher that does not learn within the budget has nothing to distil. A page says how many these are.
+
+    Raises
+    ------
+    ValueError
+        If no teacher settled, with what became of the last.
+
+    Examples
+    --------
+    >>> class Run: table = pd.DataFrame({"step": [10, 20, 30, 40], "accuracy": [0.5, 0.7, 1.0, 1.0]})
+    >>> class Flat: table = pd.DataFrame({"step": [10, 20], "accuracy": [0.5, 0.5]})
+    >>> learned({1: Run(), 2: Flat()})
+    {1: Candidates(before=10, middle=20, after=30)}
+    """
+    found, failure = {}, None
+    for seed, record in teachers.items():
+        try:
+            found[seed] = transition_candidates(record.table, settled=settled)
+        except ValueError as error:
+            failure = error
+    if not found:
+        raise ValueError(f"none of {len(teachers)} teachers learned; the last: {failure}") from failure
+    return found
+
+
 def around_transition(checkpoints: Sequence[int], candidates: Candidates, n: int) -> list[int]:
     """Return up to `n` checkpoints, evenly from just before the candidate `before` to just past `after`.
 
