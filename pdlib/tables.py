@@ -17,7 +17,7 @@ from scipy import stats
 LEVEL = 0.95
 
 
-class HasTable(Protocol):
+class Tabled(Protocol):
     """Anything with a table, such as a `pdlib.store.Record`."""
 
     @property
@@ -88,7 +88,7 @@ def wilson_interval(n_reached: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def joined(records: Iterable[tuple[Mapping[str, Any], HasTable]]) -> pd.DataFrame:
+def joined(records: Iterable[tuple[Mapping[str, Any], Tabled]]) -> pd.DataFrame:
     """Return one tidy table of many runs, each labeled with its columns.
 
     >>> class Run: table = pd.DataFrame({"step": [0, 1], "accuracy": [0.5, 0.6]})
@@ -220,7 +220,7 @@ def transition_candidates(
     return Candidates(int(step[max(0, middle - gap)]), int(step[middle]), int(step[after]))
 
 
-def learned(teachers: Mapping[int, HasTable], settled: float = 0.999) -> dict[int, Candidates]:
+def learned(teachers: Mapping[int, Tabled], settled: float = 0.999) -> dict[int, Candidates]:
     """Return the candidates of each seed whose teacher settled; the other seeds are left out.
 
     A teacher that does not learn within the budget has nothing to distil. A page says how many these are.
