@@ -312,9 +312,8 @@ plt.show()
 #
 # The mean of a method whose runs succeed at different times is a slow ramp, so both figures are read together with
 # the table below: how many runs reached 90 %, and the median step at which they did, runs that never did included.
-# One-shot distillation at temperature 1 gets there in more runs than labels do: at this size the final teacher's soft
-# outputs have not lost every trace of the support. Criteria compare with the better of one-shot's two temperatures
-# within each seed, so such a run counts in full against the claim.
+# Criteria compare with the better of one-shot's two temperatures within each seed, so a single one-shot run that gets
+# there counts in full against the claim.
 
 # %% tags=["nbval-ignore-output"]
 everyone = pd.concat([teacher_table, students.table])
