@@ -306,7 +306,7 @@ class Interactive:
         return "interactive figure"
 
 
-_W, _H, _L, _R, _T, _B = 340, 240, 52, 12, 26, 40  # a panel's size and margins, pixels
+_W, _H, _L, _R, _T, _B = 340, 260, 58, 16, 34, 56  # a panel's size and margins, pixels
 _BASE = _H - _B
 
 
@@ -323,7 +323,7 @@ def _path(run: pd.DataFrame, x_max: float, y: tuple[float, float]) -> str:
     return "M" + "L".join(f"{_scaled(px, 0, x_max, _L, _W - _R)} {_height(py, y)}" for px, py in points)
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle", size: int = 11) -> str:
+def _text(x: float, y: float, text: str, anchor: str = "middle", size: int = 15) -> str:
     return (
         f'<text x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}" fill="currentColor">'
         f"{html.escape(text)}</text>"
@@ -333,20 +333,20 @@ def _text(x: float, y: float, text: str, anchor: str = "middle", size: int = 11)
 def _panel(title: str, described: str, y: tuple[float, float], ticks: Sequence[float], content: str) -> str:
     """Return an SVG with a title, horizontal grid lines and the content."""
     parts = [
-        f'<svg viewBox="0 0 {_W} {_H}" style="flex:1 1 200px;min-width:0" role="img" aria-label="{html.escape(described)}">',
-        _text(_L, 16, title, "start", 13),
+        f'<svg viewBox="0 0 {_W} {_H}" style="flex:1 1 210px;min-width:0" role="img" aria-label="{html.escape(described)}">',
+        _text(_L, 20, title, "start", 17),
     ]
     for tick in ticks:
         py = _height(tick, y)
         parts.append(f'<path d="M{_L} {py}H{_W - _R}" stroke="currentColor" stroke-opacity=".2"/>')
-        parts.append(_text(_L - 6, py + 4, f"{tick:g}", "end"))
+        parts.append(_text(_L - 6, py + 5, f"{tick:g}", "end"))
     return "".join(parts) + content + "</svg>"
 
 
 def _step_ticks(x_max: float) -> str:
     ends = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
     ticks = [
-        _text(_L + share * (_W - _R - _L), _BASE + 16, short_number(share * x_max), anchor)
+        _text(_L + share * (_W - _R - _L), _BASE + 20, short_number(share * x_max), anchor)
         for share, anchor in ends
     ]
     return "".join(ticks) + _text((_L + _W - _R) / 2, _H - 8, "training steps")
@@ -407,7 +407,7 @@ def interactive_checkpoints(
         bars += (
             f'<rect data-pd="{key}" x="{x}" width="60" y="{first[key]}" height="{height}" fill="{color}"/>'
         )
-        bars += _text(x + 30, _BASE + 16, text)
+        bars += _text(x + 30, _BASE + 20, text)
     student = f'<path data-pd="path" d="{first["path"]}" fill="none" stroke="{GREEN}" stroke-width="2"/>'
     panels = (
         _panel(
