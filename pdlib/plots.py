@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from pdlib.tables import curve
 
@@ -226,6 +226,7 @@ def plot_reach(steps: pd.DataFrame, summary: pd.DataFrame, ax: Axes, by: str) ->
     ax.set_yscale("log")
     ax.set_xticks(sorted(steps[by].unique()), [f"{v:g}" for v in sorted(steps[by].unique())])
     ax.minorticks_off()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for row in summary.itertuples():
         ax.annotate(
             f"{row.n_reached}/{row.n}",
