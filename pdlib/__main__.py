@@ -46,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "execute one page; what is stored is not computed again")
     run.add_argument("page", nargs="?", default="parity")
     run.add_argument("--profile", choices=pages.PROFILES, default="smoke")
-    run.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="override a parameter"
-    )
+    _overrides(run)
     run.add_argument("--out", type=Path, help="executed notebook; default _build/exec/PAGE.ipynb")
     run.add_argument(
         "--scheduler", help="address of a Dask scheduler, whose workers share the store's folder"
@@ -66,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--page", default=None, help="default: every page")
     reproduce.add_argument("--profile", choices=claims.JUDGED_PROFILES, default="laptop")
     reproduce.add_argument("--teacher", choices=("labels", "retrain"), default="labels")
+    _overrides(reproduce)
     reproduce.add_argument("--resume", action="store_true", help="go on with an interrupted reproduction")
 
     ledger = command("claims", _claims, "print every claim with its verdict")
@@ -91,9 +90,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="override a parameter"
+    )
+
+
+def _values(args: argparse.Namespace, page: str) -> dict[str, object]:
+    """Return a page's parameters at the profile asked for, overridden."""
+    return pages.load_parameters(args.profile, page) | {name: yaml.safe_load(value) for name, value in args.p}
+
+
 def _run(args: argparse.Namespace) -> int:
-    values = pages.load_parameters(args.profile, args.page)
-    values |= {name: yaml.safe_load(value) for name, value in args.p}
+    values = _values(args, args.page)
     out = args.out or pages.checkout() / "_build" / "exec" / f"{args.page}.ipynb"
     if args.scheduler:
         os.environ["PDLIB_SCHEDULER"] = args.scheduler
@@ -123,7 +132,7 @@ def _reproduce(args: argparse.Namespace) -> int:
     all_inside = True
     for page in [args.page] if args.page else pages.page_names():
         published = claims.load_page(published_folder(), page, args.profile)
-        pages.execute(page, folder / f"{page}.ipynb", pages.load_parameters(args.profile, page))
+        pages.execute(page, folder / f"{page}.ipynb", _values(args, page))
         new = claims.load_page(folder / "store", page, args.profile)
         if new is None:
             raise StoreError(
