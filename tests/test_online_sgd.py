@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pdlib.models.mlp import MLP, Parameters, as_module, logits, softmax
 from pdlib.specs import SGD
+from pdlib.training import online_sgd
 from pdlib.training.online_sgd import (
     BLOCK,
     WIDE,
@@ -212,3 +213,10 @@ def test_the_engine_is_chosen_by_device() -> None:
     start: dict[str, NDArray[Any]] = MLP(8).initial(5, 2, seed=0)
     assert isinstance(learner(start), CompiledLearner)
     assert isinstance(learner(start, "meta"), TorchLearner)
+
+
+def test_the_serial_and_the_shared_loop_never_answer_for_each_other_from_the_cache_on_disk() -> None:
+    serial, shared = online_sgd._steps_serial, online_sgd._steps_shared
+    assert shared.targetoptions["parallel"]
+    assert not serial.targetoptions["parallel"]
+    assert serial.py_func.__qualname__ != shared.py_func.__qualname__  # the cache's file name is made of it
