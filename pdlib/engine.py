@@ -30,7 +30,7 @@ import torch
 from tqdm.auto import tqdm
 
 from pdlib import labels
-from pdlib.specs import Distillation, Measurement, Run, Training, ancestors
+from pdlib.specs import Calculation, Distillation, Measurement, Run, Training, ancestors
 from pdlib.store import Record, Store, StoreError, write_bytes
 from pdlib.training import train
 from pdlib.training.online_sgd import set_threads
@@ -73,7 +73,7 @@ def execute(
     Parameters
     ----------
     specs
-        Trainings and measurements; what they depend on is found or computed too.
+        Trainings, measurements and calculations; what they depend on is found or computed too.
     store
         By default `Store()`.
     executor
@@ -177,6 +177,8 @@ def _graph(specs: Sequence[Run], store: Store, need_checkpoints: bool) -> dict[s
 
 def _work(spec: Run) -> float:
     """Return roughly how many multiply-adds a run takes."""
+    if isinstance(spec, Calculation):
+        return spec.work
     if isinstance(spec, Measurement):
         return 0.1 * len(spec.steps) * getattr(spec.probe, "n_samples", 1000) * _size(spec.training)
     work = 2.0 * spec.n_steps * spec.batch_size * _size(spec) + len(
@@ -199,12 +201,14 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
     store = workplace.store()
     with store.lock(spec):
         if (store.run_folder(spec) / "result.json").exists() and (
-            isinstance(spec, Measurement) or store.has_checkpoints(spec)
+            not isinstance(spec, Training) or store.has_checkpoints(spec)
         ):
             return
         resumed = (store.run_folder(spec) / "progress.safetensors").exists()
         wall, cpu = time.perf_counter(), time.process_time()
-        if isinstance(spec, Measurement):
+        if isinstance(spec, Calculation):
+            table = pd.DataFrame(spec.rows())
+        elif isinstance(spec, Measurement):
             table = measure(spec, store)
         else:
             table = train(spec, store, device=workplace.device, on_steps=on_steps)
@@ -330,6 +334,8 @@ def _steps(spec: Run) -> int:
 
 
 def _label(spec: Run) -> str:
+    if isinstance(spec, Calculation):
+        return f"calculation {spec}"
     training = spec.training if isinstance(spec, Measurement) else spec
     kind = "measurement of" if isinstance(spec, Measurement) else "training of"
     return f"{kind} {training.model} on {training.task}, seed {training.seed}"

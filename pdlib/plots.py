@@ -45,6 +45,13 @@ METHODS: dict[str, tuple[str, str, Any]] = {
     "two_checkpoint_after": ("(2, T), ③ after", RED, (0, (3, 1))),
 }
 CANDIDATES = {"before": ("①", SKY), "middle": ("②", GREEN), "after": ("③", RED)}
+# what a first stage learns from -> (name in legends, color, line)
+TARGETS: dict[str, tuple[str, str, Any]] = {
+    "labels": ("labels", PURPLE, (0, (1, 1))),
+    "intermediate": ("intermediate teacher", BLUE, "-"),
+    "trained": ("final teacher, trained", BLACK, (0, (3, 1, 1, 1))),
+    "constructed": ("final teacher, constructed", ORANGE, (0, (5, 1))),
+}
 GROUPS = {"in_support": ("in the support", RED, "-"), "off_support": ("off the support", BLUE, (0, (4, 1)))}
 
 
@@ -262,6 +269,50 @@ def plot_strip(
             markersize=4,
         )
     ax.set_xticks(range(len(order)), [names.get(v, str(v)) for v in order])
+    return ax
+
+
+def plot_scaling(
+    table: pd.DataFrame,
+    ax: Axes,
+    x: str,
+    y: str,
+    by: str | None = None,
+    looks: Mapping[Any, tuple[str, str, Any]] | None = None,
+    *,
+    markers: bool = True,
+) -> Axes:
+    """Draw `y` against `x` on logarithmic axes, a line a value of `by`: geometric mean over rows, 95 % interval.
+
+    Rows with the same `x` are seeds; infinite values (nothing found within the budget) are left out of the mean, and
+    where there is one at an `x`, the point is not drawn: a mean over those that succeeded would flatter. `looks` maps
+    a value of `by` to its name in the legend, color and line, and gives the order.
+    """
+    groups = looks or {None: (y.replace("_", " "), BLUE, "-")}
+    for value, (name, color, line) in groups.items():
+        rows = table if by is None else table[table[by] == value]
+        rows = rows[rows[y] > 0]
+        complete = rows.groupby(x)[y].transform(lambda v: np.isfinite(v).all())
+        rows = rows[complete.astype(bool)]
+        if rows.empty:
+            continue
+        mean = curve(rows.assign(**{y: np.log(rows[y])}), y, x)
+        style = {"color": color, "linestyle": line, "marker": "o" if markers else "", "markersize": 4}
+        ax.plot(mean[x], np.exp(mean["mean"]), label=name, **style)
+        if mean.n.max() > 1:
+            ax.fill_between(
+                mean[x], np.exp(mean.low), np.exp(mean.high), color=color, alpha=0.15, linewidth=0
+            )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    return ax
+
+
+def axis_of(values: Sequence[Any], ax: Axes, label: str) -> Axes:
+    """Write exactly these values on a logarithmic x axis."""
+    ax.set_xticks(list(values), [short_number(float(f"{v:.3g}")) for v in values])
+    ax.minorticks_off()
+    ax.set_xlabel(label)
     return ax
 
 

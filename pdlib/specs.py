@@ -2,7 +2,8 @@
 
 A `Training` says everything that decides a trained model; its supervision may contain the teacher's
 own `Training`, so a student names its whole ancestry. A `Measurement` is a probe applied to the
-checkpoints of a training. Both can be run, stored and found again by fingerprint.
+checkpoints of a training. A `Calculation` needs neither: what theory says, or an experiment small enough to be
+one function. All can be run, stored and found again by fingerprint.
 
 Each class carries a `version`: the number of the code that gives the record its meaning. It enters the
 fingerprint, so a result of older code is never mistaken for one of today's.
@@ -23,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _KINDS: dict[str, type[Spec]] = {}
-_HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes")  # where further kinds are defined
+# where further kinds are defined
+_HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdlib.theory")
 
 Purpose = Literal["train", "evaluation", "probe"]
 
@@ -437,12 +439,26 @@ class Measurement(Spec):
         )
 
 
-Run = Training | Measurement
+@dataclass(frozen=True)
+class Calculation(Spec):
+    """A table computed from its own fields alone, nothing trained elsewhere: see `pdlib.theory`."""
+
+    @property
+    def work(self) -> float:
+        """Roughly how many multiply-adds it takes: the engine starts workers for heavy ones only."""
+        return 1e6
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the table's rows."""
+        raise NotImplementedError
+
+
+Run = Training | Measurement | Calculation
 
 
 def ancestors(spec: Run) -> Iterator[Training]:
     """Yield the trainings whose checkpoints `spec` needs: a student's teacher, a measurement's training."""
     if isinstance(spec, Measurement):
         yield spec.training
-    elif isinstance(spec.supervision, Distillation):
+    elif isinstance(spec, Training) and isinstance(spec.supervision, Distillation):
         yield spec.supervision.teacher

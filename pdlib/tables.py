@@ -172,6 +172,28 @@ def reached(steps: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def chosen_batches(searches: Iterable[tuple[Mapping[str, Any], Tabled]]) -> pd.DataFrame:
+    """Return the answer of each search for a smallest batch, a row a search, labeled with its columns.
+
+    The row is the one marked `chosen`; of a search that found none within its budget the last one, its `batch_size`
+    infinite: censored, not absent. The largest batch tried stays as `last_batch`.
+
+    >>> class Found: table = pd.DataFrame({"batch_size": [4, 8], "chosen": [False, True]})
+    >>> class Lost: table = pd.DataFrame({"batch_size": [4, 8], "chosen": [False, False]})
+    >>> chosen_batches([({"seed": 1}, Found), ({"seed": 2}, Lost)]).batch_size.tolist()
+    [8.0, inf]
+    """
+    rows = []
+    for labels, search in searches:
+        table = search.table
+        found = table[table.chosen.astype(bool)]
+        row = dict((found if len(found) else table).iloc[-1])
+        row["last_batch"] = int(table.batch_size.max())
+        row["batch_size"] = float(row["batch_size"]) if len(found) else math.inf
+        rows.append({**labels, **{k: v for k, v in row.items() if k != "chosen"}})
+    return pd.DataFrame(rows)
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Three teacher checkpoints: before, in and after its phase transition."""

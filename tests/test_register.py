@@ -13,7 +13,17 @@ import yaml
 PAGES = {"parity", "parity_transformers", "hierarchical", "theory", "pcfg", "wiki", "gpt2"}
 FIELDS = {"id", "statement", "quote", "source", "page", "parts", "kind"}
 ILLUSTRATIONS = {"Figure 3", "Figure 16", "Figure 20", "Figure 21"}
-PRINTED = [*(f"R{i}" for i in range(1, 8)), "Theorem 3.2", *(f"Figure {i}" for i in range(1, 33))]
+STATEMENTS = [
+    *("Theorem B.1", "Lemma B.2", "Claim B.3", "Claim B.4", "Lemma B.5", "Corollary B.6", "Lemma B.7"),
+    *("Corollary B.8", "Corollary B.9", "Lemma B.10"),
+    *("Proposition C.1", "Lemma C.2", "Proposition C.3", "Lemma C.4"),
+]
+PRINTED = [
+    *(f"R{i}" for i in range(1, 8)),
+    "Theorem 3.2",
+    *(f"Figure {i}" for i in range(1, 33)),
+    *STATEMENTS,
+]
 
 REGISTER = Path(__file__).parents[1] / "pdlib" / "claims" / "register.yaml"
 Row = dict[str, Any]

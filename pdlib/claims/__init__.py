@@ -1,8 +1,9 @@
 """The paper's claims: statement, source, criterion; tables in, verdict out.
 
 A `Claim` has one or more `Criterion` parts, each an effect measured once a seed and a threshold that its
-95 % interval must clear. The criteria of a page live in a file named as the page. `register.yaml` lists every
-claim of the paper, those without a page too; `ledger` joins it with the pages' results.
+95 % interval must clear; an effect that is exact is measured once a case, and every case must clear the
+threshold. The criteria of a page live in a file named as the page. `register.yaml` lists every claim of the
+paper, those without a page too; `ledger` joins it with the pages' results.
 
 A criterion has a hash, of its words, its threshold and its effect's code. The engine stores the hashes with
 each run, so that a criterion changed after a run shows as "judged after the fact".
@@ -58,6 +59,11 @@ class Criterion:
         `"above"`: the interval must lie above `threshold`; `"below"`: below it.
     threshold
         In the effect's unit.
+    arguments
+        Of `effect`, by name.
+    exact
+        Whether the values are exact ones of different cases (the index being the case) instead of a sample over
+        seeds. Then no interval is taken: all cases must clear the threshold, and one that does not refutes.
     """
 
     name: str
@@ -66,6 +72,7 @@ class Criterion:
     side: Literal["above", "below"]
     threshold: float
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = False
 
     @cached_property
     def hash(self) -> str:
@@ -73,7 +80,8 @@ class Criterion:
         module = inspect.getmodule(self.effect)
         assert module is not None
         code = _code_of(self.effect.__name__, ast.parse(inspect.getsource(module)))
-        text = json.dumps([self.name, self.text, self.side, self.threshold, dict(self.arguments), code])
+        words = [self.name, self.text, self.side, self.threshold, dict(self.arguments), code]
+        text = json.dumps(words + (["exact"] if self.exact else []))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def values(self, tables: Tables) -> pd.Series[float]:
@@ -89,17 +97,46 @@ class Criterion:
                 f"criterion {self.name!r}: seeds {missing} have no value; expected every seed in all the tables "
                 "it compares. Run the missing ones."
             )
-        interval = mean_interval(values)
+        interval = summary(values, self.side, self.exact)
         sign = 1.0 if self.side == "above" else -1.0
         clears = [sign * (v - self.threshold) > 0 for v in (interval.low, interval.high)]
         agree = all(sign * (v - self.threshold) > 0 for v in values)
-        if interval.n >= 2 and all(clears) and (interval.n > FEW_SEEDS or agree):
+        if self.exact:
+            verdict = REPRODUCED if agree and interval.n else NOT_REPRODUCED
+        elif interval.n >= 2 and all(clears) and (interval.n > FEW_SEEDS or agree):
             verdict = REPRODUCED
         elif interval.n >= 2 and not any(clears):
             verdict = NOT_REPRODUCED
         else:
             verdict = INCONCLUSIVE
         return Judgement(self, interval, tuple(float(v) for v in values), verdict)
+
+
+def summary(values: Sequence[float] | pd.Series[float], side: str, exact: bool) -> Interval:
+    """Return the mean with its interval over seeds; of exact values the case nearest to failing, with their range."""
+    if not exact or not len(values):
+        return mean_interval(values)
+    return Interval(
+        float(min(values) if side == "above" else max(values)),
+        float(min(values)),
+        float(max(values)),
+        len(values),
+    )
+
+
+def written(row: Mapping[str, Any]) -> str:
+    """Return in words what a row of a page's result measured.
+
+    >>> written({"values": [1.0, 2.0, 4.0], "side": "above", "exact": True})
+    '1, the worst of 3 cases'
+    >>> written({"values": [1.0, 2.0, 3.0], "side": "above"})
+    '2 [-0.484, 4.48]'
+    """
+    values = row.get("values") or []
+    if row.get("exact") and values:
+        worst = f"{summary(values, row['side'], exact=True).mean:.3g}"
+        return worst if len(values) == 1 else f"{worst}, the worst of {len(values)} cases"
+    return str(mean_interval(values))
 
 
 def _code_of(name: str, tree: ast.Module) -> str:
@@ -219,6 +256,7 @@ def judge_page(
                     "side": part.criterion.side,
                     "threshold": part.criterion.threshold,
                     "values": list(part.values),
+                    "exact": part.criterion.exact,
                     "hash": part.criterion.hash,
                     "after_the_fact": any(
                         r.provenance.get("criteria", {}).get(name) != now[name] for r in records
@@ -282,7 +320,7 @@ def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
                 "criterion": f"{row['criterion']} {sign} {row['threshold']:g}"
                 if values is not None
                 else row["criterion"],
-                "measured": str(mean_interval(values)) if values is not None else "",
+                "measured": written(row) if values is not None else "",
                 "n_seeds": len(values) if values is not None else 0,
                 "part_verdict": row.get("part_verdict", ""),
                 "verdict": row["verdict"] + note,
@@ -371,7 +409,7 @@ def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataF
             for row in result["claims"] if result else []:
                 if row["claim"] != claim["id"]:
                     continue
-                interval = mean_interval(row.get("values", []))
+                interval = summary(row.get("values", []), row.get("side", ""), row.get("exact", False))
                 sign = {"above": ">", "below": "<"}.get(row.get("side", ""), "")
                 found.append(
                     base
@@ -380,7 +418,7 @@ def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataF
                         if sign
                         else row["criterion"],
                         "measured": interval.mean,
-                        "interval": str(interval) if interval.n else "",
+                        "interval": written(row) if interval.n else "",
                         "n_seeds": interval.n,
                         "profile": profile,
                         "verdict": row["verdict"] + _remarks(row, result, outdated),
@@ -412,7 +450,8 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
         "",
         "Every claim of the paper, a row each. Criteria were written before the runs that judge them; a verdict that",
         'rests on a criterion changed since its runs says "judged after the fact". Measured effects are means over',
-        "seeds with 95 % intervals. How verdicts are reached stands in {doc}`notation`.",
+        "seeds with 95 % intervals, or, where a statement is exact, the worst of its cases: one that fails refutes it.",
+        "How verdicts are reached stands in {doc}`notation`.",
         "",
     ]
     counts = (
@@ -452,7 +491,7 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
     lines += ["", "## Criteria and measured effects", ""]
     if details:
         lines += [
-            "| claim | criterion | measured | seeds | profile | verdict of the part |",
+            "| claim | criterion | measured | seeds or cases | profile | verdict of the part |",
             "|---|---|---|---|---|---|",
             *details,
         ]

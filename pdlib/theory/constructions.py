@@ -1,0 +1,1028 @@
+r"""Transformers that compute sparse parity, with their weights written down (paper, appendix C.2.1).
+
+The block has no residual connection and no layer norm: causal attention, then an MLP at every position,
+
+.. math:: f_\text{attn}(X) = \mathrm{CausalAttn}(X W_Q W_K^\top X^\top) X W_V, \qquad
+          f^{(l+1)}(x) = \sigma(W_{l+1} f^{(l)}(x) + b_{l+1}),
+
+with :math:`\sigma` the ReLU, the identity at the last layer. It reads its answer off the last position. Tokens are
+:math:`z_i = 1[x_i = +1]`; with t ones among the k positions of the support the label is
+:math:`y = \prod_{i \in S} x_i = (-1)^{k-t}`.
+
+In this order: the block; Lemmas C.2 and C.4, which make an MLP of any function on finitely many points; Propositions C.1
+(attention selects the support) and C.3 (attention is uniform); their tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import comb, isfinite, log, sqrt
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
+
+from pdlib.specs import Calculation, require, whole
+from pdlib.theory import setting
+
+ENUMERATED = 16  # largest d whose whole cube the tables go through; above, inputs are drawn
+LARGEST_SUPPORT = 12  # k of Proposition C.3: its MLP has 2^k units in the second layer
+NUMBERS_AT_ONCE = 2**22  # entries of the largest array a chunk makes, 32 MiB
+EXACT = 1e-9  # outputs this close to the label count as equal: far above rounding, far below any failure
+
+Array = NDArray[np.float64]
+Layers = tuple[tuple[Array, Array], ...]  # (W, b) of each layer: W (out, in), b (out,)
+
+# ------------------------------------------------------------------------------------------------- the block
+
+
+def mlp(layers: Layers, inputs: Array) -> Array:
+    r"""Return :math:`W_L \sigma(\cdots \sigma(W_1 x + b_1) \cdots) + b_L` of each input.
+
+    Parameters
+    ----------
+    layers
+        (W, b) of each layer, W of shape (out, in).
+    inputs : shape (..., in)
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., out).
+
+    Examples
+    --------
+    >>> absolute = ((np.array([[1.0], [-1.0]]), np.zeros(2)), (np.array([[1.0, 1.0]]), np.zeros(1)))
+    >>> mlp(absolute, np.array([[-3.0], [2.0]])).tolist()
+    [[3.0], [2.0]]
+    """
+    hidden = inputs
+    for i, (W, b) in enumerate(layers):
+        hidden = hidden @ W.T
+        hidden += b
+        if i < len(layers) - 1:
+            np.maximum(hidden, 0.0, out=hidden)
+    return hidden
+
+
+def softmax(scores: Array) -> Array:
+    """Return the softmax along the last axis, in the place of `scores`; -inf gets weight 0."""
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    r"""Causal attention and a position-wise MLP, nothing else (paper, appendix C.2.1, first two displays).
+
+    Parameters
+    ----------
+    W_Q, W_K : shape (embedding, head)
+        The score of position j at position i is :math:`x_i^\top W_Q W_K^\top x_j`, not scaled.
+    W_V : shape (embedding, value)
+    layers
+        The MLP's (W, b), W of shape (out, in); the first takes `value` numbers.
+
+    Raises
+    ------
+    SpecError
+        If the shapes do not fit together.
+
+    Examples
+    --------
+    Uniform attention over the positions so far, values doubled, an MLP of one linear layer:
+
+    >>> still, double = np.zeros((1, 1)), np.array([[2.0]])
+    >>> block = Block(still, still, double, ((np.eye(1), np.zeros(1)),))
+    >>> block.forward(np.array([[[1.0], [2.0], [6.0]]])).ravel().tolist()
+    [2.0, 3.0, 6.0]
+    >>> block.last(np.array([[[1.0], [2.0], [6.0]]])).tolist()
+    [[6.0]]
+    """
+
+    W_Q: Array
+    W_K: Array
+    W_V: Array
+    layers: Layers
+
+    def __post_init__(self) -> None:
+        require(
+            self.W_Q.ndim == self.W_V.ndim == 2
+            and self.W_Q.shape == self.W_K.shape
+            and len(self.W_Q) == len(self.W_V),
+            f"W_Q, W_K, W_V of shapes {self.W_Q.shape}, {self.W_K.shape}, {self.W_V.shape}",
+            "(embedding, head), (embedding, head), (embedding, value)",
+            "Transpose them if they were written to be applied from the left.",
+        )
+        size = self.W_V.shape[1]
+        for i, (W, b) in enumerate(self.layers, start=1):
+            require(
+                W.ndim == 2 and W.shape[1] == size and b.shape == W.shape[:1],
+                f"layer {i} with W of shape {W.shape} and b of shape {b.shape}",
+                f"W of shape (out, {size}) and b of shape (out,)",
+            )
+            size = len(W)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of units of each hidden layer of the MLP."""
+        return tuple(len(W) for W, _ in self.layers[:-1])
+
+    @property
+    def largest_entry(self) -> float:
+        """Largest absolute value among all weights and biases of the MLP."""
+        return max(float(np.abs(part).max()) for layer in self.layers for part in layer)
+
+    @property
+    def operator_norm(self) -> float:
+        """Largest operator norm for L_infinity (absolute row sum) among the MLP's weight matrices."""
+        return max(float(np.abs(W).sum(axis=1).max()) for W, _ in self.layers)
+
+    def forward(self, X: Array) -> Array:
+        """Return the outputs at all positions, shape (batch, position, output).
+
+        Parameters
+        ----------
+        X : shape (batch, position, embedding)
+        """
+        _, n, size = self._checked(X)
+        later = np.triu(np.ones((n, n), dtype=bool), k=1)  # (query, key): key comes after query
+        out = np.empty((*X.shape[:2], len(self.layers[-1][0])))
+        for rows in _chunks(len(X), n * max(n, size, *self.widths, 1)):
+            x = X[rows]
+            scores = (x @ self.W_Q) @ (x @ self.W_K).transpose(0, 2, 1)  # (batch, query, key)
+            scores[:, later] = -np.inf
+            out[rows] = mlp(self.layers, softmax(scores) @ (x @ self.W_V))
+        return out
+
+    def last(self, X: Array) -> Array:
+        """Return the outputs at the last position alone, shape (batch, output): a fraction of the work.
+
+        Parameters
+        ----------
+        X : shape (batch, position, embedding)
+        """
+        _, n, size = self._checked(X)
+        out = np.empty((len(X), len(self.layers[-1][0])))
+        for rows in _chunks(len(X), max(n * size, *self.widths, 1)):
+            x = X[rows]
+            query = x[:, -1] @ self.W_Q  # (batch, head)
+            scores = np.einsum("bh,bjh->bj", query, x @ self.W_K)  # (batch, key)
+            values = np.einsum("bj,bje->be", softmax(scores), x)  # averaged first: W_V is linear
+            out[rows] = mlp(self.layers, values @ self.W_V)
+        return out
+
+    def _checked(self, X: Array) -> tuple[int, ...]:
+        require(
+            X.ndim == 3 and X.shape[2] == len(self.W_Q) and X.shape[1] > 0,
+            f"X of shape {X.shape}",
+            f"(batch, position, {len(self.W_Q)})",
+        )
+        return X.shape
+
+
+class Transformer(NamedTuple):
+    """A table of embeddings and a block: bits in, the block's answer at the last position out.
+
+    Attributes
+    ----------
+    table : shape (2, position, embedding)
+        The embedding of each token at each position, token 0 (bit -1) first.
+    block
+        What follows.
+    """
+
+    table: Array
+    block: Block
+
+    def embed(self, bits: NDArray[Any]) -> Array:
+        """Return the embeddings of the inputs, shape (batch, position, embedding)."""
+        z = self._tokens(bits).astype(np.intp)
+        return self.table[z, np.arange(z.shape[1])]
+
+    def attended(self, bits: NDArray[Any]) -> Array:
+        r"""Return what attention hands the MLP at the last position, shape (batch, value).
+
+        The embeddings are never made: with two tokens, scores and values are tables by position,
+
+        .. math:: \sum_i \alpha_i W_V^\top x_i = \sum_i \alpha_i u_{0,i} + \sum_i \alpha_i z_i (u_{1,i} - u_{0,i}),
+                  \qquad u_{z,i} = W_V^\top \mathrm{table}_{z,i}.
+        """
+        z = self._tokens(bits)
+        query = self.table[:, -1] @ self.block.W_Q  # (token of the last position, head)
+        scores = np.einsum("ah,zih->azi", query, self.table @ self.block.W_K)
+        values = self.table @ self.block.W_V  # (token, position, value)
+        out = np.empty((len(z), values.shape[2]))
+        for rows in _chunks(len(z), z.shape[1]):
+            tokens = z[rows]
+            last = tokens[:, -1].astype(np.intp)
+            alpha = softmax(np.where(tokens, scores[last, 1], scores[last, 0]))  # (batch, position)
+            out[rows] = alpha @ values[0]
+            alpha *= tokens
+            out[rows] += alpha @ (values[1] - values[0])
+        return out
+
+    def outputs(self, bits: NDArray[Any]) -> Array:
+        """Return the block's outputs at the last position, shape (batch, output).
+
+        Parameters
+        ----------
+        bits : shape (batch, position)
+            Entries -1 or +1.
+
+        Raises
+        ------
+        SpecError
+            If the bits are not signs, or not as many as the table has positions.
+        """
+        attended = self.attended(bits)
+        out = np.empty((len(attended), len(self.block.layers[-1][0])))
+        for rows in _chunks(len(out), max(attended.shape[1], *self.block.widths, 1)):
+            out[rows] = mlp(self.block.layers, attended[rows])
+        return out
+
+    def _tokens(self, bits: NDArray[Any]) -> NDArray[np.bool_]:
+        n_bits = self.table.shape[1]
+        require(
+            bits.ndim == 2 and bits.shape[1] == n_bits,
+            f"bits of shape {bits.shape}",
+            f"(batch, {n_bits})",
+        )
+        z: NDArray[np.bool_] = bits == 1
+        require(bool((z | (bits == -1)).all()), "bits with other entries", "entries -1 and +1")
+        return z
+
+
+def _chunks(n: int, numbers_each: int) -> Iterator[slice]:
+    at_once = max(1, NUMBERS_AT_ONCE // numbers_each)
+    return (slice(start, start + at_once) for start in range(0, n, at_once))
+
+
+# ------------------------------------------------------------------- functions on finitely many points as MLPs
+
+CORNERS = np.array([2.0, 1.0, -1.0, -2.0])  # where a trapezoid bends, in units of slope * distance
+RISES = np.array([1.0, -1.0, -1.0, 1.0])  # by how many slopes it bends there
+
+
+def interpolation_1d(points: Array, values: Array, gap: float) -> Layers:
+    r"""Lemma C.2: a two-layer ReLU network that is f on points of the line, and constant near each of them.
+
+    .. math:: f_\text{mlp}(x) = \sum_{p \in X} f(p) \psi(x - p), \qquad
+              \psi(u) = \sigma(\tfrac{4u}{\Delta} + 2) - \sigma(\tfrac{4u}{\Delta} + 1)
+                      - \sigma(\tfrac{4u}{\Delta} - 1) + \sigma(\tfrac{4u}{\Delta} - 2)
+
+    The trapezoid :math:`\psi` is 1 for :math:`|u| \le \Delta/4` and 0 for :math:`|u| \ge \Delta/2`, so that trapezoids
+    of different points do not meet.
+
+    Parameters
+    ----------
+    points : shape (n,)
+    values : shape (n,) or (n, output)
+        f of each point.
+    gap
+        :math:`\Delta > 0`; no two points are closer.
+
+    Returns
+    -------
+    tuple
+        (W, b) of two layers: 4 n hidden units. Largest entries as the lemma states them:
+        :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le B_y`, :math:`b_2 = 0`.
+
+    Raises
+    ------
+    SpecError
+        If two points are closer than the gap, or the shapes do not fit.
+
+    References
+    ----------
+    Paper, Lemma C.2, there after Liu et al. (2022), Lemma 1.
+
+    Examples
+    --------
+    >>> layers = interpolation_1d(np.array([0.0, 1.0]), np.array([5.0, -7.0]), gap=1.0)
+    >>> mlp(layers, np.array([[-0.25], [0.25], [0.5], [0.75], [1.0]])).ravel().tolist()
+    [5.0, 5.0, 0.0, -7.0, -7.0]
+    """
+    points, values = np.asarray(points, np.float64), np.asarray(values, np.float64)
+    require(points.ndim == 1, f"points of shape {points.shape}", "(n,)", "For more inputs use interpolation.")
+    values = _checked_values(points[:, None], values, gap)
+    W_1 = np.full((4 * len(points), 1), 4 / gap)
+    b_1 = (CORNERS - 4 * points[:, None] / gap).ravel()
+    W_2 = (values.T[:, :, None] * RISES).reshape(values.shape[1], -1)
+    return (W_1, b_1), (W_2, np.zeros(values.shape[1]))
+
+
+def interpolation(points: Array, values: Array, gap: float) -> Layers:
+    r"""Lemma C.4: a three-layer ReLU network that is f on points of several dimensions, constant near each.
+
+    The first layer holds the four corners of a trapezoid for every value v that any point has in coordinate i, the
+    second one unit for each point, on if all its coordinates are:
+
+    .. math:: f_\text{mlp}(x) = \sum_{p \in X} f(p) \, \sigma\Bigl(\sum_i \psi(x_i - p_i) - (d_\text{in} - 1)\Bigr)
+
+    Values in one coordinate may be closer than :math:`\Delta`: it is enough that any two points differ by
+    :math:`\Delta` in some coordinate, since the trapezoid of the one is 0 within :math:`\Delta/4` of the other there.
+
+    Parameters
+    ----------
+    points : shape (n, input)
+    values : shape (n,) or (n, output)
+    gap
+        :math:`\Delta > 0`; no two points are closer in the maximum norm.
+
+    Returns
+    -------
+    tuple
+        (W, b) of three layers of widths :math:`d_1 = 4 \sum_i |X_i|`, :math:`d_2 = |X|`. Largest entries as the lemma
+        states them: :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le 1`,
+        :math:`|b_2| \le d_\text{in}`, :math:`|W_3| \le B_y`, :math:`b_3 = 0`.
+
+    Raises
+    ------
+    SpecError
+        If two points are closer than the gap, or the shapes do not fit.
+
+    References
+    ----------
+    Paper, Lemma C.4, there after Liu et al. (2022), Lemma 2.
+
+    Examples
+    --------
+    >>> xor = interpolation(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0]), gap=1.0)
+    >>> mlp(xor, np.array([[0.2, 0.9], [1.25, 0.75]])).ravel().round(12).tolist()
+    [1.0, 0.0]
+    >>> [len(b) for _, b in xor]
+    [16, 4, 1]
+    """
+    points, values = np.asarray(points, np.float64), np.asarray(values, np.float64)
+    require(points.ndim == 2, f"points of shape {points.shape}", "(n, input)")
+    values = _checked_values(points, values, gap)
+    n, n_inputs = points.shape
+    columns = [np.unique(points[:, i], return_inverse=True) for i in range(n_inputs)]
+    width = 4 * sum(len(unique) for unique, _ in columns)
+    W_1, b_1, W_2 = np.zeros((width, n_inputs)), np.zeros(width), np.zeros((n, width))
+    start = 0
+    for i, (unique, which) in enumerate(columns):
+        stop = start + 4 * len(unique)
+        W_1[start:stop, i] = 4 / gap
+        b_1[start:stop] = (CORNERS - 4 * unique[:, None] / gap).ravel()
+        W_2[np.arange(n)[:, None], start + 4 * which.reshape(-1, 1) + np.arange(4)] = RISES
+        start = stop
+    b_2 = np.full(n, 1.0 - n_inputs)
+    return (W_1, b_1), (W_2, b_2), (values.T.copy(), np.zeros(values.shape[1]))
+
+
+def _checked_values(points: Array, values: Array, gap: float) -> Array:
+    """Return the values with shape (n, output), after checking all three."""
+    require(isfinite(gap) and gap > 0, f"gap = {gap!r}", "a finite number above 0")
+    require(points.size > 0, f"points of shape {points.shape}", "at least one point and one input")
+    require(
+        values.ndim in (1, 2) and len(values) == len(points) and values.size > 0,
+        f"values of shape {values.shape}",
+        f"({len(points)},) or ({len(points)}, output)",
+    )
+    require(
+        bool(np.isfinite(points).all() and np.isfinite(values).all()), "points or values", "finite numbers"
+    )
+    closest = float(pdist(points, "chebyshev").min()) if len(points) > 1 else np.inf
+    # t/k and (t+1)/k are 1/k apart but for rounding; the plateaus need only 3/4 of the gap
+    require(
+        closest >= gap * (1 - 1e-9),
+        f"two points {closest:.6g} apart",
+        f"points at least gap = {gap:.6g} apart",
+        "Lower the gap, or drop points that are equal.",
+    )
+    return values.reshape(len(values), -1)
+
+
+# ------------------------------------------------------- Proposition C.1: the attention selects the support
+
+
+def smallest_sharpness(n_bits: int, support_size: int) -> float:
+    r"""How large c must be for Proposition C.1's network to be exact, and no larger.
+
+    With :math:`\alpha_i \propto e^{c 1[i \in S]}`, t ones in the support and r off it, the MLP receives
+
+    .. math:: u = \frac{e^c t + r}{k e^c + d - k}, \qquad u - \frac{t}{k} = \frac{r - t (d-k)/k}{k e^c + d - k}.
+
+    The largest distance is :math:`(d-k)/(k e^c + d - k)`, the attention's mass off the support, at the two inputs whose
+    ones are all the positions off the support, or all those on it (`worst_inputs`). Lemma C.2 tolerates
+    :math:`\Delta/4 = 1/(4k)`, so that c must be at least
+
+    .. math:: c^* = \log \frac{(4k-1)(d-k)}{k}.
+
+    Raises
+    ------
+    SpecError
+        Unless 1 <= k < d.
+
+    Examples
+    --------
+    >>> round(smallest_sharpness(100, 6), 3)
+    5.887
+    """
+    check_sizes(n_bits, support_size)
+    return log((4 * support_size - 1) * (n_bits - support_size) / support_size)
+
+
+def worst_inputs(n_bits: int, support: Sequence[int]) -> Array:
+    """Return the two inputs for which the attention of Proposition C.1 errs most, shape (2, d).
+
+    >>> worst_inputs(3, (0, 1)).tolist()
+    [[-1.0, -1.0, 1.0], [1.0, 1.0, -1.0]]
+    """
+    inside = np.full(n_bits, -1.0)
+    inside[list(check_support(n_bits, support))] = 1.0
+    return np.stack([-inside, inside])
+
+
+def count_parity(support_size: int) -> Layers:
+    r"""The MLP of Proposition C.1: from the share t/k of ones to :math:`(-1)^{k-t}`, by Lemma C.2.
+
+    4(k+1) units; largest entry 4k + 2 (a bias), largest operator norm max(4k, 4(k+1)) = 4(k+1).
+
+    >>> mlp(count_parity(2), np.array([[0.0], [0.5], [1.0]])).ravel().tolist()
+    [1.0, -1.0, 1.0]
+    """
+    ones = np.arange(support_size + 1)
+    return interpolation_1d(ones / support_size, _sign(support_size - ones), 1 / support_size)
+
+
+def attention_selects(
+    n_bits: int,
+    support: Sequence[int],
+    sharpness: float,
+    repaired: bool,
+    last_encoding: Literal["e3", "e4"] | None = None,
+) -> Transformer:
+    r"""Proposition C.1: the attention averages over the support, the MLP takes the parity of the count.
+
+    The paper's concrete example: :math:`x_i = v_{z_i} + p_i` in four dimensions, :math:`v_1 = W_V = e_1`,
+    :math:`v_0 = e_2`, :math:`p_i = e_3` in the support, :math:`e_4` off it. As printed, :math:`W_Q = W_K` keep
+    :math:`e_3` alone, which selects the support only if the last position n belongs to it. If it does not, `p_n` has two
+    readings and both fail: with the printed :math:`p_n = e_3` the last token is averaged in as if it were of the
+    support; with :math:`p_n = e_4` the query is 0 and attention uniform. Repaired, :math:`W_Q` makes the query from
+    :math:`e_3` and :math:`e_4` alike, and only :math:`W_K` tells them apart.
+
+    The matrices are printed as 2 x 4, for the left of a column (as in the proof's :math:`x_i^\top W_Q^\top W_K x_d`);
+    :math:`X W_Q` takes their transposes, 4 x 2. Their entries are :math:`\sqrt c` here, so that the score
+    is c; with the printed c in each it would be c squared.
+
+    Parameters
+    ----------
+    n_bits
+        d.
+    support
+        Zero-based positions, distinct; 1 <= k < d of them.
+    sharpness
+        c > 0, the score of a position in the support; see `smallest_sharpness`.
+    repaired
+        The printed matrices, or the ones that also work when the last position is off the support.
+    last_encoding
+        :math:`p_n`. By default what the support says, as with any other position.
+
+    Returns
+    -------
+    Transformer
+        One output, the label if all is well.
+
+    Raises
+    ------
+    SpecError
+        If the support is none, or the sharpness not a finite number above 0.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
+    >>> attention_selects(3, (0, 1), 9.0, repaired=True).outputs(x).ravel().round(9).tolist()
+    [-1.0, 1.0]
+    """
+    positions = list(check_support(n_bits, support))
+    require(
+        isinstance(sharpness, (int, float)) and isfinite(sharpness) and sharpness > 0,
+        f"sharpness c = {sharpness!r}",
+        "a finite number above 0",
+    )
+    require(last_encoding in (None, "e3", "e4"), f"last_encoding = {last_encoding!r}", "'e3', 'e4' or None")
+    table = np.zeros((2, n_bits, 4))
+    table[0, :, 1] = table[1, :, 0] = 1.0  # v_0 = e2, v_1 = e1
+    inside = np.isin(np.arange(n_bits), positions)
+    if last_encoding is not None:
+        inside[-1] = last_encoding == "e3"
+    table[:, inside, 2] = table[:, ~inside, 3] = 1.0
+    W_K = np.zeros((4, 2))
+    W_K[2, 0] = sqrt(sharpness)
+    W_Q = W_K.copy()
+    if repaired:
+        W_Q[3, 0] = sqrt(sharpness)
+    return Transformer(table, Block(W_Q, W_K, np.eye(4, 1), count_parity(len(positions))))
+
+
+# ------------------------------------------------------------- Proposition C.3: the attention is uniform
+
+
+def uniform_attention(
+    n_bits: int,
+    support: Sequence[int],
+    embedding: Literal["joint", "additive", "summed"] = "joint",
+    rescaled: bool = True,
+) -> Transformer:
+    r"""Proposition C.3: queries and keys are 0, so that :math:`\alpha_i = 1/d`; the MLP does the rest.
+
+    With embeddings :math:`v_{z_i} + p_i`, as in Proposition C.1, the average is
+    :math:`\frac1d (\sum_i v_{z_i} + \sum_i p_i)`: the number of ones and nothing else, the same for inputs whose labels
+    differ (`indistinguishable_pair`). An embedding must carry position and value together; :math:`x_i = z_i e_i` does.
+
+    - `"joint"`: :math:`z_i e_i`; :math:`W_V` keeps the k coordinates of the support, Lemma C.4 does the rest with
+      :math:`d_1 = 8k`, :math:`d_2 = 2^k`.
+    - `"summed"`: :math:`z_i e_i` too, but :math:`W_V` adds the k coordinates up. The average then holds the number of
+      ones in the support, and Lemma C.2's 4(k+1) units do: the width 2^k is not needed.
+    - `"additive"`: :math:`v_{z_i} + p_i`, all p_i different; the MLP makes the best of the number of ones (`least_error`).
+
+    Parameters
+    ----------
+    n_bits
+        d.
+    support
+        Zero-based positions, distinct; 1 <= k < d of them.
+    embedding
+        See above.
+    rescaled
+        Whether :math:`W_V` multiplies by d. Then coordinates are 0 or 1 and :math:`\Delta = 1`, as printed; otherwise
+        0 or 1/d, :math:`\Delta = 1/d`, and the MLP's first layer holds the factor d instead.
+
+    Raises
+    ------
+    SpecError
+        If the support is none, or 2^k units are too many.
+
+    Examples
+    --------
+    >>> network = uniform_attention(3, (0, 1))
+    >>> network.outputs(np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])).ravel().round(9).tolist()
+    [-1.0, 1.0]
+    >>> network.block.widths
+    (16, 4)
+    """
+    positions = list(check_support(n_bits, support))
+    k = len(positions)
+    require(
+        embedding in ("joint", "additive", "summed"),
+        f"embedding = {embedding!r}",
+        "'joint', 'additive' or 'summed'",
+    )
+    scale = 1.0 if rescaled else 1.0 / n_bits  # a one in the average
+    factor = float(n_bits) if rescaled else 1.0
+    if embedding == "additive":
+        table = np.zeros((2, n_bits, n_bits + 2))
+        table[0, :, 1] = table[1, :, 0] = 1.0  # v_0 = e2, v_1 = e1
+        table[:, np.arange(n_bits), 2 + np.arange(n_bits)] = (
+            1.0  # p_i: all different, as helpful as they can be
+        )
+        W_V = np.eye(n_bits + 2, 1)
+        even, odd = count_distribution(k, n_bits - k)
+        guess = np.where([e >= o for e, o in zip(even, odd, strict=True)], 1.0, -1.0)
+        layers = interpolation_1d(scale * np.arange(n_bits + 1.0), guess, scale)
+    else:
+        table = np.stack([np.zeros((n_bits, n_bits)), np.eye(n_bits)])
+        W_V = np.eye(n_bits)[:, positions]
+        if embedding == "joint":
+            check_width(k)
+            points = np.array(list(product((0.0, 1.0), repeat=k)))
+            layers = interpolation(points * scale, _sign(k - points.sum(axis=1)), scale)
+        else:
+            W_V = W_V.sum(axis=1, keepdims=True)
+            ones = np.arange(k + 1.0)
+            layers = interpolation_1d(ones * scale, _sign(k - ones), scale)
+    still = np.zeros((table.shape[2], 1))
+    return Transformer(table, Block(still, still, W_V * factor, layers))
+
+
+def indistinguishable_pair(n_bits: int, support: Sequence[int]) -> Array:
+    """Return two inputs of opposite label that differ by exchanging two positions, shape (2, d).
+
+    Any average that forgets positions is the same for both: no function of it computes parity.
+
+    >>> indistinguishable_pair(3, (0, 1)).tolist()
+    [[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0]]
+    """
+    inside = check_support(n_bits, support)
+    outside = next(i for i in range(n_bits) if i not in inside)
+    pair = np.full((2, n_bits), -1.0)
+    pair[0, inside[0]] = pair[1, outside] = 1.0
+    return pair
+
+
+def count_distribution(support_size: int, n_others: int) -> tuple[list[int], list[int]]:
+    """Return how many inputs of label +1, and of label -1, have m ones in the support and n others together.
+
+    One number for each m = 0 ... k + n, exact integers.
+
+    >>> count_distribution(2, 1)
+    ([1, 1, 1, 1], [0, 2, 2, 0])
+    """
+    k = support_size
+    totals = ([0] * (k + n_others + 1), [0] * (k + n_others + 1))
+    for t in range(k + 1):
+        for r in range(n_others + 1):
+            totals[(k - t) % 2][t + r] += comb(k, t) * comb(n_others, r)
+    return totals
+
+
+def least_error(support_size: int, n_others: int) -> float:
+    r"""Smallest share of wrong labels of any function of the number of ones in the support and n others.
+
+    .. math:: 2^{-(k+n)} \sum_m \min(N_+(m), N_-(m)),
+
+    with :math:`N_\pm(m)` the inputs of label :math:`\pm 1` with m ones, counted exactly. All a network knows whose
+    attention averages over those positions, values and positions embedded additively: n = d - k with uniform attention,
+    n = 1 in the printed example of Proposition C.1 with the last position off the support.
+
+    Examples
+    --------
+    >>> least_error(2, 0), least_error(2, 1), round(least_error(6, 94), 4)
+    (0.0, 0.25, 0.5)
+    """
+    even, odd = count_distribution(support_size, n_others)
+    wrong: int = sum(min(e, o) for e, o in zip(even, odd, strict=True))
+    return float(wrong / 2 ** (support_size + n_others))
+
+
+def _sign(n: NDArray[Any]) -> Array:
+    """Return (-1)^n."""
+    signs: Array = 1.0 - 2.0 * (n % 2)
+    return signs
+
+
+def check_sizes(n_bits: int, support_size: int) -> None:
+    """Raise `SpecError` unless 1 <= k < d; d may be even and k odd here.
+
+    >>> check_sizes(4, 4)
+    Traceback (most recent call last):
+    ...
+    pdlib.specs.SpecError: support_size k = 4: expected fewer than n_bits d = 4. Lower support_size or raise n_bits.
+    """
+    whole(n_bits=n_bits, support_size=support_size)
+    require(
+        support_size < n_bits,
+        f"support_size k = {support_size}",
+        f"fewer than n_bits d = {n_bits}",
+        "Lower support_size or raise n_bits.",
+    )
+
+
+def check_support(n_bits: int, support: Sequence[int]) -> tuple[int, ...]:
+    """Return the support, or raise `SpecError` unless it is of distinct positions, 1 <= k < d of them."""
+    positions = tuple(int(i) for i in support)
+    require(
+        len(set(positions)) == len(positions) and all(0 <= i < n_bits for i in positions),
+        f"support = {positions}",
+        f"distinct positions from 0 to {n_bits - 1}",
+    )
+    check_sizes(n_bits, len(positions))
+    return positions
+
+
+def check_width(support_size: int) -> None:
+    """Raise `SpecError` if 2^k units are too many to write down."""
+    require(
+        support_size <= LARGEST_SUPPORT,
+        f"support_size k = {support_size}",
+        f"at most {LARGEST_SUPPORT}, since the second layer has 2^k units",
+        "Lower support_size, or use embedding='summed', which needs 4(k + 1).",
+    )
+
+
+# --------------------------------------------------------------------------------------------------- tables
+
+
+def drawn_support(n_bits: int, support_size: int, seed: int, last: bool | None = None) -> tuple[int, ...]:
+    """Return a random support, rising, with the last position, without it, or as it falls.
+
+    >>> drawn_support(10, 3, 0, last=True)[-1], drawn_support(10, 9, 0, last=False)
+    (9, (0, 1, 2, 3, 4, 5, 6, 7, 8))
+    """
+    check_sizes(n_bits, support_size)
+    rng = setting.generator("support", n_bits, support_size, last, seed)
+    if last is None:
+        return tuple(sorted(rng.choice(n_bits, support_size, replace=False).tolist()))
+    others = rng.choice(n_bits - 1, support_size - last, replace=False).tolist()
+    return tuple(sorted(others + [n_bits - 1] * last))
+
+
+def _inputs(n_bits: int, n_samples: int, seed: int, first: Array | None = None) -> Iterator[Array]:
+    """Yield the cube, or `n_samples` inputs of which the first are `first` and the others random, in pieces."""
+    if n_bits <= ENUMERATED:
+        cube = setting.cube(n_bits)
+        yield from (cube[rows] for rows in _chunks(len(cube), n_bits))
+        return
+    rng = setting.generator("inputs", n_bits, seed)
+    for rows in _chunks(n_samples, n_bits):
+        bits = setting.signs(rng, min(rows.stop, n_samples) - rows.start, n_bits)
+        if rows.start == 0 and first is not None:
+            bits[: len(first)] = first[: len(bits)]
+        yield bits
+
+
+def _errors(network: Transformer, support: Sequence[int], inputs: Iterator[Array]) -> dict[str, Any]:
+    """Return how many outputs differ from the label, and by how much."""
+    n_inputs = n_errors = 0
+    largest = 0.0
+    for bits in inputs:
+        error = np.abs(network.outputs(bits)[:, 0] - bits[:, list(support)].prod(axis=1))
+        n_inputs += len(error)
+        n_errors += int((error > EXACT).sum())
+        largest = max(largest, float(error.max()))
+    return {"n_inputs": n_inputs, "n_errors": n_errors, "max_error": largest}
+
+
+def _check_seed(seed: int) -> None:
+    require(type(seed) is int and seed >= 0, f"seed = {seed!r}", "a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class SupportSelection(Calculation):
+    r"""Proposition C.1's network on every input (d <= 16) or on random ones and the two worst.
+
+    Table rows, one for each `reading` of the last position's encoding (`p_n = e3`, `p_n = e4`; two only where the
+    printed example leaves it open): `n_inputs`; `n_errors`, outputs not equal to the label; `max_error`;
+    `least_error`, the smallest share of errors that any MLP behind this attention could make; `leak`, the attention's
+    mass off the support (no input changes it), and `tolerance`, :math:`\Delta/4`; `hidden` units and their bound 4(k+1);
+    the MLP's `largest_entry` and `operator_norm` (largest absolute row sum), their bound 4k(k+1) as `norm_bound`;
+    `sharpness`.
+
+    Parameters
+    ----------
+    n_bits, support_size
+        d and k, 1 <= k < d.
+    last_in_support
+        Whether the last position, which answers, belongs to the support. The other positions are drawn.
+    example
+        The concrete example as printed, or with the query repaired; see `attention_selects`.
+    n_samples
+        Inputs if d is above 16; the first two are `worst_inputs`.
+    seed
+        Decides the support and the inputs.
+    sharpness_offset
+        c minus `smallest_sharpness`; below 0 the two worst inputs fail.
+    """
+
+    version: ClassVar[int] = 1
+    n_bits: int
+    support_size: int
+    last_in_support: bool = False
+    example: Literal["printed", "repaired"] = "repaired"
+    n_samples: int = 1_000_000
+    seed: int = 0
+    sharpness_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_sizes(self.n_bits, self.support_size)
+        whole(n_samples=self.n_samples)
+        _check_seed(self.seed)
+        require(
+            type(self.last_in_support) is bool,
+            f"last_in_support = {self.last_in_support!r}",
+            "True or False",
+        )
+        require(
+            self.example in ("printed", "repaired"), f"example = {self.example!r}", "'printed' or 'repaired'"
+        )
+        least = smallest_sharpness(self.n_bits, self.support_size)
+        require(
+            isinstance(self.sharpness_offset, (int, float)) and -least < self.sharpness_offset < float("inf"),
+            f"sharpness_offset = {self.sharpness_offset!r}",
+            f"a finite number above {-least:.6g}, so that the sharpness is above 0",
+        )
+        object.__setattr__(self, "sharpness_offset", float(self.sharpness_offset))
+
+    @property
+    def work(self) -> float:
+        """Roughly how many multiply-adds it takes."""
+        n_inputs = 2.0**self.n_bits if self.n_bits <= ENUMERATED else float(self.n_samples)
+        return n_inputs * (20 * self.n_bits + 8 * (self.support_size + 1))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a reading."""
+        d, k = self.n_bits, self.support_size
+        support = drawn_support(d, k, self.seed, self.last_in_support)
+        sharpness = smallest_sharpness(d, k) + self.sharpness_offset
+        repaired = self.example == "repaired"
+        if self.last_in_support:
+            readings: tuple[Literal["e3", "e4"], ...] = ("e3",)
+        else:
+            readings = ("e4",) if repaired else ("e3", "e4")
+        rows = []
+        for reading in readings:
+            network = attention_selects(d, support, sharpness, repaired, reading)
+            n_others = 0 if repaired or self.last_in_support else 1 if reading == "e3" else d - k
+            block = network.block
+            rows.append(
+                {"reading": f"p_n = {reading}"}
+                | _errors(network, support, _inputs(d, self.n_samples, self.seed, worst_inputs(d, support)))
+                | {
+                    "least_error": least_error(k, n_others),
+                    "leak": float(network.attended(worst_inputs(d, support))[0, 0]),  # the ones are off it
+                    "tolerance": 1 / (4 * k),
+                    "hidden": block.widths[0],
+                    "hidden_bound": 4 * (k + 1),
+                    "largest_entry": block.largest_entry,
+                    "operator_norm": block.operator_norm,
+                    "norm_bound": 4 * k * (k + 1),
+                    "sharpness": sharpness,
+                }
+            )
+        return rows
+
+
+@dataclass(frozen=True)
+class UniformAttention(Calculation):
+    r"""Proposition C.3's network on every input (d <= 16) or on random ones.
+
+    One table row: `n_inputs`, `n_errors`, `max_error` and `least_error` as in `SupportSelection`; `gap`, the
+    :math:`\Delta` of the lemma; the hidden widths `width_1` and `width_2` (0: there is no second one) beside
+    `printed_width` 2^k; the MLP's `largest_entry` and `operator_norm` beside `norm_bound` 2^(k+2); `value_entry`, the
+    largest entry of W_V, which is the factor d where the values are rescaled.
+
+    Parameters
+    ----------
+    n_bits, support_size
+        d and k, 1 <= k < d, and k <= 12 for the joint embedding.
+    embedding, rescaled
+        See `uniform_attention`.
+    n_samples
+        Inputs if d is above 16.
+    seed
+        Decides the support and the inputs.
+    """
+
+    version: ClassVar[int] = 1
+    n_bits: int
+    support_size: int
+    embedding: Literal["joint", "additive", "summed"] = "joint"
+    rescaled: bool = True
+    n_samples: int = 1_000_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_sizes(self.n_bits, self.support_size)
+        whole(n_samples=self.n_samples)
+        _check_seed(self.seed)
+        require(
+            self.embedding in ("joint", "additive", "summed"),
+            f"embedding = {self.embedding!r}",
+            "'joint', 'additive' or 'summed'",
+        )
+        require(type(self.rescaled) is bool, f"rescaled = {self.rescaled!r}", "True or False")
+        if self.embedding == "joint":
+            check_width(self.support_size)
+
+    @property
+    def work(self) -> float:
+        """Roughly how many multiply-adds it takes."""
+        d, k = self.n_bits, self.support_size
+        n_inputs = 2.0**d if d <= ENUMERATED else float(self.n_samples)
+        mlp_work = {"joint": 8 * k * (k + 2.0 ** min(k, LARGEST_SUPPORT)), "summed": 8 * (k + 1)}
+        return n_inputs * (d * (20 + k) + mlp_work.get(self.embedding, 8 * (d + 1)))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the one row."""
+        d, k = self.n_bits, self.support_size
+        support = drawn_support(d, k, self.seed)
+        network = uniform_attention(d, support, self.embedding, self.rescaled)
+        block = network.block
+        return [
+            _errors(network, support, _inputs(d, self.n_samples, self.seed))
+            | {
+                "least_error": least_error(k, d - k) if self.embedding == "additive" else 0.0,
+                "gap": 1.0 if self.rescaled else 1 / d,
+                "width_1": block.widths[0],
+                "width_2": block.widths[1] if len(block.widths) > 1 else 0,
+                "printed_width": 2**k,
+                "largest_entry": block.largest_entry,
+                "operator_norm": block.operator_norm,
+                "norm_bound": 2 ** (k + 2),
+                "value_entry": float(np.abs(block.W_V).max()),
+            }
+        ]
+
+
+PERTURBATIONS = (0.0, 0.1, 0.2, 0.25, 0.26, 0.3, 0.4, 0.5)  # as shares of Delta
+
+
+def _lemma_rows(layers: Layers, points: Array, values: Array, gap: float, seed: int) -> list[dict[str, Any]]:
+    """Return the rows of a lemma: outputs against perturbations, then widths and norms against bounds."""
+    n, n_inputs = points.shape
+    bound_x, bound_y = float(np.abs(points).max()), float(np.abs(values).max())  # B_x, B_y
+    rng = setting.generator("perturbations", n, n_inputs, seed)
+    nothing = float("nan")
+    rows: list[dict[str, Any]] = []
+    for share in PERTURBATIONS:
+        error = 0.0
+        for corner in (True, False) * 4:  # at the corners of the box |xi| <= share * Delta, and inside it
+            direction = setting.signs(rng, n, n_inputs)
+            size = share * gap * (1.0 if corner else rng.random((n, n_inputs)))
+            found = mlp(layers, points + direction * size)
+            error = max(error, float(np.abs(found - values).max()))
+        lost = min(1.0, 4 * n_inputs * max(0.0, share - 0.25))
+        rows.append(
+            {"quantity": "output", "perturbation": share, "max_error": error, "formula": bound_y * lost}
+        )
+    weight_bounds = [4 / gap, *[1.0] * (len(layers) - 2), bound_y]
+    bias_bounds = [4 * bound_x / gap + 2, *[float(n_inputs)] * (len(layers) - 2), 0.0]
+    width_bounds = [4 * sum(len(np.unique(column)) for column in points.T), n]
+    norms: list[tuple[str, float, float, float]] = []
+    for i, (W, b) in enumerate(layers):
+        if i < len(layers) - 1:
+            norms.append((f"width_{i + 1}", len(b), nothing, width_bounds[i]))
+        row_sum = float(np.abs(W).sum(axis=1).max())
+        norms.append((f"W_{i + 1}", float(np.abs(W).max()), row_sum, weight_bounds[i]))
+        norms.append((f"b_{i + 1}", float(np.abs(b).max()), nothing, bias_bounds[i]))
+    names = ("quantity", "value", "operator_norm", "bound")
+    rows += [dict(zip(names, norm, strict=True)) for norm in norms]
+    columns = ("quantity", "perturbation", "max_error", "formula", "value", "operator_norm", "bound")
+    return [{c: row.get(c, nothing) for c in columns} for row in rows]
+
+
+def _random_points(rng: np.random.Generator, n_points: int, n_inputs: int) -> tuple[Array, float]:
+    """Return points in the box [-B, B]^n, every other coordinate on a coarse grid, and a gap that they keep."""
+    bound = float(np.exp(rng.uniform(-1, 1)))
+    points = rng.uniform(-1, 1, (n_points, n_inputs))
+    points[:, 1::2] = np.round(4 * points[:, 1::2]) / 4  # shared values: |X_i| < |X|
+    closest = float(pdist(points, "chebyshev").min()) if n_points > 1 else 1.0
+    return bound * points, bound * closest * float(rng.uniform(0.5, 1.0))
+
+
+@dataclass(frozen=True)
+class Interpolation1D(Calculation):
+    r"""Lemma C.2 on random points of the line: what it tolerates, how wide and how large it is.
+
+    Table rows are of two sorts, by `quantity`; what does not belong to a sort is nan. `output`: `perturbation` as a share
+    of :math:`\Delta`, `max_error` over all points and perturbations up to that size, and `formula`, what the trapezoid
+    loses at most, :math:`B_y \min(1, 4 (|\xi|/\Delta - 1/4)_+)`. `width_1`, `W_1`, `b_1`, `W_2`, `b_2`: `value`, the
+    width or the largest absolute entry; `operator_norm`, the largest absolute row sum; `bound`, as the lemma states it.
+
+    Parameters
+    ----------
+    n_points
+        :math:`|X|`.
+    n_outputs
+        Dimension of f's values.
+    seed
+        Decides points, gap, values and perturbations.
+    """
+
+    version: ClassVar[int] = 1
+    n_points: int
+    n_outputs: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole(n_points=self.n_points, n_outputs=self.n_outputs)
+        _check_seed(self.seed)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row a perturbation, then a row a width, weight matrix and bias."""
+        rng = setting.generator("interpolation", self.n_points, 1, self.n_outputs, self.seed)
+        points, gap = _random_points(rng, self.n_points, 1)
+        values = rng.uniform(-1, 1, (self.n_points, self.n_outputs))
+        return _lemma_rows(interpolation_1d(points[:, 0], values, gap), points, values, gap, self.seed)
+
+
+@dataclass(frozen=True)
+class InterpolationND(Calculation):
+    r"""Lemma C.4 on random points of several dimensions: what it tolerates, how wide and how large it is.
+
+    Table rows as in `Interpolation1D`, with `width_2`, `W_3` and `b_3` besides. `formula` is
+    :math:`B_y \min(1, 4 d_\text{in} (|\xi|_\infty/\Delta - 1/4)_+)`: every coordinate loses its part.
+
+    Parameters
+    ----------
+    n_points
+        :math:`|X|`.
+    n_inputs
+        :math:`d_\text{in}`.
+    seed
+        Decides points, gap, values and perturbations.
+    """
+
+    version: ClassVar[int] = 1
+    n_points: int
+    n_inputs: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole(n_points=self.n_points, n_inputs=self.n_inputs)
+        _check_seed(self.seed)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row a perturbation, then a row a width, weight matrix and bias."""
+        rng = setting.generator("interpolation", self.n_points, self.n_inputs, 1, self.seed)
+        points, gap = _random_points(rng, self.n_points, self.n_inputs)
+        values = rng.uniform(-1, 1, (self.n_points, 1))
+        return _lemma_rows(interpolation(points, values, gap), points, values, gap, self.seed)

@@ -1,0 +1,611 @@
+"""The first stage, measured: population and batch gradients, the first step, and the network after it (B.2 to B.6).
+
+Each experiment is a `Calculation`. The gradient's error :math:`\\tau_g` is that of the gradient with the factor
+:math:`|a_i| = 1/m` taken out: the reading in which Lemma B.2's bounds follow from Claim B.4's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import log, log2, nan, sqrt
+from typing import Any, ClassVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from pdlib.specs import Calculation, require, whole
+from pdlib.theory.majority import coefficient, walsh_hadamard
+from pdlib.theory.network import (
+    INPUTS_AT_ONCE,
+    Decay,
+    Network,
+    batch_gradient,
+    check_width,
+    degree_1,
+    first_rate,
+    first_stage,
+    first_step,
+    initial,
+    monomial_coefficients,
+    outputs,
+    outputs_on_cube,
+    population_gradient,
+    population_gradient_by_enumeration,
+    unit_coefficients,
+)
+from pdlib.theory.setting import check_enumerable, check_setting, check_shares, cube, generator, parity, signs
+from pdlib.theory.two_stage import sample_words
+
+GROUPS = ("in_support", "off_support")
+TRANSFORMED = 19  # largest d whose network is written out on the whole cube
+N_SAMPLES = 65_536  # inputs for the norm of a network beyond that
+
+
+def check_seed(seed: int) -> None:
+    """Raise `SpecError` unless the seed is a whole number of at least 0."""
+    require(type(seed) is int and seed >= 0, f"seed = {seed!r}", "a whole number of at least 0")
+
+
+def _columns(group: str, support_size: int) -> slice:
+    return slice(None, support_size) if group == "in_support" else slice(support_size, None)
+
+
+def gradient_tolerance(n_bits: int, width: int, batch_size: int, delta: float) -> float:
+    r"""Return the error that no coordinate of a batch gradient exceeds, m times over, with probability 1 - delta.
+
+    .. math:: m \, |\hat g_{ij} - g_{ij}| \le \tau_g = \sqrt{\frac{2 \log(2 m d / \delta)}{B}}
+
+    by Hoeffding's inequality, since the terms lie in [-1, 1], and a union over m d coordinates: Claim B.4 with its
+    constants.
+
+    Raises
+    ------
+    SpecError
+        If delta lies outside (0, 1), or a size is no whole number of at least 1.
+
+    Examples
+    --------
+    >>> round(gradient_tolerance(11, 64, 10_000, 0.1), 4)
+    0.0437
+    """
+    whole(n_bits=n_bits, width=width, batch_size=batch_size)
+    check_shares(delta=delta)
+    return sqrt(2 * log(2 * width * n_bits / delta) / batch_size)
+
+
+@dataclass(frozen=True)
+class PopulationGradient(Calculation):
+    r"""Claim B.3: the gradient over the whole cube against the formula, sign included.
+
+    Table rows, one a group (`in_support`, `off_support`): `enumerated` and `formula` (largest absolute values), `error`
+    (largest difference over the largest formula) and `printed_error` (the same with the printed sign).
+
+    Parameters
+    ----------
+    n_bits, support_size, width
+        d, odd, at most 15; k, even; m, even.
+    seed
+        Decides the initialisation.
+
+    Examples
+    --------
+    >>> [row["error"] < 1e-12 and round(row["printed_error"], 9) for row in PopulationGradient(5, 2, 8).rows()]
+    [2.0, 2.0]
+    """
+
+    version: ClassVar[int] = 1
+    n_bits: int  # d
+    support_size: int  # k
+    width: int  # m
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_setting(self.n_bits, self.support_size)
+        check_enumerable(self.n_bits, 15)
+        check_width(self.width)
+        check_seed(self.seed)
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds of one pass over the cube."""
+        return 2.0**self.n_bits * 2 * self.n_bits * self.width
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a group of coordinates."""
+        d, k = self.n_bits, self.support_size
+        network = initial(d, k, self.width, generator("population gradient", d, k, self.width, self.seed))
+        enumerated = population_gradient_by_enumeration(network, k)
+        formula = population_gradient(network, k)
+        rows = []
+        for group in GROUPS:
+            e, f = enumerated[:, _columns(group, k)], formula[:, _columns(group, k)]
+            size = float(np.abs(f).max())
+            rows.append(
+                {
+                    "group": group,
+                    "enumerated": float(np.abs(e).max()),
+                    "formula": size,
+                    "error": float(np.abs(e - f).max()) / size,
+                    "printed_error": float(np.abs(e + f).max()) / size,
+                }
+            )
+        return rows
+
+
+@dataclass(frozen=True)
+class FirstStep(Calculation):
+    r"""Claim B.4 and Lemma B.2: batch gradients and the weights after the first step, by batch size.
+
+    Table rows, one a batch size, decay (`cancelling`, `printed`) and group of coordinates:
+
+    - `error`: largest difference of a weight from where the lemma puts it, :math:`\operatorname{sign}(a)
+      \operatorname{sign}(\zeta_{k-1}) \chi / (2k)` or :math:`\operatorname{sign}(a) \, \zeta_{k+1} / |\zeta_{k-1}| \, \chi /
+      (2k)`; `bound`: :math:`\tau_g / (k |\zeta_{k-1}|)`;
+    - `printed_centre_error`: the same from the printed centre, which for the support is :math:`|\zeta_{k-1}|` times the
+      right one; `printed_bound`: :math:`\tau_g / |\zeta_{k-1}|` for the support, else as `bound`;
+    - `gradient_error`, `gradient_rms`: largest and root mean square error of the gradient, m times over; `tau_g`: see
+      `gradient_tolerance`;
+    - `separated`: share of neurons whose smallest absolute weight in the support exceeds the largest off it.
+
+    Parameters
+    ----------
+    n_bits, support_size, width
+        d, odd; k, even; m, even.
+    batch_sizes
+        B_1, independent draws each.
+    delta
+        Allowed probability of failure, in (0, 1).
+    seed
+        Decides initialisation and inputs.
+
+    Examples
+    --------
+    >>> rows = FirstStep(11, 2, 16, (4096,), delta=0.1).rows()
+    >>> [(row["decay"], row["error"] <= row["bound"]) for row in rows if row["group"] == "in_support"]
+    [('cancelling', True), ('printed', False)]
+    """
+
+    version: ClassVar[int] = 1
+    n_bits: int  # d
+    support_size: int  # k
+    width: int  # m
+    batch_sizes: tuple[int, ...]  # B_1
+    delta: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_setting(self.n_bits, self.support_size)
+        check_width(self.width)
+        require(len(self.batch_sizes) > 0, "batch_sizes = ()", "at least one batch size")
+        whole(**{f"batch_sizes[{i}]": size for i, size in enumerate(self.batch_sizes)})
+        check_shares(delta=self.delta)
+        check_seed(self.seed)
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds of all batches."""
+        return float(sum(self.batch_sizes)) * 2 * self.n_bits * self.width
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a batch size, decay and group of coordinates."""
+        d, k, m = self.n_bits, self.support_size, self.width
+        identity = (d, k, m, self.seed)
+        network = initial(d, k, m, generator("first step", *identity))
+        population = population_gradient(network, k)
+        right = first_step(network, population, support_size=k).weights
+        printed = right.copy()
+        printed[:, :k] *= abs(coefficient(d, k - 1))
+        rows = []
+        for batch_size in self.batch_sizes:
+            gradient = sampled_gradient(network, k, batch_size, generator("batch", batch_size, *identity))
+            tau = gradient_tolerance(d, m, batch_size, self.delta)
+            bound = tau / (k * abs(coefficient(d, k - 1)))
+            decay: Decay
+            for decay in ("cancelling", "printed"):
+                weights = first_step(network, gradient, support_size=k, decay=decay).weights
+                size = np.abs(weights)
+                separated = float((size[:, :k].min(axis=1) > size[:, k:].max(axis=1)).mean())
+                for group in GROUPS:
+                    at = (slice(None), _columns(group, k))
+                    off = m * (gradient - population)[at]
+                    rows.append(
+                        {
+                            "batch_size": batch_size,
+                            "decay": decay,
+                            "group": group,
+                            "error": float(np.abs(weights - right)[at].max()),
+                            "bound": bound,
+                            "printed_centre_error": float(np.abs(weights - printed)[at].max()),
+                            "printed_bound": k * bound if group == "in_support" else bound,
+                            "gradient_error": float(np.abs(off).max()),
+                            "gradient_rms": float(np.sqrt((off**2).mean())),
+                            "tau_g": tau,
+                            "separated": separated,
+                        }
+                    )
+        return rows
+
+
+def sampled_gradient(
+    network: Network, support_size: int, batch_size: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the mean gradient of the hinge loss from labels over fresh inputs, shape (neuron, bit)."""
+    total = np.zeros_like(network.weights)
+    for start in range(0, batch_size, INPUTS_AT_ONCE):
+        n = min(INPUTS_AT_ONCE, batch_size - start)
+        x = signs(rng, n, network.weights.shape[1])
+        total += n * batch_gradient(network, x, parity(x, support_size))
+    return total / batch_size
+
+
+@dataclass(frozen=True)
+class FirstStageTeacher(Calculation):
+    r"""Lemma B.5 and Corollary B.6: Fourier coefficients of the network after an infinite-batch first stage.
+
+    Table rows, one a group:
+
+    - `in_support`, `off_support`: the :math:`|c_j|` of degree 1, on the cube for d up to 19 and by binomial sums for any d;
+      `binomial_error` is the largest difference of the two routes over the group's largest coefficient, `majority` the
+      largest :math:`|E f \, \mathrm{Maj} \, x_j|`, which Corollary B.6 puts at :math:`c_j / 2`;
+    - `even`, `odd_higher`: the others; beyond d = 19 those of degree 2 and 3 alone, by binomial sums;
+    - `norm`: :math:`E f^2` as `mean`; beyond d = 19 over 65,536 inputs.
+
+    with `minimum`, `mean`, `maximum` of the absolute values, `n_monomials`, and `route` (`transform`, `binomial`,
+    `sampled`).
+
+    Parameters
+    ----------
+    n_bits, support_size, width
+        d, odd; k, even; m, even.
+    aligned
+        Whether the initialisation has the signs that the proof assumes; see `pdlib.theory.network.initial`.
+    seed
+        Decides the initialisation.
+
+    Examples
+    --------
+    >>> rows = {row["group"]: row for row in FirstStageTeacher(11, 2, 32).rows()}
+    >>> rows["in_support"]["binomial_error"] < 1e-12, rows["even"]["maximum"] < 1e-15
+    (True, True)
+    """
+
+    version: ClassVar[int] = 1
+    n_bits: int  # d
+    support_size: int  # k
+    width: int  # m
+    aligned: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_setting(self.n_bits, self.support_size)
+        check_width(self.width)
+        check_seed(self.seed)
+
+    @property
+    def work(self) -> float:
+        """Operations on the cube, or on the monomials of degree 3."""
+        return self.width * (2.0**self.n_bits if self.n_bits <= TRANSFORMED else float(self.n_bits**3))
+
+    def network(self) -> Network:
+        """Return the network after its first stage."""
+        name = ("first-stage teacher", self.n_bits, self.support_size, self.width, self.seed)
+        return first_stage(self.n_bits, self.support_size, self.width, generator(*name), aligned=self.aligned)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a group of coefficients, and one for the norm."""
+        d, k = self.n_bits, self.support_size
+        network = self.network()
+        binomial = degree_1(network, k)
+        on_cube = d <= TRANSFORMED
+        if on_cube:
+            f = outputs_on_cube(network)
+            coefficients = walsh_hadamard(f)
+            x = cube(d)
+            vote = np.abs((f * np.sign(x.sum(axis=1))) @ x / len(x))  # (bit,)
+            first = coefficients[2 ** np.arange(d)]
+            degree = np.bitwise_count(np.arange(2**d))
+            others = {
+                "even": coefficients[degree % 2 == 0],
+                "odd_higher": coefficients[(degree % 2 == 1) & (degree > 1)],
+            }
+            square = float((f**2).mean())
+        else:
+            first, vote = binomial, np.full(d, nan)
+            others = {
+                group: monomial_coefficients(
+                    network, k, np.array(list(combinations(range(d), size)), dtype=np.intp)
+                )
+                for group, size in (("even", 2), ("odd_higher", 3))
+            }
+            rng = generator("norm", d, k, self.width, self.seed)
+            square = float((outputs(network, signs(rng, N_SAMPLES, d)) ** 2).mean())
+        rows = []
+        for group in GROUPS:
+            at = _columns(group, k)
+            scale = max(float(np.abs(binomial[at]).max()), np.finfo(float).tiny)
+            error = float(np.abs(first[at] - binomial[at]).max()) / scale
+            rows.append(
+                _sizes(group, first[at], "transform" if on_cube else "binomial")
+                | {"binomial_error": error if on_cube else nan, "majority": float(vote[at].max())}
+            )
+        for group, c in others.items():
+            rows.append(
+                _sizes(group, c, "transform" if on_cube else "binomial")
+                | {"binomial_error": nan, "majority": nan}
+            )
+        route = "transform" if on_cube else "sampled"
+        rows.append(
+            {"group": "norm", "route": route, "n_monomials": 0}
+            | {"minimum": nan, "mean": square, "maximum": nan, "binomial_error": nan, "majority": nan}
+        )
+        return rows
+
+
+def _sizes(group: str, coefficients: NDArray[np.float64], route: str) -> dict[str, Any]:
+    size = np.abs(coefficients)
+    return {
+        "group": group,
+        "route": route,
+        "n_monomials": len(size),
+        "minimum": float(size.min()),
+        "mean": float(size.mean()),
+        "maximum": float(size.max()),
+    }
+
+
+@dataclass(frozen=True)
+class SeparationShare(Calculation):
+    r"""How often the infinite-batch teacher's degree-1 coefficients show the support at all.
+
+    .. math:: c_u = \frac{2}{m} \sum_{i \le m/2} \operatorname{sign}(\zeta) \, \chi_{S \triangle \{u\}}(w_i) \, h(b_i)
+
+    are sums of random signs, in the support as off it, and differ by the sizes of h alone. It is separated if the smallest
+    in the support exceeds the largest off it.
+
+    One row: `n_draws`, `n_separated`, `mean_in` and `mean_off` (mean :math:`|c_j|` over coordinates and draws),
+    `normal_share` (the separated share for :math:`m \to \infty`, where the coefficients are independent normal),
+    `normal_in` and `normal_off` (mean :math:`|c_j|` in that limit, :math:`\sqrt{4 E h^2 / (\pi m)}`).
+
+    Parameters
+    ----------
+    n_bits, support_size, width
+        d, odd; k, even; m, even.
+    n_draws
+        Initialisations.
+    seed
+        Decides them.
+
+    Examples
+    --------
+    >>> row = SeparationShare(31, 2, 64, n_draws=100).rows()[0]
+    >>> 70 < row["n_separated"] < 100, round(row["normal_share"], 2)
+    (True, 0.89)
+    """
+
+    version: ClassVar[int] = 1
+    n_bits: int  # d
+    support_size: int  # k
+    width: int  # m
+    n_draws: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_setting(self.n_bits, self.support_size)
+        check_width(self.width)
+        whole(n_draws=self.n_draws)
+        check_seed(self.seed)
+
+    @property
+    def work(self) -> float:
+        """Signs drawn."""
+        return 4.0 * self.n_draws * self.width * self.n_bits
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the one row."""
+        d, k, m = self.n_bits, self.support_size, self.width
+        rng = generator("separation", d, k, m, self.seed)
+        on_grid = bias_coefficients(d, k)  # (2k - 1, 2)
+        n_separated, sums = 0, np.zeros(2)
+        for _ in range(self.n_draws):
+            network = initial(d, k, m, rng)
+            w, a = network.weights[: m // 2], network.outputs[: m // 2]
+            chi = parity(w, k) * np.sign(a)  # the sign of a comes twice in c, once in the weight, once in f
+            h = on_grid[np.rint(network.biases[: m // 2] * k).astype(int) + k - 1]  # (neuron, 2)
+            c = np.abs((chi[:, None] * h).T @ (w * np.sign(a)[:, None])) * 2 / m  # (2, bit)
+            inside, outside = c[0, :k], c[1, k:]
+            n_separated += bool(inside.min() > outside.max())
+            sums += inside.mean(), outside.mean()
+        spread = np.sqrt(2 / m * (on_grid**2).mean(axis=0))
+        return [
+            {
+                "n_draws": self.n_draws,
+                "n_separated": n_separated,
+                "mean_in": float(sums[0]) / self.n_draws,
+                "mean_off": float(sums[1]) / self.n_draws,
+                "normal_share": normal_share(d, k, float(spread[0]), float(spread[1])),
+                "normal_in": float(spread[0]) * sqrt(2 / np.pi),
+                "normal_off": float(spread[1]) * sqrt(2 / np.pi),
+            }
+        ]
+
+
+def bias_coefficients(n_bits: int, support_size: int) -> NDArray[np.float64]:
+    r"""Return :math:`h(b) = E[\sigma(\langle |w^{(1)}|, x \rangle + b) \, x_u]` on the grid of biases, shape (2k - 1, 2).
+
+    The columns are for u in the support and off it; the rows for b = -1 + 1/k, ..., 1 - 1/k.
+
+    >>> bias_coefficients(5, 2).round(4).tolist()
+    [[0.0156, 0.0104], [0.125, 0.0417], [0.2344, 0.0729]]
+    """
+    check_setting(n_bits, support_size)
+    d, k = n_bits, support_size
+    inside = 1 / (2 * k)
+    outside = inside * abs(coefficient(d, k + 1) / coefficient(d, k - 1))
+    return np.array(
+        [unit_coefficients(d, k, inside, outside, b / k, (1, 0), (0, 1)) for b in range(1 - k, k)]
+    )
+
+
+def normal_share(n_bits: int, support_size: int, spread_in: float, spread_off: float) -> float:
+    """Return P(min of k |normals| > max of d - k |normals|), independent, with these standard deviations.
+
+    >>> round(normal_share(3, 2, 1.0, 1.0), 6)  # one of three is the smallest
+    0.333333
+    """
+    k, n_off = support_size, n_bits - support_size
+
+    def integrand(t: float) -> float:  # t: the smallest in the support, over spread_in
+        inside = k * 2 * norm.pdf(t) * (2 * norm.sf(t)) ** (k - 1)
+        return float(inside * (1 - 2 * norm.sf(t * spread_in / spread_off)) ** n_off)
+
+    return float(quad(integrand, 0.0, 10.0, epsabs=1e-10, limit=200)[0])
+
+
+@dataclass(frozen=True)
+class BatchSizes(Calculation):
+    r"""The remark on batch size: the same inputs taken in steps of B, labels only, for several B.
+
+    Each run sees the same n inputs in the same order and takes n / B steps of the first stage at the rate :math:`\eta_1 B /
+    n`, so that the rates sum to Lemma B.2's; no decay. Margins and active units are recomputed at every step. What has
+    grown, :math:`v = w - w^{(0)}`, is read.
+
+    Table rows, one a batch size: `n_steps`, `separation` (log2 of the ratio of the smallest :math:`r_j` in the support to
+    the largest off it, :math:`r_j = (\mathrm{mean}_i \, v_{ij}^2)^{1/2}`), `share` (of the neurons whose k largest
+    :math:`|v_{ij}|` are the support), `inactive` (share of the inputs whose margin was beyond 1), `drift` (rms of v over rms
+    of what the population gradient's one step gives).
+
+    Parameters
+    ----------
+    n_bits, support_size, width
+        d, odd; k, even; m, even.
+    n_samples
+        n, inputs in all.
+    batch_sizes
+        Divisors of n.
+    seed
+        Decides initialisation and inputs.
+
+    Examples
+    --------
+    >>> rows = BatchSizes(11, 2, 16, 4096, (1, 4096)).rows()
+    >>> [(row["batch_size"], row["share"] > 0.5, row["separation"] > 0) for row in rows]
+    [(1, True, True), (4096, True, True)]
+    """
+
+    version: ClassVar[int] = 1
+    n_bits: int  # d
+    support_size: int  # k
+    width: int  # m
+    n_samples: int
+    batch_sizes: tuple[int, ...]  # B
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_setting(self.n_bits, self.support_size)
+        check_width(self.width)
+        whole(n_samples=self.n_samples)
+        require(len(self.batch_sizes) > 0, "batch_sizes = ()", "at least one batch size")
+        whole(**{f"batch_sizes[{i}]": size for i, size in enumerate(self.batch_sizes)})
+        left = [size for size in self.batch_sizes if self.n_samples % size]
+        require(
+            not left,
+            f"batch sizes {left} for n_samples = {self.n_samples}",
+            "divisors of n_samples, so that every run sees all inputs",
+        )
+        check_seed(self.seed)
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds of all runs."""
+        return 2.0 * len(self.batch_sizes) * self.n_samples * self.width * self.n_bits
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a batch size."""
+        d, k, m = self.n_bits, self.support_size, self.width
+        identity = (d, k, m, self.seed)
+        start = initial(d, k, m, generator("batch sizes", *identity))
+        words = sample_words(self.n_samples, d, generator("batch sizes inputs", self.n_samples, *identity))
+        rate = first_rate(d, k, m)
+        whole_step = np.sqrt(((rate * population_gradient(start, k)) ** 2).mean())
+        rows = []
+        for batch_size in self.batch_sizes:
+            weights, n_inactive = steps_from_labels(
+                start, k, words, batch_size, rate * batch_size / self.n_samples
+            )
+            grown = weights - start.weights
+            pooled = np.sqrt((grown**2).mean(axis=0))
+            order = np.argsort(-np.abs(grown), axis=1)[:, :k]
+            rows.append(
+                {
+                    "batch_size": batch_size,
+                    "n_steps": self.n_samples // batch_size,
+                    "separation": log2(pooled[:k].min() / pooled[k:].max()),
+                    "share": float((order < k).all(axis=1).mean()),
+                    "inactive": n_inactive / self.n_samples,
+                    "drift": float(np.sqrt((grown**2).mean()) / whole_step),
+                }
+            )
+        return rows
+
+
+def steps_from_labels(
+    network: Network, support_size: int, words: NDArray[np.uint64], batch_size: int, rate: float
+) -> tuple[NDArray[np.float64], int]:
+    """Return the weights after one pass over the inputs by steps of `batch_size`, and how many inputs had no gradient.
+
+    Parameters
+    ----------
+    network, support_size
+        Where it starts; k.
+    words : shape (example, word)
+        Inputs as bits; see `pdlib.theory.two_stage.sample_words`.
+    batch_size, rate
+        Of each step; no decay.
+    """
+    weights = network.weights.copy()
+    n_inactive = _steps_from_labels(
+        weights, network.biases, network.outputs, words, support_size, batch_size, float(rate)
+    )
+    return weights, int(n_inactive)
+
+
+@njit(cache=True)
+def _steps_from_labels(weights, biases, outputs, words, support_size, batch_size, rate):  # type: ignore[no-untyped-def]
+    """Move `weights` in place; see `steps_from_labels`."""
+    n_neurons, n_bits = weights.shape
+    one = np.uint64(1)
+    x, before = np.empty(n_bits), np.empty(n_neurons)
+    step = np.zeros((n_neurons, n_bits))
+    n_inactive = 0
+    for start in range(0, len(words), batch_size):
+        step[:] = 0.0
+        for e in range(start, start + batch_size):
+            y = 1.0
+            for j in range(n_bits):
+                x[j] = 1.0 - 2.0 * np.float64((words[e, j >> 6] >> np.uint64(j & 63)) & one)
+                if j < support_size:
+                    y *= x[j]
+            f = 0.0
+            for i in range(n_neurons):
+                t = biases[i]
+                row = weights[i]
+                for j in range(n_bits):
+                    t += row[j] * x[j]
+                before[i] = t
+                f += outputs[i] * max(t, 0.0)
+            if f * y < 1:
+                for i in range(n_neurons):
+                    if before[i] >= 0:
+                        slope = rate / batch_size * outputs[i] * y
+                        for j in range(n_bits):
+                            step[i, j] += slope * x[j]
+            else:
+                n_inactive += 1
+        for i in range(n_neurons):
+            for j in range(n_bits):
+                weights[i, j] += step[i, j]
+    return n_inactive

@@ -1,0 +1,445 @@
+"""Transformers for sparse parity: exact on whole cubes, two routes to each output, and controls that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdlib.specs import Calculation, Spec, SpecError
+from pdlib.theory import constructions as c
+from pdlib.theory import setting
+
+Sizes = tuple[int, int]
+
+
+def labels(bits: np.ndarray[Any, Any], support: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """The label by a plain loop over the support."""
+    y = np.ones(len(bits))
+    for i in support:
+        y = y * bits[:, i]
+    return y
+
+
+def errors(
+    network: c.Transformer, bits: np.ndarray[Any, Any], support: tuple[int, ...]
+) -> np.ndarray[Any, Any]:
+    return np.asarray(np.abs(network.outputs(bits)[:, 0] - labels(bits, support)))
+
+
+def selecting(d: int, support: tuple[int, ...], offset: float = 0.0, **named: Any) -> c.Transformer:
+    sharpness = c.smallest_sharpness(d, len(support)) + offset
+    return c.attention_selects(d, support, sharpness, **({"repaired": True} | named))
+
+
+# ------------------------------------------------------------------------------------------------- the block
+
+
+def plain_block(block: c.Block, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The block by loops over inputs, queries and keys, as the paper writes it."""
+    out = np.zeros((*X.shape[:2], len(block.layers[-1][1])))
+    for n, x in enumerate(X):
+        for i in range(len(x)):
+            weights = [np.exp(x[i] @ block.W_Q @ block.W_K.T @ x[j]) for j in range(i + 1)]
+            h = sum(w * x[j] @ block.W_V for j, w in enumerate(weights)) / sum(weights)
+            for layer, (W, b) in enumerate(block.layers):
+                h = W @ h + b
+                if layer < len(block.layers) - 1:
+                    h = h * (h > 0)
+            out[n, i] = h
+    return out
+
+
+def random_block(rng: np.random.Generator, size: int) -> c.Block:
+    draw = rng.standard_normal
+    layers = ((draw((7, 2)), draw(7)), (draw((4, 7)), draw(4)), (draw((3, 4)), draw(3)))
+    return c.Block(draw((size, 2)), draw((size, 2)), draw((size, 2)), layers)
+
+
+@pytest.mark.parametrize("at_once", [1, 2**22])
+def test_all_positions_the_last_alone_and_plain_loops_agree(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c, "NUMBERS_AT_ONCE", at_once)  # one input at a time, or all
+    rng = np.random.default_rng(0)
+    block, X = random_block(rng, 5), rng.standard_normal((6, 4, 5))
+    everywhere = block.forward(X)
+    np.testing.assert_allclose(everywhere, plain_block(block, X), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(block.last(X), everywhere[:, -1], rtol=1e-12, atol=1e-12)
+
+
+def test_no_position_sees_a_later_one() -> None:
+    rng = np.random.default_rng(1)
+    block, X = random_block(rng, 5), rng.standard_normal((3, 6, 5))
+    changed = X.copy()
+    changed[:, 4:] += 1.0
+    np.testing.assert_array_equal(block.forward(X)[:, :4], block.forward(changed)[:, :4])
+    assert np.abs(block.forward(X)[:, 4:] - block.forward(changed)[:, 4:]).min() > 1e-6
+
+
+def test_folded_embeddings_give_what_the_written_out_ones_give() -> None:
+    rng = np.random.default_rng(2)
+    network = c.Transformer(rng.standard_normal((2, 7, 5)), random_block(rng, 5))
+    bits = setting.cube(7)
+    written_out = network.block.forward(network.embed(bits))[:, -1]
+    np.testing.assert_allclose(network.outputs(bits), written_out, rtol=1e-12, atol=1e-12)
+
+
+NETWORKS: dict[str, Callable[[], c.Transformer]] = {
+    "selects": lambda: selecting(9, (1, 3, 4)),
+    "printed": lambda: selecting(9, (1, 3, 4), repaired=False, last_encoding="e3"),
+    "joint": lambda: c.uniform_attention(9, (1, 3, 4)),
+    "joint, 1/d": lambda: c.uniform_attention(9, (1, 3, 4), rescaled=False),
+    "additive": lambda: c.uniform_attention(9, (1, 3, 4), "additive"),
+    "summed": lambda: c.uniform_attention(9, (1, 3, 4), "summed"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_constructions_give_the_same_by_every_route(name: str) -> None:
+    network, bits = NETWORKS[name](), setting.cube(9)
+    X = network.embed(bits)
+    found = network.outputs(bits)
+    np.testing.assert_allclose(network.block.forward(X)[:, -1], found, atol=1e-11)
+    np.testing.assert_allclose(network.block.last(X), found, atol=1e-11)
+
+
+# ------------------------------------------------------------------------------------------------ the lemmas
+
+
+def test_one_point_gives_the_trapezoid_of_the_lemma() -> None:
+    layers = c.interpolation_1d(np.array([3.0]), np.array([2.0]), gap=0.8)
+    x = 3.0 + 0.8 * np.array([-9, -0.5, -0.375, -0.25, 0.1, 0.25, 0.3, 0.5, 9])
+    assert c.mlp(layers, x[:, None]).ravel() == pytest.approx(
+        [0, 0, 1, 2, 2, 2, 1.6, 0, 0], abs=1e-12
+    )  # half a gap from 1 to 0 is slope 4 / gap
+
+
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 20))
+def test_an_mlp_of_points_on_a_line_is_exact_up_to_a_quarter_of_the_gap(n: int, out: int, seed: int) -> None:
+    check_lemma(c.Interpolation1D(n, out, seed), ["width_1", "W_1", "b_1", "W_2", "b_2"])
+
+
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 20))
+def test_an_mlp_of_points_in_a_box_is_exact_up_to_a_quarter_of_the_gap(n: int, d: int, seed: int) -> None:
+    check_lemma(
+        c.InterpolationND(n, d, seed), ["width_1", "W_1", "b_1", "width_2", "W_2", "b_2", "W_3", "b_3"]
+    )
+
+
+def check_lemma(calculation: Calculation, quantities: list[str]) -> None:
+    rows = calculation.rows()
+    outputs = [row for row in rows if row["quantity"] == "output"]
+    for row in outputs:
+        assert row["max_error"] == pytest.approx(row["formula"], abs=1e-9)
+        assert (row["max_error"] <= 1e-9) == (row["perturbation"] <= 0.25)
+    norms = [row for row in rows if row["quantity"] != "output"]
+    assert [row["quantity"] for row in norms] == quantities
+    for row in norms:
+        assert row["value"] <= row["bound"] * (1 + 1e-12)
+        if row["quantity"].startswith("width"):
+            assert row["value"] == row["bound"]
+
+
+def test_points_may_be_closer_than_the_gap_in_a_single_coordinate() -> None:
+    """The lemma asks for the gap in some coordinate of each pair, not in each coordinate."""
+    points = np.array([[0.0, 0.0], [0.01, 1.0], [0.02, 2.0], [5.0, 1.0]])
+    values = np.array([1.0, -2.0, 3.0, -4.0])
+    layers = c.interpolation(points, values, gap=1.0)
+    assert [len(b) for _, b in layers] == [4 * (4 + 3), 4, 1]
+    for corner in setting.cube(2):
+        assert c.mlp(layers, points + 0.25 * corner)[:, 0] == pytest.approx(values, abs=1e-12)
+        assert np.abs(c.mlp(layers, points + 0.26 * corner)[:, 0] - values).min() > 0.05
+
+
+def test_the_two_lemmas_agree_on_a_line() -> None:
+    points, values = np.array([-1.0, 0.5, 2.0]), np.array([0.3, -1.0, 0.7])
+    x = np.linspace(-3, 4, 701)[:, None]
+    one = c.mlp(c.interpolation_1d(points, values, 1.5), x)
+    many = c.mlp(c.interpolation(points[:, None], values, 1.5), x)
+    np.testing.assert_allclose(one, many, atol=1e-12)
+
+
+def test_the_norms_of_the_lemmas_hold_for_entries_not_for_row_sums() -> None:
+    rows = {row["quantity"]: row for row in c.InterpolationND(30, 4, seed=0).rows()}
+    assert rows["W_1"]["operator_norm"] == pytest.approx(rows["W_1"]["bound"])
+    assert rows["W_2"]["operator_norm"] == 4 * 4 > rows["W_2"]["bound"] == 1  # four corners a coordinate
+    assert rows["W_3"]["operator_norm"] > 5 * rows["W_3"]["bound"]  # a unit a point
+    assert rows["b_2"]["value"] == 3 < rows["b_2"]["bound"] == 4
+
+
+# ------------------------------------------------------- Proposition C.1: the attention selects the support
+
+
+@pytest.mark.parametrize("support", [(0,), (2, 5, 9), (2, 5, 8), (0, 1, 4, 6, 9), tuple(range(1, 10))])
+def test_selecting_attention_is_exact_on_every_input_just_as_sharp_as_needed(
+    support: tuple[int, ...],
+) -> None:
+    assert errors(selecting(10, support), setting.cube(10), support).max() <= 1e-9
+    assert errors(selecting(10, support, 5.0), setting.cube(10), support).max() <= 1e-9
+
+
+@pytest.mark.parametrize("support", [(0,), (2, 5, 9), (2, 5, 8), (0, 1, 4, 6, 9), tuple(range(1, 10))])
+def test_a_little_less_sharpness_fails_on_the_two_worst_inputs(support: tuple[int, ...]) -> None:
+    bits = setting.cube(10)
+    error = errors(selecting(10, support, -1e-3), bits, support)
+    wrong = {tuple(x) for x in bits[error > 1e-9]}
+    assert {tuple(x) for x in c.worst_inputs(10, support)} <= wrong
+    k, e_c = len(support), np.exp(c.smallest_sharpness(10, len(support)) - 1e-3)
+    leak = (10 - k) / (k * e_c + 10 - k)
+    assert error.max() == pytest.approx(4 * k * leak - 1, rel=1e-6)  # what the trapezoid loses beyond 1/4
+
+
+def test_the_attention_is_the_one_of_the_proposition() -> None:
+    """Off the support each position has weight 1 / (k e^c + d - k), in it e^c times that."""
+    network = selecting(6, (0, 3), 1.0)
+    sharp = np.exp(c.smallest_sharpness(6, 2) + 1.0)
+    one_at_a_time = 2 * np.eye(6) - 1
+    expected = np.where(np.isin(np.arange(6), (0, 3)), sharp, 1.0) / (2 * sharp + 4)
+    assert network.attended(one_at_a_time)[:, 0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("d", "k"), [(3, 1), (10, 3), (100, 6), (100, 99)])
+def test_the_selecting_mlp_has_the_width_and_norm_of_the_proposition(d: int, k: int) -> None:
+    (row,) = c.SupportSelection(d, k, n_samples=50).rows()
+    assert row["hidden"] == row["hidden_bound"] == 4 * (k + 1)
+    assert row["largest_entry"] == pytest.approx(4 * k + 2)
+    assert row["operator_norm"] == pytest.approx(4 * (k + 1))
+    assert row["norm_bound"] == 4 * k * (k + 1) >= max(row["largest_entry"], row["operator_norm"])
+    assert row["tolerance"] == 1 / (4 * k)
+    assert row["leak"] == pytest.approx(row["tolerance"])  # no sharper than needed
+    assert row["sharpness"] == pytest.approx(log((4 * k - 1) * (d - k) / k))
+
+
+def test_a_support_wrong_by_one_position_fails_on_half_of_the_inputs() -> None:
+    bits, support, other = setting.cube(10), (1, 4, 7), (1, 4, 8)
+    for network in (selecting(10, other), c.uniform_attention(10, other)):
+        error = errors(network, bits, support)
+        assert (error > 1).mean() == 0.5
+        assert errors(network, bits, other).max() <= 1e-9
+
+
+def test_the_printed_example_works_only_with_the_last_position_in_the_support() -> None:
+    (inside,) = c.SupportSelection(10, 4, last_in_support=True, example="printed").rows()
+    assert (inside["n_inputs"], inside["n_errors"]) == (1024, 0)
+    averaged, uniform = c.SupportSelection(10, 4, last_in_support=False, example="printed").rows()
+    assert (averaged["reading"], uniform["reading"]) == ("p_n = e3", "p_n = e4")
+    for row in (averaged, uniform):
+        assert row["n_errors"] >= row["least_error"] * 1024 > 0.1 * 1024
+        assert row["max_error"] > 1
+    assert uniform["leak"] == pytest.approx(6 / 10)
+    (repaired,) = c.SupportSelection(10, 4, last_in_support=False, example="repaired").rows()
+    assert (repaired["n_inputs"], repaired["n_errors"], repaired["least_error"]) == (1024, 0, 0.0)
+
+
+@pytest.mark.parametrize(("reading", "n_others"), [("e3", 1), ("e4", 6)])
+def test_no_mlp_could_save_the_printed_example(reading: Literal["e3", "e4"], n_others: int) -> None:
+    """The best guess for each attended number, found by sorting all inputs by it, errs as the closed form says."""
+    support, bits = (0, 2, 3, 7), setting.cube(10)
+    network = selecting(10, support, 30.0, repaired=False, last_encoding=reading)  # no leak to read r from
+    keys = network.attended(bits)[:, 0].round(8)
+    y = labels(bits, support)
+    wrong = sum(min((y[keys == key] > 0).sum(), (y[keys == key] < 0).sum()) for key in np.unique(keys))
+    assert wrong / 1024 == c.least_error(4, n_others)
+
+
+def test_as_printed_for_the_left_of_a_column_the_matrices_do_not_fit() -> None:
+    printed = np.zeros((2, 4))
+    printed[0, 2] = 1.0
+    with pytest.raises(SpecError, match=r"shapes \(2, 4\), \(2, 4\), \(4, 1\): expected .* Transpose them"):
+        c.Block(printed, printed, np.eye(4, 1), c.count_parity(2))
+
+
+# --------------------------------------------------------------- Proposition C.3: the attention is uniform
+
+
+@pytest.mark.parametrize("embedding", ["joint", "summed"])
+@pytest.mark.parametrize("rescaled", [True, False])
+@pytest.mark.parametrize("support", [(0,), (2, 5, 9), (0, 1, 4, 6), tuple(range(7))])
+def test_uniform_attention_is_exact_on_every_input(
+    embedding: Literal["joint", "summed"], rescaled: bool, support: tuple[int, ...]
+) -> None:
+    network = c.uniform_attention(11, support, embedding, rescaled)
+    assert errors(network, setting.cube(11), support).max() <= 1e-9
+
+
+def test_uniform_attention_hands_over_each_bit_of_the_support_over_d() -> None:
+    bits = setting.cube(6)
+    handed = c.uniform_attention(6, (1, 4), rescaled=False).attended(bits)
+    assert handed == pytest.approx((bits[:, [1, 4]] > 0) / 6)
+    assert c.uniform_attention(6, (1, 4)).attended(bits) == pytest.approx(6 * handed)
+
+
+@pytest.mark.parametrize("k", range(1, 9))
+def test_the_printed_width_holds_from_k_of_6_on_and_the_norm_if_rescaled(k: int) -> None:
+    (row,) = c.UniformAttention(100, k, n_samples=20).rows()
+    assert (row["width_1"], row["width_2"], row["printed_width"]) == (8 * k, 2**k, 2**k)
+    assert (max(row["width_1"], row["width_2"]) <= row["printed_width"]) == (k >= 6)
+    assert row["largest_entry"] == max(6, k - 1) <= row["norm_bound"] == 2 ** (k + 2)
+    assert row["operator_norm"] == max(4 * k, 2**k) <= row["norm_bound"]
+    assert (row["gap"], row["value_entry"]) == (1.0, 100.0)
+    (row,) = c.UniformAttention(100, k, rescaled=False, n_samples=20).rows()
+    assert row["largest_entry"] == pytest.approx(4 * 100)  # 4 / Delta
+    assert (row["largest_entry"] <= row["norm_bound"]) == (k >= 7)
+    assert (row["gap"], row["value_entry"]) == (0.01, 1.0)
+    (row,) = c.UniformAttention(100, k, "summed", n_samples=20).rows()
+    assert (row["width_1"], row["width_2"], row["n_errors"]) == (4 * (k + 1), 0, 0)
+
+
+@given(st.integers(2, 9), st.data(), st.integers(0, 9))
+def test_no_additive_embedding_tells_the_pair_apart(d: int, data: st.DataObject, seed: int) -> None:
+    support = tuple(sorted(data.draw(st.sets(st.integers(0, d - 1), min_size=1, max_size=d - 1))))
+    rng = np.random.default_rng(seed)
+    v, p = rng.standard_normal((2, 1, 5)), rng.standard_normal((1, d, 5))
+    still = np.zeros((5, 2))
+    layers = (rng.standard_normal((6, 2)), rng.standard_normal(6)), (rng.standard_normal((1, 6)), np.zeros(1))
+    pair = c.indistinguishable_pair(d, support)
+    assert labels(pair, support).prod() == -1
+    additive = c.Transformer(v + p, c.Block(still, still, rng.standard_normal((5, 2)), layers))
+    first, second = additive.outputs(pair)[:, 0]
+    assert first == pytest.approx(second, abs=1e-12)
+    joint = c.Transformer(rng.standard_normal((2, d, 5)), additive.block)  # the control
+    first, second = joint.attended(pair)
+    assert np.abs(first - second).max() > 1e-6
+
+
+@pytest.mark.parametrize("sizes", [(10, 3), (11, 4), (12, 1)])
+def test_the_best_of_an_additive_average_errs_as_often_as_its_closed_form(sizes: Sizes) -> None:
+    for rescaled in (True, False):
+        (row,) = c.UniformAttention(*sizes, "additive", rescaled).rows()
+        assert row["n_inputs"] == 2 ** sizes[0]
+        assert (
+            row["n_errors"] / row["n_inputs"]
+            == row["least_error"]
+            == c.least_error(sizes[1], sizes[0] - sizes[1])
+        )
+        assert row["max_error"] == pytest.approx(2.0)
+
+
+@given(st.integers(1, 5), st.integers(0, 5))
+def test_counts_by_label_equal_an_enumeration(k: int, n: int) -> None:
+    bits = setting.cube(k + n)
+    ones, y = (bits > 0).sum(axis=1), labels(bits, tuple(range(k)))
+    for sign, counts in zip((1, -1), c.count_distribution(k, n), strict=True):
+        assert counts == [int(((ones == m) & (y == sign)).sum()) for m in range(k + n + 1)]
+
+
+def test_knowing_only_the_number_of_ones_is_worth_nothing_at_the_papers_size() -> None:
+    assert 0.49 < c.least_error(6, 94) < 0.5
+    assert c.least_error(6, 0) == 0.0
+
+
+# --------------------------------------------------------------------------------------------------- tables
+
+ALL: list[Calculation] = [
+    c.SupportSelection(12, 5, n_samples=7),
+    c.SupportSelection(40, 5, True, "printed", n_samples=300, seed=2),
+    c.UniformAttention(40, 3, n_samples=300),
+    c.UniformAttention(12, 4, "additive", rescaled=False),
+    c.Interpolation1D(9, 2, seed=3),
+    c.InterpolationND(9, 2, seed=3),
+]
+
+
+@pytest.mark.parametrize("calculation", ALL, ids=str)
+def test_a_table_comes_again_from_its_record_alone(calculation: Calculation) -> None:
+    again = Spec.from_canonical(calculation.canonical())
+    assert again == calculation
+    rows = calculation.rows()
+    assert str(again.rows()) == str(rows)  # nan equals nan in print
+    assert len({tuple(row) for row in rows}) == 1  # one set of columns
+    assert all(type(value) in (int, float, str) for row in rows for value in row.values())
+    assert calculation.work > 0
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_random_inputs_of_the_papers_size_are_answered_exactly(last: bool) -> None:
+    (row,) = c.SupportSelection(100, 6, last, n_samples=20_000).rows()
+    assert (row["n_inputs"], row["n_errors"]) == (20_000, 0)
+    for rescaled in (True, False):
+        (row,) = c.UniformAttention(100, 6, rescaled=rescaled, n_samples=20_000).rows()
+        assert (row["n_inputs"], row["n_errors"]) == (20_000, 0)
+
+
+def test_the_sample_holds_the_worst_inputs_so_that_too_little_sharpness_shows() -> None:
+    (row,) = c.SupportSelection(100, 6, n_samples=5000, sharpness_offset=-0.01).rows()
+    assert row["n_errors"] == 2
+    (row,) = c.SupportSelection(100, 6, n_samples=5000, sharpness_offset=-4.0).rows()
+    assert row["n_errors"] > 1000
+
+
+def test_a_seed_decides_the_inputs_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.concatenate(list(c._inputs(20, 900, 1)))
+    assert whole.shape == (900, 20)
+    assert abs(whole.mean()) < 0.05
+    monkeypatch.setattr(c, "NUMBERS_AT_ONCE", 20 * 7)
+    np.testing.assert_array_equal(np.concatenate(list(c._inputs(20, 900, 1))), whole)
+    assert (np.concatenate(list(c._inputs(20, 900, 2))) != whole).any()
+
+
+def test_supports_are_drawn_with_or_without_the_last_position() -> None:
+    drawn = {last: [c.drawn_support(9, 3, s, last) for s in range(30)] for last in (True, False, None)}
+    assert all(8 in support for support in drawn[True])
+    assert all(8 not in support for support in drawn[False])
+    assert 0 < sum(8 in support for support in drawn[None]) < 30
+    for supports in drawn.values():
+        assert len(set(supports)) > 10
+        assert all(len(set(support)) == 3 and support == tuple(sorted(support)) for support in supports)
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: c.interpolation_1d(np.array([0, 0.5]), np.ones(2), 0.6), "two points 0.5 apart: expected points at least"),
+        (lambda: c.interpolation(np.zeros((2, 3)), np.ones(2), 0.6), "two points 0 apart"),
+        (lambda: c.interpolation_1d(np.zeros((2, 2)), np.ones(2), 1.0), r"shape \(2, 2\): expected \(n,\)"),
+        (lambda: c.interpolation(np.zeros(2), np.ones(2), 1.0), r"shape \(2,\): expected \(n, input\)"),
+        (lambda: c.interpolation_1d(np.zeros(0), np.zeros(0), 1.0), "expected at least one point"),
+        (lambda: c.interpolation_1d(np.arange(2.0), np.ones(3), 1.0), r"values of shape \(3,\)"),
+        (lambda: c.interpolation_1d(np.arange(2.0), np.array([1, np.nan]), 1.0), "expected finite numbers"),
+        (lambda: c.interpolation_1d(np.arange(2.0), np.ones(2), 0.0), "gap = 0.0: expected a finite number above 0"),
+        (lambda: c.interpolation_1d(np.arange(2.0), np.ones(2), np.inf), "gap = inf"),
+        (lambda: c.smallest_sharpness(4, 4), "support_size k = 4: expected fewer than n_bits d = 4"),
+        (lambda: c.smallest_sharpness(4, 0), "support_size = 0: expected a whole number of at least 1"),
+        (lambda: c.attention_selects(4, (0, 1, 2, 3), 1.0, True), "fewer than n_bits d = 4"),
+        (lambda: c.attention_selects(4, (), 1.0, True), "at least 1"),
+        (lambda: c.attention_selects(4, (1, 1), 1.0, True), r"support = \(1, 1\): expected distinct positions"),
+        (lambda: c.attention_selects(4, (1, 4), 1.0, True), "positions from 0 to 3"),
+        (lambda: c.attention_selects(4, (1,), 0.0, True), "sharpness c = 0.0: expected a finite number above 0"),
+        (lambda: c.attention_selects(4, (1,), 1.0, False, "e5"), "last_encoding = 'e5'"),  # type: ignore[arg-type]
+        (lambda: c.uniform_attention(20, range(13)), "support_size k = 13: expected at most 12"),
+        (lambda: c.uniform_attention(5, (1,), "sum"), "embedding = 'sum'"),  # type: ignore[arg-type]
+        (lambda: c.SupportSelection(5, 5), "fewer than n_bits d = 5"),
+        (lambda: c.SupportSelection(5, 2, 1), "last_in_support = 1: expected True or False"),  # type: ignore[arg-type]
+        (lambda: c.SupportSelection(5, 2, True, "repair"), "example = 'repair'"),  # type: ignore[arg-type]
+        (lambda: c.SupportSelection(5, 2, n_samples=0), "n_samples = 0"),
+        (lambda: c.SupportSelection(5, 2, seed=-1), "seed = -1"),
+        (lambda: c.SupportSelection(5, 2, sharpness_offset=-3.0), r"sharpness_offset = -3.0: .* above -2\.35"),
+        (lambda: c.UniformAttention(50, 13), "at most 12"),
+        (lambda: c.UniformAttention(50, 0), "support_size = 0"),
+        (lambda: c.UniformAttention(50, 2, rescaled=None), "rescaled = None"),  # type: ignore[arg-type]
+        (lambda: c.Interpolation1D(0), "n_points = 0"),
+        (lambda: c.InterpolationND(3, 0), "n_inputs = 0"),
+        (lambda: NETWORKS["joint"]().outputs(np.ones((2, 8))), r"bits of shape \(2, 8\): expected \(batch, 9\)"),
+        (lambda: NETWORKS["joint"]().outputs(np.zeros((2, 9))), "expected entries -1 and \\+1"),
+        (lambda: NETWORKS["joint"]().block.last(np.zeros((2, 9))), r"X of shape \(2, 9\)"),
+        (lambda: c.Block(np.eye(2), np.eye(2), np.eye(2), ((np.eye(3), np.zeros(3)),)), "layer 1 with W of shape"),
+        (lambda: setting.cube(21), "n_bits d = 21: expected at most 20"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_built_says_why(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        make()
+
+
+def test_wide_supports_need_no_wide_layer_when_values_are_summed() -> None:
+    (row,) = c.UniformAttention(60, 40, "summed", n_samples=500).rows()
+    assert (row["n_errors"], row["width_1"]) == (0, 164)

@@ -1,0 +1,539 @@
+"""Algorithm 1 and its lemmas: closed forms against enumeration, kernels against plain loops."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from pdlib.specs import Spec, SpecError
+from pdlib.theory.complexity import second_stage_steps
+from pdlib.theory.first_stage import (
+    BatchSizes,
+    FirstStageTeacher,
+    FirstStep,
+    PopulationGradient,
+    SeparationShare,
+    bias_coefficients,
+    gradient_tolerance,
+    steps_from_labels,
+)
+from pdlib.theory.majority import coefficient
+from pdlib.theory.network import (
+    Network,
+    batch_gradient,
+    correlations_by_enumeration,
+    degree_1,
+    first_rate,
+    first_stage,
+    first_step,
+    hinge,
+    initial,
+    mixed_loss,
+    monomial_coefficients,
+    outputs,
+    outputs_on_cube,
+    population_gradient,
+    population_gradient_by_enumeration,
+)
+from pdlib.theory.second_stage import (
+    BestSecondStage,
+    SecondStage,
+    SharedDirection,
+    best_outputs,
+    in_regime,
+)
+from pdlib.theory.setting import cube, parity, signs
+from pdlib.theory.two_stage import (
+    Stage,
+    bits_of_words,
+    parity_of_words,
+    sample_words,
+    train,
+    train_outputs,
+    trained_teacher,
+)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def some_network(n_bits, width, seed=0):
+    r = rng(seed)
+    return Network(r.standard_normal((width, n_bits)), r.standard_normal(width), r.standard_normal(width))
+
+
+# The network and its gradients
+
+
+def test_the_initialisation_is_mirrored_on_the_grid_and_gives_nothing():
+    network = initial(11, 4, 200, rng())
+    w, b, a = network
+    assert (w[:100] == w[100:]).all()
+    assert (b[:100] == b[100:]).all()
+    assert (a[:100] == -a[100:]).all()
+    assert set(np.abs(w).ravel()) == {1.0}
+    assert set(np.abs(a)) == {1 / 200}
+    assert sorted(set(np.rint(4 * b).astype(int))) == [-3, -2, -1, 0, 1, 2, 3]
+    assert np.abs(outputs_on_cube(network)).max() < 1e-15  # what summing twins apart leaves
+
+
+def test_the_aligned_initialisation_gives_every_upper_neuron_the_same_weights_in_the_support():
+    for k in (2, 4):  # zeta_1 > 0 > zeta_3
+        network = first_stage(11, k, 20, rng(), aligned=True)
+        np.testing.assert_allclose(network.weights[:10, :k], 1 / (2 * k), rtol=1e-14)
+        np.testing.assert_allclose(network.weights[10:, :k], -1 / (2 * k), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("n_bits", "support_size"), [(5, 2), (9, 4), (11, 2), (11, 6), (13, 12)])
+def test_the_population_gradient_is_the_average_over_the_cube(n_bits, support_size):
+    network = initial(n_bits, support_size, 12, rng())
+    enumerated = population_gradient_by_enumeration(network, support_size)
+    np.testing.assert_allclose(population_gradient(network, support_size), enumerated, rtol=1e-12, atol=0)
+    rows = PopulationGradient(n_bits, support_size, 12).rows()
+    assert max(row["error"] for row in rows) < 1e-12
+    assert [row["printed_error"] for row in rows] == pytest.approx([2, 2], rel=1e-12)  # the printed sign
+
+
+def test_the_gradient_has_half_the_printed_size_over_m():
+    network = initial(11, 4, 12, rng())
+    size = np.abs(population_gradient(network, 4))
+    np.testing.assert_allclose(size[:, :4], abs(coefficient(11, 3)) / 24, rtol=1e-14)
+    np.testing.assert_allclose(size[:, 4:], abs(coefficient(11, 5)) / 24, rtol=1e-14)
+
+
+def test_the_batch_gradient_is_the_slope_of_the_mean_loss():
+    network, x = some_network(5, 3), signs(rng(1), 40, 5)
+    targets = rng(2).standard_normal(40)
+    gradient = batch_gradient(network, x, targets)
+    for i, j in ((0, 0), (1, 3), (2, 4)):
+        ahead, behind = network.weights.copy(), network.weights.copy()
+        ahead[i, j] += 1e-6
+        behind[i, j] -= 1e-6
+        slope = [hinge(outputs(network._replace(weights=w), x), targets).mean() for w in (ahead, behind)]
+        assert gradient[i, j] == pytest.approx((slope[0] - slope[1]) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+def test_batches_larger_than_a_block_are_averaged_right():
+    network, x = initial(5, 2, 4, rng()), signs(rng(1), 20_000, 5)
+    parts = [batch_gradient(network, part, parity(part, 2)) for part in np.split(x, 4)]
+    np.testing.assert_allclose(batch_gradient(network, x, parity(x, 2)), np.mean(parts, axis=0), atol=1e-16)
+
+
+def test_against_an_intermediate_teacher_the_gradient_is_half_its_degree_1_coefficients():
+    teacher = first_stage(9, 4, 16, rng(1))
+    student = initial(9, 4, 8, rng(2))
+    found = population_gradient_by_enumeration(student, 4, outputs_on_cube(teacher))
+    expected = -0.5 * student.outputs[:, None] * degree_1(teacher, 4)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_the_closed_form_is_refused_away_from_the_initialisation():
+    network = initial(5, 2, 4, rng())
+    for other in (
+        network._replace(weights=network.weights / 2),
+        network._replace(biases=network.biases + 1),
+        network._replace(outputs=np.abs(network.outputs)),
+    ):
+        with pytest.raises(SpecError, match="no symmetric initialisation"):
+            population_gradient(other, 2)
+
+
+def test_the_first_step_leaves_what_the_lemma_says_only_with_the_cancelling_decay():
+    network = initial(11, 4, 20, rng())
+    gradient = population_gradient(network, 4)
+    chi = parity(network.weights, 4)[:, None] * network.weights
+    sign = np.sign(network.outputs)[:, None] * chi * np.sign(coefficient(11, 3))
+    ratio = coefficient(11, 5) / coefficient(11, 3)  # negative, as their signs alternate
+    right = sign / 8 * np.where(np.arange(11) < 4, 1, ratio)
+    cancelling = first_step(network, gradient, support_size=4).weights
+    np.testing.assert_allclose(cancelling, right, rtol=1e-12)
+    printed = first_step(network, gradient, support_size=4, decay="printed").weights
+    np.testing.assert_allclose(printed, right + (1 - 2 * first_rate(11, 4, 20)) * network.weights, rtol=1e-12)
+    assert np.abs(printed - right).min() > 100
+
+
+def test_the_cancelling_decay_is_a_penalty_of_the_printed_form():
+    network = initial(11, 2, 8, rng())
+    rate = first_rate(11, 2, 8)
+    stage = Stage(1, 500, rate, 1 / (2 * rate))
+    trained = train(network, 2, stage, Stage(0, 1, 1.0), rng(3))
+    x = bits_of_words(sample_words(500, 11, rng(3)), 11)
+    expected = first_step(network, batch_gradient(network, x, parity(x, 2)), support_size=2)
+    np.testing.assert_allclose(trained.weights, expected.weights, rtol=1e-10, atol=1e-12)
+
+
+# Fourier coefficients after the first stage
+
+
+@pytest.mark.parametrize(
+    ("n_bits", "support_size", "aligned"), [(5, 2, False), (11, 4, False), (11, 10, False), (13, 4, True)]
+)
+def test_degree_1_by_binomial_sums_is_that_of_the_transform(n_bits, support_size, aligned):
+    network = first_stage(n_bits, support_size, 30, rng(), aligned=aligned)
+    network = network._replace(outputs=rng(1).standard_normal(30))  # any output weights
+    exact = degree_1(network, support_size)
+    by_transform = correlations_by_enumeration(network)[2 ** np.arange(n_bits)]
+    np.testing.assert_allclose(exact, by_transform, rtol=0, atol=1e-12 * np.abs(exact).max())
+
+
+def test_higher_monomials_by_binomial_sums_are_those_of_the_transform():
+    network = first_stage(9, 4, 30, rng())
+    network = network._replace(outputs=rng(1).standard_normal(30))
+    all_sets = correlations_by_enumeration(network)
+    for degree in (2, 3, 5):
+        monomials = np.array(list(combinations(range(9), degree)))
+        expected = all_sets[(2**monomials).sum(axis=1)]
+        np.testing.assert_allclose(
+            monomial_coefficients(network, 4, monomials),
+            expected,
+            rtol=0,
+            atol=1e-12 * np.abs(all_sets).max(),
+        )
+
+
+def test_weights_of_several_sizes_have_no_binomial_sum():
+    with pytest.raises(SpecError, match="several sizes"):
+        degree_1(some_network(5, 3), 2)
+
+
+def test_the_network_on_the_cube_is_the_network_on_its_rows():
+    network = some_network(7, 5)
+    np.testing.assert_allclose(outputs_on_cube(network), outputs(network, cube(7)), rtol=1e-12, atol=1e-13)
+
+
+def test_the_intermediate_teacher_is_odd_so_that_majority_sees_nothing_of_it():
+    rows = {row["group"]: row for row in FirstStageTeacher(11, 4, 64).rows()}
+    scale = rows["in_support"]["maximum"]
+    for group in ("in_support", "off_support"):
+        assert rows[group]["binomial_error"] < 1e-12
+        assert rows[group]["majority"] < 1e-12 * scale  # Corollary B.6 prints half of c_j
+    assert rows["even"]["maximum"] < 1e-12 * scale
+    assert rows["odd_higher"]["maximum"] > 1e-3 * scale
+    assert rows["odd_higher"]["n_monomials"] == 1024 - 11
+
+
+def test_larger_cubes_are_done_by_binomial_sums():
+    small = {row["group"]: row for row in FirstStageTeacher(31, 2, 16).rows()}
+    assert small["even"]["n_monomials"] == 31 * 30 // 2
+    assert small["even"]["maximum"] < 1e-15 < small["odd_higher"]["maximum"]
+    assert small["norm"]["route"] == "sampled"
+    sum_of_squares = sum(
+        small[g]["mean"] ** 2 * small[g]["n_monomials"] for g in ("in_support", "off_support")
+    )
+    assert small["norm"]["mean"] > 0.9 * sum_of_squares
+
+
+def test_only_the_aligned_teacher_has_the_coefficients_that_the_lemma_asserts():
+    aligned = FirstStageTeacher(15, 4, 240, aligned=True).rows()[0]
+    assert aligned["minimum"] >= 1 / (8 * 4)
+    random = [FirstStageTeacher(15, 4, 240, seed=seed).rows()[0] for seed in range(5)]
+    assert max(row["maximum"] for row in random) < 1 / (8 * 4)
+
+
+def test_random_signs_make_the_coefficients_fall_as_one_over_the_root_of_the_width():
+    narrow, wide = (SeparationShare(31, 4, m, 100).rows()[0] for m in (64, 1024))
+    assert narrow["mean_in"] / wide["mean_in"] == pytest.approx(4, rel=0.15)
+    for row in (narrow, wide):
+        assert row["mean_in"] == pytest.approx(row["normal_in"], rel=0.1)
+        assert row["mean_off"] == pytest.approx(row["normal_off"], rel=0.1)
+        assert row["n_separated"] / 100 == pytest.approx(row["normal_share"], abs=0.15)
+
+
+def test_the_shortcut_of_the_separation_share_is_degree_1():
+    r = rng(3)
+    network = first_stage(11, 4, 40, r)
+    start = initial(11, 4, 40, rng(3))
+    h = bias_coefficients(11, 4)[np.rint(4 * start.biases).astype(int) + 3]  # (neuron, 2)
+    chi = parity(start.weights, 4)[:, None] * start.weights
+    sign = np.array([np.sign(coefficient(11, 3)), np.sign(coefficient(11, 5))])
+    inside = sign[0] * (np.abs(start.outputs)[:, None] * chi * h[:, :1]).sum(axis=0)
+    outside = sign[1] * (np.abs(start.outputs)[:, None] * chi * h[:, 1:]).sum(axis=0)
+    np.testing.assert_allclose(degree_1(network, 4)[:4], inside[:4], rtol=1e-10, atol=1e-16)
+    np.testing.assert_allclose(degree_1(network, 4)[4:], outside[4:], rtol=1e-10, atol=1e-16)
+
+
+# The first step by batches
+
+
+def test_gradient_errors_fall_as_one_over_the_root_of_the_batch_and_stay_below_the_tolerance():
+    sizes = (2**8, 2**12, 2**18)
+    rows = [row for row in FirstStep(11, 4, 32, sizes).rows() if row["decay"] == "cancelling"]
+    rms = {size: np.mean([r["gradient_rms"] for r in rows if r["batch_size"] == size]) for size in sizes}
+    slope = np.polyfit(np.log(sizes), np.log([rms[s] for s in sizes]), 1)[0]
+    assert slope == pytest.approx(-0.5, abs=0.06)
+    assert all(row["gradient_error"] <= row["tau_g"] for row in rows)
+    assert all(row["error"] <= row["bound"] for row in rows)
+    assert [row["separated"] for row in rows][-1] == 1
+
+
+def test_the_printed_centre_and_the_printed_decay_miss():
+    rows = FirstStep(11, 4, 32, (2**18,)).rows()
+    in_support = next(row for row in rows if row["decay"] == "cancelling" and row["group"] == "in_support")
+    centre_error = (1 - abs(coefficient(11, 3))) / 8
+    assert in_support["printed_centre_error"] == pytest.approx(centre_error, abs=in_support["error"])
+    assert in_support["error"] < in_support["bound"] < in_support["printed_centre_error"]
+    assert all(row["error"] > 100 for row in rows if row["decay"] == "printed")
+
+
+def test_the_tolerance_is_hoeffdings():
+    assert gradient_tolerance(11, 64, 400, 0.1) == pytest.approx(2 * gradient_tolerance(11, 64, 1600, 0.1))
+
+
+# The second stage
+
+
+def plain_outputs_stage(network, support_size, stage, words, targets, alpha):
+    """Each step in three lines; the control of the kernel."""
+    x, a = bits_of_words(words, network.weights.shape[1]), network.outputs.copy()
+    y = parity(x, support_size)
+    for start in range(0, len(x), stage.batch_size):
+        at = slice(start, start + stage.batch_size)
+        unit = np.maximum(x[at] @ network.weights.T + network.biases, 0)
+        f = unit @ a
+        slope = alpha * y[at] * (f * y[at] < 1) + (1 - alpha) * targets[at] * (f * targets[at] < 1)
+        a = a - stage.learning_rate * (-(slope @ unit) / stage.batch_size + 2 * stage.decay * a)
+    return a
+
+
+@pytest.mark.parametrize(
+    ("n_bits", "batch_size", "decay", "alpha"), [(11, 1, 0.0, 1.0), (11, 3, 0.01, 0.3), (67, 2, 0.0, 0.0)]
+)
+def test_the_second_stage_is_plain_gradient_descent(n_bits, batch_size, decay, alpha):
+    network, teacher = initial(n_bits, 2, 12, rng()), some_network(n_bits, 4)
+    stage = Stage(50, batch_size, 0.02, decay)
+    trained = train_outputs(network, 2, stage, rng(5), teacher=teacher, alpha=alpha)
+    words = sample_words(50 * batch_size, n_bits, rng(5))
+    targets = outputs(teacher, bits_of_words(words, n_bits))
+    plain = plain_outputs_stage(network, 2, stage, words, targets, alpha)
+    np.testing.assert_allclose(trained.outputs, plain, rtol=1e-10, atol=1e-12)
+    assert np.abs(plain - network.outputs).max() > 1e-3
+
+
+def test_without_a_teacher_alpha_is_ignored_and_labels_teach():
+    network, stage = first_stage(11, 2, 12, rng()), Stage(40, 1, 0.02)
+    first = train_outputs(network, 2, stage, rng(1), alpha=0.0)
+    words = sample_words(40, 11, rng(1))
+    plain = plain_outputs_stage(network, 2, stage, words, np.zeros(40), 1.0)
+    np.testing.assert_allclose(first.outputs, plain, rtol=1e-10, atol=1e-13)
+
+
+def test_words_are_inputs_and_their_parity_the_label():
+    words = sample_words(100, 67, rng())
+    x = bits_of_words(words, 67)
+    assert x.shape == (100, 67)
+    assert (parity_of_words(words, 4) == parity(x, 4)).all()
+    assert (x[:, 66] == 1 - 2 * ((words[:, 1] >> np.uint64(2)) & np.uint64(1)).astype(float)).all()
+
+
+def test_each_stage_moves_its_own_parameters_and_biases_stay():
+    network = initial(5, 2, 6, rng())
+    first = train(network, 2, Stage(2, 64, 0.1), Stage(0, 1, 1.0), rng(1))
+    second = train(network, 2, Stage(0, 64, 0.1), Stage(20, 2, 0.1), rng(1))
+    assert (first.outputs == network.outputs).all()
+    assert (second.weights == network.weights).all()
+    assert (first.biases == network.biases).all()
+    assert (second.biases == network.biases).all()
+    assert (first.weights != network.weights).any()
+    assert (second.outputs != network.outputs).any()
+
+
+def test_a_student_learns_its_first_stage_from_the_first_teacher():
+    teacher, network = first_stage(5, 2, 8, rng(1)), initial(5, 2, 6, rng(2))
+    stage = Stage(1, 300, 0.5, 0.01)
+    student = train(network, 2, stage, Stage(0, 1, 1.0), rng(3), teachers=(teacher, None), alpha=0.25)
+    x = bits_of_words(sample_words(300, 5, rng(3)), 5)
+    gradient = 0.25 * batch_gradient(network, x, parity(x, 2))
+    gradient += 0.75 * batch_gradient(network, x, outputs(teacher, x))
+    np.testing.assert_allclose(
+        student.weights, network.weights - 0.5 * (gradient + 0.02 * network.weights), rtol=1e-12, atol=1e-14
+    )
+
+
+def test_mixed_loss_is_linear_in_alpha():
+    f, y, t = rng().standard_normal((3, 20))
+    ends = [mixed_loss(f, np.sign(y), t, alpha) for alpha in (0.0, 1.0)]
+    np.testing.assert_allclose(mixed_loss(f, np.sign(y), t, 0.25), 0.75 * ends[0] + 0.25 * ends[1])
+    np.testing.assert_allclose(ends[1], hinge(f, np.sign(y)))
+
+
+def test_a_teacher_of_two_bits_is_trained_within_the_lemmas_steps_and_ends_uncorrelated():
+    rows = SecondStage(11, 2, 32, epsilon=0.1, max_steps=10**6, n_evaluation=4096).rows()
+    assert rows[0]["step"] == 0
+    assert rows[0]["loss"] > 0.9
+    assert rows[-1]["reached"]
+    assert rows[-1]["step"] < rows[-1]["bound_steps"] == second_stage_steps(11, 2, 32, 0.1)
+    assert rows[-1]["max_degree_1"] <= 0.1
+    teacher = trained_teacher(11, 2, 32, 0.1, 10**6, seed=0, n_evaluation=4096)
+    assert np.abs(degree_1(teacher, 2)).max() == pytest.approx(rows[-1]["max_degree_1"], rel=1e-12)
+    exact_loss = hinge(outputs_on_cube(teacher), parity(cube(11), 2)).mean()
+    assert exact_loss == pytest.approx(rows[-1]["loss"], abs=0.02)
+
+
+def test_no_second_stage_learns_parity_without_a_first():
+    network = initial(11, 4, 64, rng())
+    best = best_outputs(
+        np.maximum(cube(11) @ network.weights[:32].T + network.biases[:32], 0), parity(cube(11), 4)
+    )
+    assert best[1] > 0.8
+
+
+def test_the_regime_of_the_lemma_leaves_out_four_bits_at_any_feasible_size():
+    assert in_regime(127, 2, 24, 0.1, 0.1)
+    assert not in_regime(101, 2, 24, 0.1, 0.1)
+    assert not in_regime(2001, 4, 10**6, 0.1, 0.1)
+
+
+def test_best_outputs_beat_trained_ones_and_are_a_minimum():
+    network = first_stage(9, 4, 64, rng())
+    x = cube(9)
+    units, y = np.maximum(x @ network.weights.T + network.biases, 0), parity(x, 4)
+    a, loss = best_outputs(units, y)
+    assert loss == pytest.approx(hinge(units @ a, y).mean(), abs=1e-9)
+    trained = train_outputs(network, 4, Stage(50_000, 1, 0.003), rng(1))
+    assert loss <= hinge(outputs_on_cube(trained), y).mean()
+
+
+def test_an_intermediate_teacher_leaves_its_student_one_direction():
+    rows = {
+        (supervision, aligned): BestSecondStage(
+            11, 4, 256, supervision, 0 if supervision == "labels" else 240, aligned
+        ).rows()[0]
+        for supervision, aligned in (("labels", False), ("intermediate", False), ("intermediate", True))
+    }
+    assert rows["labels", False]["n_directions"] > 100
+    assert rows["labels", False]["best_loss"] < 0.01
+    for aligned, loss_is_small in ((False, False), (True, True)):
+        row = rows["intermediate", aligned]
+        assert row["n_directions"] == 1
+        assert row["n_neurons"] <= 14
+        assert (row["best_loss"] < 0.01) == loss_is_small
+
+
+def test_one_shared_direction_is_enough_for_two_bits_and_not_for_six():
+    assert max(row["best_loss"] for row in SharedDirection(2, n_draws=10).rows()) < 1e-9
+    six = SharedDirection(6, n_draws=10).rows()
+    assert min(row["lemma_loss"] for row in six) > 0.1
+    assert all(row["best_loss"] <= row["lemma_loss"] for row in six)
+    assert np.mean([row["sign_changes"] for row in six]) > 11  # more than there are kinks
+
+
+# Batch sizes
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 30])
+def test_steps_from_labels_are_plain_gradient_descent(batch_size):
+    network = initial(7, 2, 6, rng())
+    network = network._replace(
+        outputs=40 * rng(1).standard_normal(6)
+    )  # margins beyond 1, so that they matter
+    words = sample_words(30, 7, rng(2))
+    weights, n_inactive = steps_from_labels(network, 2, words, batch_size, 0.003)
+    plain, x = network, bits_of_words(words, 7)
+    for part in np.split(x, 30 // batch_size):
+        gradient = batch_gradient(plain, part, parity(part, 2))
+        plain = plain._replace(weights=plain.weights - 0.003 * gradient)
+    np.testing.assert_allclose(weights, plain.weights, rtol=1e-10, atol=1e-12)
+    assert 0 < n_inactive < 30
+
+
+def test_single_inputs_separate_the_support_as_one_batch_of_them_all_does():
+    rows = BatchSizes(11, 2, 16, 2**14, (1, 128, 2**14)).rows()
+    assert [row["n_steps"] for row in rows] == [2**14, 128, 1]
+    separation = [row["separation"] for row in rows]
+    assert max(separation) - min(separation) < 0.2
+    assert min(separation) > 1
+    assert all(row["share"] == 1 for row in rows)
+    few = BatchSizes(11, 2, 16, 16, (1, 16)).rows()  # a control: too few inputs show nothing
+    assert max(row["share"] for row in few) < 1
+
+
+# Records and bad input
+
+
+def test_records_come_back_and_equal_records_give_equal_tables():
+    for record in (
+        PopulationGradient(5, 2, 4),
+        FirstStep(5, 2, 4, (16, 32)),
+        FirstStageTeacher(5, 2, 4),
+        SeparationShare(5, 2, 4, 3),
+        SecondStage(5, 2, 4, 0.5, max_steps=100, n_evaluation=64),
+        BestSecondStage(5, 2, 4, "labels", scales=(1, 2)),
+        SharedDirection(2, 2, (1.0,)),
+        BatchSizes(5, 2, 4, 16, (1, 4)),
+    ):
+        again = Spec.from_canonical(record.canonical())
+        assert again == record
+        rows = record.rows()
+        np.testing.assert_equal(again.rows(), rows)
+        assert record.work > 0
+        assert len({tuple(row) for row in rows}) == 1  # the same columns in every row
+
+
+ONE = Stage(1, 1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: initial(10, 2, 4, rng()), r"n_bits d = 10: expected an odd number"),
+        (lambda: initial(11, 3, 4, rng()), r"support_size k = 3: expected an even number"),
+        (lambda: initial(11, 12, 4, rng()), r"support_size k = 12: expected fewer than n_bits d = 11"),
+        (lambda: initial(11, 2, 5, rng()), r"width m = 5: expected an even number.*Take 4 or 6"),
+        (lambda: first_stage(10, 2, 4, rng()), "odd"),
+        (
+            lambda: population_gradient_by_enumeration(initial(21, 2, 2, rng()), 2),
+            "d = 21: expected at most 20",
+        ),
+        (lambda: outputs_on_cube(initial(21, 2, 2, rng())), "at most 20"),
+        (lambda: PopulationGradient(17, 2, 4), "d = 17: expected at most 15"),
+        (lambda: PopulationGradient(10, 2, 4), "odd"),
+        (lambda: BestSecondStage(13, 2, 4, "labels"), "d = 13: expected at most 11"),
+        (lambda: BestSecondStage(11, 2, 4, "teacher"), "supervision = 'teacher'"),
+        (lambda: BestSecondStage(11, 2, 4, "intermediate"), "teacher|width m = 0|width = 0"),
+        (lambda: BestSecondStage(11, 2, 4, "labels", 4), "teacher_width = 4 with labels"),
+        (lambda: BestSecondStage(11, 2, 4, "labels", scales=()), "at least one scale"),
+        (lambda: SharedDirection(3), "support_size k = 3: expected an even number"),
+        (lambda: SharedDirection(4, scales=(0.0,)), "scale 0.0"),
+        (lambda: SharedDirection(12), "at most 11"),
+        (lambda: FirstStep(11, 4, 8, (16,), delta=0.0), r"delta = 0.0: expected a number in \(0, 1\)"),
+        (lambda: FirstStep(11, 4, 8, (16,), delta=1.5), "delta = 1.5"),
+        (lambda: FirstStep(11, 4, 8, ()), "at least one batch size"),
+        (lambda: FirstStep(11, 4, 7, (16,)), "width m = 7"),
+        (lambda: FirstStep(11, 11, 8, (16,)), "fewer than n_bits"),
+        (lambda: FirstStageTeacher(11, 5, 8), "even"),
+        (lambda: FirstStageTeacher(11, 4, 8, seed=-1), "seed = -1"),
+        (lambda: SeparationShare(12, 4, 8), "odd"),
+        (lambda: SeparationShare(11, 4, 8, 0), "n_draws = 0"),
+        (lambda: SecondStage(11, 2, 8, epsilon=0.0), "epsilon = 0.0"),
+        (lambda: SecondStage(11, 2, 8, epsilon=1.0), "epsilon = 1.0"),
+        (lambda: SecondStage(11, 2, 8, epsilon=0.1, delta=-0.1), "delta = -0.1"),
+        (lambda: SecondStage(11, 2, 8, epsilon=0.1, rate_factor=0), "rate_factor = 0"),
+        (lambda: SecondStage(11, 2, 9, epsilon=0.1), "width m = 9"),
+        (lambda: second_stage_steps(11, 2, 8, 2.0), "epsilon = 2.0"),
+        (lambda: trained_teacher(11, 2, 8, 0.0, 100, 0), "epsilon = 0.0"),
+        (lambda: gradient_tolerance(11, 8, 16, 0.0), "delta = 0.0"),
+        (lambda: BatchSizes(11, 2, 8, 100, (1, 7)), r"batch sizes \[7\] for n_samples = 100"),
+        (lambda: BatchSizes(11, 2, 8, 100, ()), "at least one batch size"),
+        (
+            lambda: first_step(initial(5, 2, 4, rng()), np.zeros((4, 5)), support_size=2, decay="none"),
+            r"decay = 'none': expected 'cancelling' or 'printed'",
+        ),
+        (lambda: mixed_loss(np.ones(1), np.ones(1), np.ones(1), 1.5), r"alpha = 1.5: expected"),
+        (lambda: train(initial(5, 2, 4, rng()), 2, ONE, ONE, rng(), alpha=-1), "alpha = -1"),
+        (lambda: train(initial(5, 2, 4, rng()), 3, ONE, ONE, rng()), "support_size k = 3"),
+        (lambda: train(initial(5, 2, 4, rng()), 2, Stage(1, 0, 0.1), ONE, rng()), "first.batch_size = 0"),
+        (lambda: train(initial(5, 2, 4, rng()), 2, Stage(-1, 1, 0.1), ONE, rng()), "first.n_steps = -1"),
+        (
+            lambda: train(initial(5, 2, 4, rng()), 2, ONE, Stage(1, 1, 0.0), rng()),
+            "second.learning_rate = 0.0",
+        ),
+        (lambda: train(initial(5, 2, 4, rng()), 2, ONE, Stage(1, 1, 1, -1), rng()), "second.decay = -1"),
+        (lambda: batch_gradient(initial(5, 2, 4, rng()), cube(5), np.ones(3)), "3 targets for 32 inputs"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_value(make, message):
+    with pytest.raises(SpecError, match=message):
+        make()
