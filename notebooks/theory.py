@@ -52,6 +52,8 @@ exponents: list[float] = [1.0, 1.25, 2.0]  # c, constructed, k of 4
 exponents_6: list[float] = [1.0, 1.25]  # c, k of 6
 regime_bits: int = 31  # d, second stage, k of 2; Lemma B.7: 127
 regime_steps: int = 1_000_000  # its budget, batch size 1
+elsewhere_bits: list[int] = [11, 15]  # d, second stage outside the regime
+elsewhere_steps: int = 200_000  # its budget
 direction_draws: int = 20  # teachers whose student has one direction
 remark_samples: int = 4096  # inputs, the same for all batch sizes
 remark_batches: list[int] = [1, 64, 4096]  # B
@@ -70,6 +72,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 from pdlib import pages, plots, tables
+from pdlib.claims.theory import power
 from pdlib.comparison import PageRuns
 from pdlib.tables import joined
 from pdlib.theory import (
@@ -349,6 +352,9 @@ plots.finish(fig, runs.provenance(records))
 plt.show()
 
 # %% [markdown]
+# In {numref}`fig-theory-first-step` the error falls with slope $-1/2$, and within its tolerance; the weights come to where the
+# corrected lemma puts them, while with $\lambda_1 = 1$ they keep a size of $2\eta_1 - 1$ at any batch.
+#
 # ## Lemma B.5 and Corollary B.6: does the first-stage teacher show the support?
 #
 # After an infinite batch the teacher is an odd function, and its degree-1 coefficients are
@@ -380,9 +386,7 @@ teachers, records = table_of(
                 teacher_bits, 4, m, aligned, seed=s
             ),
         )
-        for m, aligned, s in product(
-            teacher_widths, (False, True), ablation_seeds
-        )
+        for m, aligned, s in product(teacher_widths, (False, True), seeds)
     ]
 )
 page_tables["teachers"] = teachers
@@ -414,7 +418,8 @@ plots.finish(fig, runs.provenance(records), 2)
 plt.show()
 
 # %% [markdown]
-# The size matters little for what follows, since a small $f^{(1)}$ is small everywhere: what counts is the ratio of
+# In {numref}`fig-theory-coefficients` the proof's signs keep the coefficient above $1/(8k)$ at every width, while at random signs
+# it falls as $1/\sqrt m$, in the support as off it. The size matters little for what follows, since a small $f^{(1)}$ is small everywhere: what counts is the ratio of
 # coefficients in the support to those off it, about $(d - k)/(k - 1)$, and that the smallest of $k$ random sums in the
 # support exceeds the largest of $d - k$ off it. How often that is so:
 
@@ -589,7 +594,7 @@ if figures == "all":
     more = [
         search(name, target, d, 4, "pooled", s)
         for (name, target), d, s in product(
-            targets(4, exponents).items(), read_off_bits, seeds
+            targets(4, exponents).items(), read_off_bits, ablation_seeds
         )
         if name.startswith("constructed")
     ] + [
@@ -640,7 +645,37 @@ if figures == "all":
     plt.show()
 page_tables["batches"] = batches
 
+# %% tags=["nbval-ignore-output"]
+slopes = []
+for (k, rule, name), rows in batches.groupby(
+    ["support_size", "rule", "target"]
+):
+    if rows.n_bits.nunique() < 2:
+        continue
+    c = float(name.split("=")[1]) if "=" in name else np.inf
+    theory_says = 0 if "intermediate" in name else min(2 * c, k - 1)
+    measured = power({"rows": rows}, "rows", "batch_size", "n_bits")
+    slopes.append(
+        {
+            "k": k,
+            "rule": rule,
+            "first stage learns from": name,
+            "slope in d": str(tables.mean_interval(measured.dropna())),
+            "theory": "" if name == "trained" else f"{theory_says:g}",
+            "smallest |c_j| in S": f"{rows.minimum_in.median():.2g}",
+            "largest off it": f"{rows.maximum_off.median():.2g}",
+            "E f²": f"{rows.norm.median():.2g}",
+            "initialisations drawn": rows.n_attempts.mean().round(1),
+        }
+    )
+pd.DataFrame(slopes)
+
 # %% [markdown]
+# Slopes with their intervals over seeds, beside the theorem's exponents, and the degree-1 coefficients of what is learned from
+# (medians over $d$ and seeds). In {numref}`fig-theory-exponents` the batches of constructed teachers rise more steeply with $c$ until the labels' own trace of the
+# support takes over: the two exponents of the theorem's minimum. At finite $d$ both contribute, and slopes lie above the asymptotic
+# ones.
+#
 # ## The second stage
 #
 # ### Lemma B.7 and Corollary B.8: the teacher's
@@ -702,11 +737,12 @@ second_table, second_records = table_of(second)
 page_tables["second_stages"] = second_table[
     second_table.n_bits == regime_bits
 ]
-page_tables["second_steps"] = (
-    second_table[second_table.reached]
-    .groupby(["seed", "n_bits", "support_size"])
-    .step.min()
-    .reset_index()
+ends = second_table.sort_values("step").groupby(
+    ["seed", "n_bits", "support_size"]
+)
+ends = ends[["step", "reached"]].last().reset_index()
+page_tables["second_steps"] = ends.assign(
+    step=ends.step.where(ends.reached, np.inf)
 )
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
 for i, (_, run) in enumerate(page_tables["second_stages"].groupby("seed")):
@@ -729,7 +765,42 @@ axes[1].set_ylabel("largest |E f x_j|")
 plots.finish(fig, runs.provenance(second_records))
 plt.show()
 
+# %% tags=["nbval-ignore-output"]
+if figures == "all":
+    elsewhere, _ = table_of(
+        [
+            (
+                {"seed": s, "n_bits": d, "support_size": k},
+                second_stage.SecondStage(
+                    d, k, WIDTH[k], epsilon, delta, elsewhere_steps, seed=s
+                ),
+            )
+            for k, d, s in product((2, 4), elsewhere_bits, ablation_seeds)
+        ],
+        "ablations",
+    )
+    last = elsewhere.sort_values("step").groupby(
+        ["support_size", "n_bits", "seed"]
+    )
+    last = last.last().reset_index()
+    last["steps"] = last.step.where(last.reached, np.inf)
+    last["last_step"] = elsewhere_steps
+    by = ["support_size", "n_bits"]
+    display(
+        tables.reached(last, by)[[*by, "n_reached", "n", "median"]].assign(
+            T_2=last.groupby(by).bound_steps.first().to_numpy(),
+            loss=last.groupby(by).loss.median().to_numpy().round(3),
+            correlation=last.groupby(by)
+            .max_degree_1.max()
+            .to_numpy()
+            .round(3),
+        )
+    )
+
 # %% [markdown]
+# In {numref}`fig-theory-second-stage` the loss sought is reached well before $T_2$. The table has runs outside the regime: how many reached
+# it within the budget, their median steps beside $T_2$, and the final loss and largest correlation.
+#
 # Corollary B.8 says that a teacher of hinge loss $\epsilon$ has degree-1 correlations of at most $\epsilon$. For $|f| \le 1$
 # that is a line: $|\mathbb{E} f x_i| = |\mathbb{E}(f - y) x_i| \le \mathbb{E}|f - y| = \mathbb{E}(1 - fy)$. Beyond 1 the hinge loss no longer
 # sees $f$: $2y + x_1$ has loss 0 and correlation 1.
@@ -759,7 +830,7 @@ predictors[predictors.predictor.isin(["2y + x_1", "constructed"])][
 # over the outputs on all inputs, $d = 11$; and for $d, m \to \infty$, over random draws of $(c_1, \dots, c_k)$ and the best of several
 # rates:
 
-# %%
+# %% tags=["nbval-ignore-output"]
 if figures == "all":
     best, _ = table_of(
         [
@@ -781,7 +852,9 @@ if figures == "all":
         [
             (
                 {"case": f"k = {k}", "support_size": k},
-                second_stage.SharedDirection(k, direction_draws),
+                second_stage.SharedDirection(
+                    k, direction_draws, seed=ablation_seeds[0]
+                ),
             )
             for k in (2, 4, 6)
         ],
@@ -901,10 +974,15 @@ if figures == "all":
     axes[0].axhline(0, color="0.4", lw=0.8, ls=":")
     axes[0].set_ylabel("log2 separation")
     axes[1].set_ylabel("share of neurons")
+    axes[1].set_ylim(-0.05, 1.05)
     plots.finish(fig, runs.provenance(remark_records))
     plt.show()
 
 # %% [markdown]
+# In {numref}`fig-theory-batch-sizes` the separation hardly depends on the batch: as long as the weights have moved little, a
+# thousand small steps add up to one large one, and it is the number of inputs that counts. So far the gap that the remark
+# names is none; what the experiments do beyond the first stage, batch 1 throughout, is not covered by this.
+#
 # ## Lemma B.10: width against steps
 #
 # Up to $T = \binom{d}{k} \delta \tau_g^2 / (2m)$ steps the loss stays above $1 - \tau_g$ on some parity; by symmetry no support
@@ -968,6 +1046,9 @@ if figures == "all":
     plt.show()
 
 # %% [markdown]
+# No run of {numref}`fig-theory-trade-off` leaves its plateau before the bound, and none comes near it. The bound exceeds
+# one step only for $m B < \binom{d}{k} \delta / 2$: it speaks of a noise that an opponent chooses, and a batch's is not so chosen.
+#
 # ## Two Transformers that compute parity
 #
 # Appendix C.2.1 writes down weights of one block without residual and layer norm. In Proposition C.1 attention picks the
@@ -1022,26 +1103,25 @@ at = np.array([[0.0], [0.5], [0.5 + 0.12], [0.5 + 0.15], [1.0]])
 constructions.mlp(layers, at)[:, 0].round(2)
 
 # %% [markdown]
-# The share of inputs with a wrong output. The printed example ($p_n = e_3$ for the last position, $W_Q = W_K$) works if the last
+# First table, the share of inputs with a wrong output in Proposition C.1. The printed example ($p_n = e_3$ for the last position, $W_Q = W_K$) works if the last
 # position belongs to the support. If not, either reading fails: with $p_n = e_3$ the attention includes the last token, with $p_n =
 # e_4$ the query is 0 and attention is uniform. A query that maps both to the same vector repairs it.
-
-# %%
-selection.assign(
-    wrong=(selection.n_errors / selection.n_inputs).round(1),
-    last=np.where(selection.last_in_support, "in", "off"),
-).pivot_table(
-    index=["d", "k"],
-    columns=["example", "last", "reading"],
-    values="wrong",
-)
-
-# %% [markdown]
-# Uniform attention over $v_{z_i} + p_i$ keeps only the number of ones: two inputs with one mean and different labels exist,
+#
+# Second table, Proposition C.3. Uniform attention over $v_{z_i} + p_i$ keeps only the number of ones: two inputs with one mean and different labels exist,
 # so no MLP can help. With $z_i \mathbf{e}_i$ the mean is the input itself, scaled, and it works. The widest layer has
 # $\max(8k, 2^k)$ units, which exceeds the printed $2^k$ for $k \le 5$.
 
 # %%
+display(
+    selection.assign(
+        wrong=(selection.n_errors / selection.n_inputs).round(1),
+        last=np.where(selection.last_in_support, "in", "off"),
+    ).pivot_table(
+        index=["d", "k"],
+        columns=["example", "last", "reading"],
+        values="wrong",
+    )
+)
 uniform.assign(wrong=(uniform.n_errors / uniform.n_inputs).round(1))[
     ["d", "k", "embedding", "wrong", "widest", "printed_width"]
 ]
@@ -1105,4 +1185,8 @@ pd.DataFrame(runs.cost()).T.rename(
 #   many do is reported. The batch that Corollary B.9 asks for is out of reach.
 # - **The first stage of the theorem's student** is run with the infinite-batch teacher, its second stage is bounded by linear
 #   programming instead of trained.
+# - **Trials.** A first run on other seeds showed that five first-stage teachers are too few for the slope in Lemma B.5, and that
+#   criteria with one part a side, as first written for Claim B.4 and Lemma B.5, cannot refute. The criteria were rewritten, and
+#   all is published from seeds that no setting was tried on.
+# - **Size.** At $k = 6$ the largest $d$ is 43, where a search from labels takes some $10^{11}$ inputs.
 # - **Not tried**: other activations, other losses, teachers in between the two stages, rates other than the lemmas'.

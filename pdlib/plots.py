@@ -284,15 +284,14 @@ def plot_scaling(
 ) -> Axes:
     """Draw `y` against `x` on logarithmic axes, a line a value of `by`: geometric mean over rows, 95 % interval.
 
-    Rows with the same `x` are seeds; infinite values (nothing found within the budget) are left out of the mean, and
-    where there is one at an `x`, the point is not drawn: a mean over those that succeeded would flatter. `looks` maps
+    Rows with the same `x` are seeds. Where one of them is infinite (nothing found within the budget), missing or not
+    above 0, the point is not drawn: a mean over those that succeeded would flatter. `looks` maps
     a value of `by` to its name in the legend, color and line, and gives the order.
     """
     groups = looks or {None: (y.replace("_", " "), BLUE, "-")}
     for value, (name, color, line) in groups.items():
         rows = table if by is None else table[table[by] == value]
-        rows = rows[rows[y] > 0]
-        complete = rows.groupby(x)[y].transform(lambda v: np.isfinite(v).all())
+        complete = rows.groupby(x)[y].transform(lambda v: (np.isfinite(v) & (v > 0)).all())
         rows = rows[complete.astype(bool)]
         if rows.empty:
             continue
@@ -309,7 +308,7 @@ def plot_scaling(
 
 
 def axis_of(values: Sequence[Any], ax: Axes, label: str) -> Axes:
-    """Write exactly these values on a logarithmic x axis."""
+    """Write these values, to three digits, and no others on a logarithmic x axis."""
     ax.set_xticks(list(values), [short_number(float(f"{v:.3g}")) for v in values])
     ax.minorticks_off()
     ax.set_xlabel(label)

@@ -47,17 +47,29 @@ def mean_interval(values: Iterable[float]) -> Interval:
 
     .. math:: \bar a \pm t_{n-1} \, s / \sqrt n
 
-    With one value the interval is the whole line: one seed says nothing about the spread.
+    With one value the interval is the whole line: one seed says nothing about the spread. Infinite values are censored
+    ones: the mean is infinite, and so is the interval's end on that side; its other end takes them for as large as the
+    largest finite value, which they exceed.
 
     >>> interval = mean_interval([1.0, 2.0, 3.0])
     >>> round(interval.mean, 3), round(interval.low, 3), round(interval.high, 3)
     (2.0, -0.484, 4.484)
+    >>> mean_interval([1.0, 1.0, math.inf])
+    Interval(mean=inf, low=1.0, high=inf, n=3)
     """
     a = np.asarray(list(values), dtype=float)
     if len(a) == 0:
         return Interval(math.nan, -math.inf, math.inf, 0)
     if len(a) == 1:
         return Interval(float(a[0]), -math.inf, math.inf, 1)
+    finite = a[np.isfinite(a)]
+    if len(finite) < len(a) and not np.isnan(a).any():
+        if len(finite) == 0:
+            return Interval(float(a.mean()), float(a.min()), float(a.max()), len(a))
+        inner = mean_interval(np.clip(a, finite.min(), finite.max()))
+        low = -math.inf if a.min() == -math.inf else inner.low
+        high = math.inf if a.max() == math.inf else inner.high
+        return Interval(float(a.mean()), low, high, len(a))
     half = float(stats.t.ppf(0.5 + LEVEL / 2, len(a) - 1) * a.std(ddof=1) / math.sqrt(len(a)))
     return Interval(float(a.mean()), float(a.mean()) - half, float(a.mean()) + half, len(a))
 

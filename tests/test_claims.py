@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib.util
 import itertools
+import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -278,6 +282,79 @@ def test_at_three_seeds_one_that_disagrees_is_enough_for_inconclusive(
     assert judged([2.0, 2.0, 2.0, -1.0]) == REPRODUCED
 
 
+# Exact criteria: a value a case, no interval
+
+
+def exactly(values: Any, side: Any = "above", threshold: float = 0.0) -> claims.Judgement:
+    criterion = Criterion("c", "words", given_values, side, threshold, exact=True)
+    return criterion.judge(values)
+
+
+def test_every_case_of_an_exact_criterion_must_clear_and_one_that_does_not_refutes() -> None:
+    assert exactly([1e-9, 1.0, 100.0]).verdict == REPRODUCED
+    assert exactly([-1e-9, 1.0, 100.0]).verdict == NOT_REPRODUCED
+    assert exactly([0.0, 1.0]).verdict == NOT_REPRODUCED  # at the threshold is not above it
+    assert exactly([1.0, 2.0], "below", 3.0).verdict == REPRODUCED
+    assert exactly([1.0, 4.0], "below", 3.0).verdict == NOT_REPRODUCED
+    assert exactly([1.0] * 99 + [-1.0]).verdict == NOT_REPRODUCED
+    assert judged([1.0] * 99 + [-1.0]) == REPRODUCED  # over seeds, the same values are a sample
+    assert exactly([1e-9, 1.0, 100.0]).verdict != judged([1e-9, 1.0, 100.0]) == INCONCLUSIVE
+
+
+def test_one_case_is_enough_for_an_exact_criterion_and_none_is_not() -> None:
+    assert exactly([1.0]).verdict == REPRODUCED
+    assert exactly([-1.0]).verdict == NOT_REPRODUCED
+    assert exactly([]).verdict != REPRODUCED
+    assert judged([1.0]) == INCONCLUSIVE
+
+
+def test_an_exact_case_without_a_value_is_an_error_and_an_infinite_one_is_judged() -> None:
+    with pytest.raises(ValueError, match=r"criterion 'c': seeds \['b'\] have no value"):
+        exactly({"a": 1.0, "b": math.nan})
+    assert exactly([1.0, math.inf]).verdict == REPRODUCED
+    assert exactly([1.0, -math.inf]).verdict == NOT_REPRODUCED
+
+
+@given(
+    st.lists(st.floats(-3, 3), min_size=1, max_size=6), st.sampled_from(["above", "below"]), st.floats(-3, 3)
+)
+def test_an_exact_verdict_is_that_of_the_case_nearest_to_failing(
+    values: list[float], side: str, threshold: float
+) -> None:
+    found = exactly(values, side, threshold)
+    worst = min(values) if side == "above" else max(values)
+    assert (found.interval.mean, found.interval.low, found.interval.high) == (worst, min(values), max(values))
+    assert found.interval.n == len(values)
+    clears = worst > threshold if side == "above" else worst < threshold
+    assert found.verdict == (REPRODUCED if clears else NOT_REPRODUCED)
+
+
+def test_a_summary_is_the_worst_of_exact_values_and_the_mean_of_a_sample() -> None:
+    assert claims.summary([1.0, 2.0, 6.0], "above", exact=True) == claims.Interval(1.0, 1.0, 6.0, 3)
+    assert claims.summary([1.0, 2.0, 6.0], "below", exact=True) == claims.Interval(6.0, 1.0, 6.0, 3)
+    assert claims.summary([1.0, 2.0, 6.0], "above", exact=False) == claims.mean_interval([1.0, 2.0, 6.0])
+    nothing = claims.summary([], "above", exact=True)
+    assert math.isnan(nothing.mean)
+    assert nothing.n == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"values": [3.0, 1.0, 2.0], "side": "above", "exact": True}, "1, the worst of 3 cases"),
+        ({"values": [3.0, 1.0, 2.0], "side": "below", "exact": True}, "3, the worst of 3 cases"),
+        ({"values": [0.123456], "side": "below", "exact": True}, "0.123"),
+        ({"values": [], "side": "below", "exact": True}, "no seeds"),
+        ({"side": "below", "exact": True}, "no seeds"),
+        ({"values": [1.0, 2.0, 3.0], "side": "above", "exact": False}, "2 [-0.484, 4.48]"),
+        ({"values": [1.0, 2.0, 3.0], "side": "above"}, "2 [-0.484, 4.48]"),  # of an older result
+        ({"values": [2.0]}, "2 (1 seed)"),
+    ],
+)
+def test_what_was_measured_is_written_in_words(row: dict[str, Any], text: str) -> None:
+    assert claims.written(row) == text
+
+
 @pytest.mark.parametrize(
     ("parts", "whole"),
     [
@@ -375,6 +452,15 @@ def test_a_hash_does_not_change_with_what_means_the_same(tmp_path: Path, code: s
     assert criterion_of(code, tmp_path).hash == criterion_of(CODE, tmp_path).hash
 
 
+def test_a_hash_without_exact_is_what_it_was_before_there_were_exact_criteria(tmp_path: Path) -> None:
+    criterion = criterion_of(CODE, tmp_path)
+    code = claims._code_of("effect", ast.parse(CODE))
+    before = json.dumps(["gap", "the gap", "above", 1.0, {"k": 2}, code])
+    assert criterion.hash == hashlib.sha256(before.encode()).hexdigest()[:16]
+    assert criterion_of(CODE, tmp_path, exact=False).hash == criterion.hash
+    assert criterion_of(CODE, tmp_path, exact=True).hash != criterion.hash
+
+
 def test_the_hashes_of_a_page_name_every_criterion() -> None:
     found = claims.hashes("parity")
     assert set(found) == {f"{c.id}: {part.name}" for c in CLAIMS for part in c.criteria}
@@ -427,6 +513,63 @@ def test_a_claim_whose_runs_the_page_did_not_make_is_not_run(store: Store) -> No
     assert shown["R1"].unique().tolist() == [REPRODUCED]
     for claim in ("Figure 7 (left)", "Figure 8", "Figure 9", "Figure 14 (MLP)", "low-temperature-suffices"):
         assert shown[claim] == NOT_RUN
+
+
+# A page of exact statements
+
+EXACT = (
+    Claim(
+        "fourier-gap", (Criterion("above", "a gap", lambda tables: tables["gap"], "above", 0.5, exact=True),)
+    ),
+    Claim("R3", (Criterion("gain", "a gain", lambda tables: tables["gain"], "above", 0.5),)),
+)
+
+
+@pytest.fixture
+def exact_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page theory judges an exact statement and a sample."""
+    monkeypatch.setattr(claims, "of_page", lambda page: EXACT)
+    monkeypatch.setattr(Criterion, "hash", "0" * 16)
+
+
+@pytest.mark.usefixtures("exact_page")
+def test_an_exact_statement_goes_from_the_judge_through_the_page_into_the_ledger(store: Store) -> None:
+    values = pd.Series([0.75, 2.0, 1.0], ["a", "b", "c"])
+    tables: Any = {"gap": values, "gain": pd.Series([0.75, 2.0, 1.0])}
+    shown = claims.judge_page("theory", "laptop", tables, [], store).set_index("claim")
+    assert shown.measured.to_dict() == {
+        "fourier-gap": "0.75, the worst of 3 cases",
+        "R3": "1.25 [-0.393, 2.89]",
+    }
+    assert shown.verdict.to_dict() == {"fourier-gap": REPRODUCED, "R3": INCONCLUSIVE}
+    kept = claims.load_page(store.root, "theory", "laptop")
+    assert kept is not None
+    assert [(row["claim"], row["exact"], row["values"]) for row in kept["claims"]] == [
+        ("fourier-gap", True, [0.75, 2.0, 1.0]),
+        ("R3", False, [0.75, 2.0, 1.0]),
+    ]
+    table = claims.ledger(store.root).set_index("claim")
+    exact, sample = table.loc["fourier-gap"].iloc[0], table.loc["R3"].iloc[0]
+    assert (exact.measured, exact.interval, exact.n_seeds) == (0.75, "0.75, the worst of 3 cases", 3)
+    assert (sample.measured, sample.interval, sample.n_seeds) == (1.25, "1.25 [-0.393, 2.89]", 3)
+    text = claims.ledger_markdown(store.root)
+    assert "| fourier-gap | a gap > 0.5 | 0.75, the worst of 3 cases | 3 | laptop | reproduced |" in text
+    assert "| R3 | a gain > 0.5 | 1.25 [-0.393, 2.89] | 3 | laptop | inconclusive |" in text
+
+
+@pytest.mark.usefixtures("exact_page")
+def test_a_page_judged_before_there_were_exact_criteria_reads_as_a_sample(store: Store) -> None:
+    tables: Any = {"gap": pd.Series([0.75, 2.0, 1.0]), "gain": pd.Series([0.75, 2.0, 1.0])}
+    claims.judge_page("theory", "laptop", tables, [], store)
+    path = claims.page_file(store.root, "theory", "laptop")
+    result = json.loads(path.read_text())
+    for row in result["claims"]:
+        del row["exact"]
+    path.write_text(json.dumps(result))
+    assert set(claims.verdict_table(result).measured) == {"1.25 [-0.393, 2.89]"}
+    table = claims.ledger(store.root)
+    assert set(table[table.profile == "laptop"].interval) == {"1.25 [-0.393, 2.89]"}
+    assert "the worst of 3" not in claims.ledger_markdown(store.root)
 
 
 # The ledger

@@ -20,12 +20,15 @@ from pdlib import engine
 from pdlib.engine import RunsFailedError, execute
 from pdlib.models.mlp import MLP
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD, Measurement, Probe, Training
+from pdlib.specs import SGD, Calculation, Measurement, Probe, Training
 from pdlib.store import Record, Store, StoreError
+from pdlib.theory.first_stage import SeparationShare
+from pdlib.theory.majority import FourierGap, Majority
 
 TEACHER = tiny.training(n_steps=800, evaluate_every=400, checkpoint_every=200)
 STUDENT = tiny.student(TEACHER, checkpoint_every=100)
 PROBE = tiny.measurement(TEACHER)
+CALCULATION = FourierGap(11)
 
 
 @pytest.fixture
@@ -128,6 +131,32 @@ def test_a_measurement_is_its_probe_applied_to_each_checkpoint(store: Store) -> 
     pd.testing.assert_frame_equal(record.table, pd.DataFrame(expected), check_exact=True)
 
 
+def test_a_calculation_is_its_rows_kept_and_found_again(store: Store, ran: list[str]) -> None:
+    (record,) = execute([CALCULATION], store, criteria={"fourier-gap: above": "0123"}, progress=False)
+    assert record.source == "trained now"
+    pd.testing.assert_frame_equal(record.table, pd.DataFrame(CALCULATION.rows()), check_exact=True)
+    assert record.provenance["criteria"] == {"fourier-gap: above": "0123"}
+    assert record.provenance["resumed"] is False
+    (again,) = execute([FourierGap(11)], store, need_checkpoints=True, progress=False)  # it has none to need
+    assert (again.source, again.spec, ran) == ("local", CALCULATION, [CALCULATION.fingerprint])
+    assert_same_tables([record], [again])
+    assert not (store.run_folder(CALCULATION) / "checkpoints").exists()
+    execute([FourierGap(13)], store, progress=False)
+    assert ran == [CALCULATION.fingerprint, FourierGap(13).fingerprint]  # another one is another
+
+
+def test_a_calculation_that_another_process_has_stored_meanwhile_is_not_done_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute([CALCULATION], store, progress=False)
+    monkeypatch.setattr(FourierGap, "rows", lambda self: pytest.fail("calculated again"))
+    workplace = engine.Workplace(str(store.root), None, "cpu", {"commit": "c", "criteria": {}})
+    engine.compute(CALCULATION, workplace)
+    (store.run_folder(CALCULATION) / "result.json").unlink()
+    with pytest.raises(pytest.fail.Exception, match="calculated again"):  # the control
+        engine.compute(CALCULATION, workplace)
+
+
 def test_a_result_says_when_where_and_at_what_cost_it_was_made(store: Store) -> None:
     (record,) = execute([TEACHER], store, criteria={"R1: a gap": "0123"}, progress=False)
     p = record.provenance
@@ -155,6 +184,48 @@ class Broken(Probe):
 
 def diverging() -> Training:
     return tiny.training(optimizer=SGD(1e30), n_steps=4000, evaluate_every=2000, checkpoint_every=1000)
+
+
+@dataclass(frozen=True)
+class Impossible(Calculation):
+    """A calculation that fails."""
+
+    reason: str
+    cost: float = 1.0
+
+    @property
+    def work(self) -> float:
+        """As much as it says."""
+        return self.cost
+
+    def rows(self) -> Any:
+        """Fail."""
+        raise RuntimeError(self.reason)
+
+
+@pytest.mark.parametrize("workers", ["here", "threads", "processes"])
+def test_a_calculation_that_fails_is_named_and_the_rest_is_kept(store: Store, workers: str) -> None:
+    broken = Impossible("the sum diverges")
+    asked = [broken, CALCULATION, Majority(5)] + ([TEACHER] if workers == "here" else [])
+    with ThreadPoolExecutor(2) as pool, pytest.raises(RunsFailedError) as caught:
+        execute(
+            asked,
+            store,
+            executor=pool if workers == "threads" else None,
+            n_workers=2 if workers == "processes" else 1,
+            progress=False,
+        )
+    first, line = str(caught.value).splitlines()
+    assert first == f"1 of {len(asked)} runs failed; the others are stored and will not be run again."
+    assert line == (
+        f"- calculation Impossible(reason='the sum diverges', cost=1.0) {broken.fingerprint}: "
+        "RuntimeError: the sum diverges"
+    )
+    assert store.find(broken.fingerprint) is None
+    for kept in asked[1:]:
+        assert store.find(kept.fingerprint) is not None
+    (again,) = execute([CALCULATION], store, progress=False)
+    assert again.source == "local"
 
 
 @pytest.mark.parametrize("threads", [False, True])
@@ -253,6 +324,14 @@ def test_a_pool_of_processes_finishes_although_a_worker_is_killed_in_the_middle(
     assert_same_tables(records, here)
 
 
+def test_calculations_and_trainings_share_a_pool_of_processes(store: Store, tmp_path: Path) -> None:
+    asked = [CALCULATION, tiny.student(TEACHER), SeparationShare(11, 2, 8, n_draws=20), TEACHER]
+    records = execute(asked, store, n_workers=2, progress=False)
+    assert [r.spec for r in records] == asked
+    here = execute(asked, Store(tmp_path / "here", published=None), n_workers=1, progress=False)
+    assert_same_tables(records, here)
+
+
 # Progress
 
 
@@ -284,7 +363,13 @@ def test_a_light_graph_runs_here_and_a_heavy_one_in_a_pool(
     monkeypatch.setattr(engine, "_run_here", choose("here"))
     monkeypatch.setattr(engine, "_run_in_pool", choose("pool"))
     heavy = tiny.training(model=MLP(50_000), n_steps=100_000)
-    for spec in (TEACHER, heavy):
+    for spec in (TEACHER, heavy, Impossible("light", 0.9 * engine.LIGHT), Impossible("heavy", engine.LIGHT)):
         with pytest.raises(StoreError, match="is not in"):
             execute([spec], store, progress=False)
-    assert chosen == ["here", "pool"]
+    assert chosen == ["here", "pool"] * 2
+
+
+def test_the_work_of_a_calculation_is_what_it_says() -> None:
+    assert engine._work(Impossible("", 123.0)) == 123.0
+    assert engine._work(CALCULATION) == CALCULATION.work == 1e6
+    assert engine._steps(CALCULATION) == 1

@@ -39,6 +39,7 @@ LIGHT = [
     "pdlib.plots",
     "pdlib.claims",
     "pdlib.claims.parity",
+    "pdlib.claims.theory",
 ]
 
 

@@ -7,21 +7,37 @@ mistaken for today's. Float64 and short runs, so that the numbers are those of e
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny
+import tiny_theory
 
 from pdlib import labels
 from pdlib.engine import execute
 from pdlib.models.mlp import MLP
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
-from pdlib.specs import SGD, Distillation, Labels, Measurement, Spec, Training
+from pdlib.specs import SGD, Calculation, Distillation, Labels, Measurement, Spec, Training
 from pdlib.store import Store
 from pdlib.tasks.parity import SparseParity
+from pdlib.theory.complexity import Totals, WidthTradeOff
+from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
+from pdlib.theory.final_teacher import FinalTeachers
+from pdlib.theory.first_stage import (
+    BatchSizes,
+    FirstStageTeacher,
+    FirstStep,
+    PopulationGradient,
+    SeparationShare,
+)
+from pdlib.theory.majority import FourierGap, Majority
+from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
+from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
 
 VERSIONS = {
     SparseParity: 1,
@@ -37,6 +53,28 @@ VERSIONS = {
     Explicit: 1,
     EqualSplit: 1,
     KappaSplit: 1,
+    Majority: 1,
+    FourierGap: 1,
+    PopulationGradient: 1,
+    FirstStep: 1,
+    FirstStageTeacher: 1,
+    SeparationShare: 1,
+    BatchSizes: 1,
+    LabelTarget: 1,
+    ConstructedTarget: 1,
+    IntermediateTarget: 1,
+    TrainedTarget: 1,
+    ReadOff: 1,
+    SecondStage: 1,
+    BestSecondStage: 1,
+    SharedDirection: 1,
+    Totals: 1,
+    WidthTradeOff: 1,
+    FinalTeachers: 1,
+    SupportSelection: 1,
+    UniformAttention: 1,
+    Interpolation1D: 1,
+    InterpolationND: 1,
 }
 TEACHER = replace(
     tiny.training(), precision="float64", n_steps=1000, evaluate_every=500, checkpoint_every=250
@@ -124,6 +162,15 @@ def test_every_kind_of_the_core_has_its_version_here() -> None:
     assert kinds <= set(VERSIONS)
 
 
+def test_every_kind_of_the_theory_has_its_version_here_and_a_small_case() -> None:
+    kinds = tiny_theory.kinds()
+    assert kinds <= set(VERSIONS)
+    cases = tiny_theory.CALCULATIONS.values()
+    assert {type(case) for case in cases} == {kind for kind in kinds if issubclass(kind, Calculation)}
+    targets = {type(case.target) for case in cases if isinstance(case, ReadOff)}
+    assert targets == {kind for kind in kinds if not issubclass(kind, Calculation)}
+
+
 def test_the_first_examples_of_a_stream_are_golden() -> None:
     inputs, classes = SparseParity(10, 3).stream(0, "train").examples(0, 4)
     rows = ["".join("+" if x > 0 else "-" for x in row) for row in inputs]
@@ -174,3 +221,318 @@ def test_a_change_of_a_millionth_in_the_rate_is_seen(store: Store) -> None:
     spec = replace(TEACHER, optimizer=SGD(0.05 * (1 + 1e-6)))
     execute([spec], store, progress=False)
     assert checksum(tiny.final(spec, store)) != pytest.approx(GOLDEN_TEACHER[-2:], rel=0, abs=1e-9)
+
+
+# Calculations: a weighted sum of each column over its rows, so that their order counts
+
+UNDETERMINED = {"BestSecondStage": {"accuracy"}, "SharedDirection": {"best_scale"}}  # several optima
+LOOSE = {  # column -> tolerance, where a solver stops at one
+    "best_loss": 1e-7,
+    "lemma_loss": 1e-7,
+    "normal_share": 1e-7,
+    "predicted": 1e-6,
+}
+SINGLE = 1e-4  # WidthTradeOff works in float32
+NOT_A_NUMBER, INFINITE = 17.0, 19.0
+
+GOLDEN_CALCULATIONS: dict[str, dict[str, float]] = {
+    "Majority": {
+        "degree": -6.38977474133,
+        "exact": 0.0108870616449,
+        "enumerated": 0.0108870616449,
+        "printed": -0.37555451982,
+        "right": 0.114622841681,
+    },
+    "FourierGap": {
+        "support_size": 4.16120922347,
+        "gap": 0.227192223529,
+        "bound": 0.00999940875398,
+        "ratio": 0.342669242197,
+        "one_over_d": 0.140027482352,
+    },
+    "PopulationGradient": {
+        "enumerated": 0.0276586117646,
+        "formula": 0.0276586117646,
+        "error": 0.0,
+        "printed_error": 3.08060461174,
+    },
+    "FirstStep": {
+        "batch_size": 352.673753286,
+        "error": 10.0064478154,
+        "bound": 0.791573626647,
+        "printed_centre_error": 10.1475032805,
+        "printed_bound": 1.5153094342,
+        "gradient_error": 0.149678084338,
+        "gradient_rms": 0.0900678261038,
+        "tau_g": 0.389602644365,
+        "separated": 0.0384916509808,
+    },
+    "FirstStageTeacher": {
+        "n_monomials": -78.3614583159,
+        "minimum": -11.0443762206,
+        "mean": 0.0660066475141,
+        "maximum": -11.0339623895,
+        "binomial_error": -35.0163102182,
+        "majority": -35.0163102182,
+    },
+    "FirstStageTeacher, beyond the cube": {
+        "n_monomials": -1391.81511234,
+        "minimum": -10.9260065498,
+        "mean": 0.142551810309,
+        "maximum": -10.923266068,
+        "binomial_error": -8.83117101843,
+        "majority": -8.83117101843,
+    },
+    "SeparationShare": {
+        "n_draws": 20.0,
+        "n_separated": 16.0,
+        "mean_in": 0.0649444580078,
+        "mean_off": 0.0069637345679,
+        "normal_share": 0.723082647396,
+        "normal_in": 0.0626557745878,
+        "normal_off": 0.0064972401363,
+    },
+    "BatchSizes": {
+        "batch_size": 139.317390302,
+        "n_steps": 256.540302306,
+        "separation": 1.63790956202,
+        "share": 1.54030230587,
+        "inactive": 0.0,
+        "drift": 1.77530065732,
+    },
+    "ReadOff, labels": {
+        "batch_size": 315.437271325,
+        "n_draws": 5.44680140967,
+        "n_read": 2.03612580495,
+        "chosen": 0.96017028665,
+        "n_attempts": 1.33275404451,
+        "minimum_in": 0.0,
+        "maximum_off": 0.0,
+        "norm": 1.33275404451,
+        "predicted": 261.100885177,
+    },
+    "ReadOff, constructed": {
+        "batch_size": 133.256816729,
+        "n_draws": 7.53661201958,
+        "n_read": 4.26604895686,
+        "chosen": 0.753902254343,
+        "n_attempts": 1.47825407831,
+        "minimum_in": 0.22285518739,
+        "maximum_off": 0.0,
+        "norm": 0.788413430342,
+        "predicted": 25.1303193313,
+    },
+    "ReadOff, intermediate": {
+        "batch_size": 109.13194459,
+        "n_draws": 2.41947604602,
+        "n_read": 2.70593194444,
+        "chosen": 0.753902254343,
+        "n_attempts": 2.95650815663,
+        "minimum_in": 0.0286916990298,
+        "maximum_off": 0.0179648933128,
+        "norm": 0.00635803187789,
+        "predicted": 177.112913434,
+    },
+    "ReadOff, trained": {
+        "batch_size": -17.7232154716,
+        "n_draws": -2.96458127758,
+        "n_read": -1.82228616969,
+        "chosen": -0.416146836547,
+        "n_attempts": -0.519480648143,
+        "minimum_in": -0.0412105934459,
+        "maximum_off": -0.00673408496477,
+        "norm": -0.0101204651385,
+        "predicted": -8.83117101843,
+    },
+    "SecondStage": {
+        "step": -1686.37258929,
+        "loss": -0.250176154988,
+        "accuracy": -0.719098498548,
+        "max_degree_1": -0.0564615620184,
+        "norm": -0.0341895684207,
+        "learning_rate": -0.000426679113545,
+        "bound_steps": -25587.5419467,
+        "in_regime": 0.0,
+        "reached": 0.0,
+    },
+    "BestSecondStage": {
+        "scale": 2.08060461174,
+        "best_loss": 0.546281490195,
+        "n_neurons": 9.24181383521,
+        "n_directions": 4.6209069176,
+        "spread_in": 1.54030230587,
+        "ratio_off": 0.513434101956,
+    },
+    "BestSecondStage, intermediate": {
+        "scale": 1.0,
+        "best_loss": 1.0,
+        "n_neurons": 4.0,
+        "n_directions": 1.0,
+        "spread_in": 0.0625,
+        "ratio_off": 3.33333333333,
+    },
+    "SharedDirection": {
+        "draw": -0.291991367226,
+        "spread_in": 0.451110636224,
+        "sign_changes": 6.0738483663,
+        "lemma_loss": 0.324962019125,
+        "best_loss": 0.540302305868,
+    },
+    "Totals": {
+        "n_bits": 137.228994365,
+        "progressive_first": 179.35776954,
+        "progressive_second": 26156786826.7,
+        "distillation": 1293837.79777,
+    },
+    "WidthTradeOff": {
+        "reached": 0.0,
+        "step": 30.0,
+        "samples": 480.0,
+        "loss": 0.866590866979,
+        "noise": 0.25,
+        "bound": 0.008203125,
+    },
+    "FinalTeachers": {
+        "largest": 3.36694084926,
+        "loss": -0.237609388933,
+        "correlation": 0.632745369619,
+    },
+    "SupportSelection": {
+        "n_inputs": 98.5793475756,
+        "n_errors": 71.0151152934,
+        "max_error": 3.08060461174,
+        "least_error": 0.469497811759,
+        "leak": 0.737979315023,
+        "tolerance": 0.192537788234,
+        "hidden": 18.4836276704,
+        "hidden_bound": 18.4836276704,
+        "largest_entry": 15.4030230587,
+        "operator_norm": 18.4836276704,
+        "norm_bound": 36.9672553408,
+        "sharpness": 4.06494609012,
+    },
+    "UniformAttention": {
+        "n_inputs": 64.0,
+        "n_errors": 0.0,
+        "max_error": 0.0,
+        "least_error": 0.0,
+        "gap": 1.0,
+        "width_1": 16.0,
+        "width_2": 4.0,
+        "printed_width": 4.0,
+        "largest_entry": 6.0,
+        "operator_norm": 8.0,
+        "norm_bound": 16.0,
+        "value_entry": 6.0,
+    },
+    "Interpolation1D": {
+        "perturbation": -17.4067035617,
+        "max_error": -17.0886815401,
+        "formula": -17.0886815401,
+        "value": 1.64334406703,
+        "operator_norm": 11.862316022,
+        "bound": 1.64334406703,
+    },
+    "InterpolationND": {
+        "perturbation": -12.5702700861,
+        "max_error": -11.228608695,
+        "formula": -11.228608695,
+        "value": -37.6071212875,
+        "operator_norm": -25.707719592,
+        "bound": -36.6996745061,
+    },
+}
+GOLDEN_CALCULATION_FINGERPRINTS = {
+    "Majority": "89b6d0b7682d681d604442654ab4b664",
+    "FourierGap": "f661821f1530d6b626852fc404537512",
+    "PopulationGradient": "f44bbdac5650f71275c4e154ee371b75",
+    "FirstStep": "e4b43c2ce34651ad2e1e0113ec9af8d5",
+    "FirstStageTeacher": "9b604a3a22bec15e8ac27ef2e9d5f63c",
+    "FirstStageTeacher, beyond the cube": "166506c218c50491756c4f8e321cb870",
+    "SeparationShare": "260149b6952e72f32f39d97ed1cc4142",
+    "BatchSizes": "78e069be4c921a4e09220b9a8a602968",
+    "ReadOff, labels": "dfbe2dcfd866d13cc9462090442d8e90",
+    "ReadOff, constructed": "77efc2e3e4d3ac65c9ab8c8ea13ebbbc",
+    "ReadOff, intermediate": "01c64023094a051d548032fb4c793eaa",
+    "ReadOff, trained": "4400e5f469b8a78f6e082ea7400b0104",
+    "SecondStage": "01c2b3aabe917768ea7fd91ea48d0a5b",
+    "BestSecondStage": "ff83736b0bf7c5131d075a04072d66b5",
+    "BestSecondStage, intermediate": "3305bbf854e164290c3a14922814551a",
+    "SharedDirection": "3acc2a0dcc39a1d4b00698567f8e3d4c",
+    "Totals": "40233e8184751d491a03cac350827251",
+    "WidthTradeOff": "574542ba03ec01e23b3ef951789338c7",
+    "FinalTeachers": "5e126cb476ada7b4b633479329d907cd",
+    "SupportSelection": "300ec06d168066664bf8da5a905d4cd5",
+    "UniformAttention": "88fdb422d467be319997b94ebcff4204",
+    "Interpolation1D": "78b3fde5f7fb4d1f49f47d8eef74ec7b",
+    "InterpolationND": "1f4f94c04ecdc90118cf26549fa7f09a",
+}
+
+
+def weighted(spec: Calculation) -> dict[str, float]:
+    """The sum over rows of cos(row) times the value, for each column that holds numbers."""
+    rows = spec.rows()
+    found = {}
+    for column in rows[0]:
+        values = [row[column] for row in rows]
+        if column in UNDETERMINED.get(type(spec).__name__, ()) or any(isinstance(v, str) for v in values):
+            continue
+        plain = [NOT_A_NUMBER if math.isnan(v) else INFINITE if math.isinf(v) else float(v) for v in values]
+        found[column] = math.fsum(v * math.cos(i) for i, v in enumerate(plain))
+    return found
+
+
+def tolerance(spec: Calculation, column: str) -> float:
+    if isinstance(spec, WidthTradeOff):
+        return SINGLE
+    return LOOSE.get(column, 1e-9)
+
+
+def changed(spec: Calculation, got: Mapping[str, float], golden: Mapping[str, float]) -> list[str]:
+    """The columns that differ, or are there on one side only."""
+    return [
+        column
+        for column in {**got, **golden}
+        if column not in got
+        or column not in golden
+        or not math.isclose(
+            got[column],
+            golden[column],
+            rel_tol=tolerance(spec, column),
+            abs_tol=tolerance(spec, column),
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", tiny_theory.CALCULATIONS)
+def test_a_calculation_is_golden(name: str) -> None:
+    spec, golden = tiny_theory.CALCULATIONS[name], GOLDEN_CALCULATIONS[name]
+    got = weighted(spec)
+    columns = changed(spec, got, golden)
+    if columns:
+        pytest.fail(CHANGED.format(what=f"{name}, columns {columns},", got=got, golden=golden))
+
+
+def test_a_change_of_a_calculation_is_seen() -> None:
+    """The control: another seed, a value off by a millionth, a lost and a new column, rows exchanged."""
+    spec, golden = tiny_theory.CALCULATIONS["FirstStep"], GOLDEN_CALCULATIONS["FirstStep"]
+    assert changed(spec, golden, golden) == []
+    other = weighted(replace(spec, seed=1))  # type: ignore[call-arg]
+    assert {"error", "gradient_error", "gradient_rms"} <= set(changed(spec, other, golden))
+    assert changed(spec, golden | {"error": golden["error"] * (1 + 1e-6)}, golden) == ["error"]
+    without = {k: v for k, v in golden.items() if k != "tau_g"}
+    assert changed(spec, without, golden) == ["tau_g"] == changed(spec, golden, without)
+
+    class Turned(FourierGap):
+        def rows(self) -> list[dict[str, Any]]:
+            return super().rows()[::-1]
+
+    assert "gap" in changed(spec, weighted(Turned(11)), GOLDEN_CALCULATIONS["FourierGap"])
+
+
+def test_fingerprints_of_calculations_are_golden() -> None:
+    got = {name: spec.fingerprint for name, spec in tiny_theory.CALCULATIONS.items()}
+    assert got == GOLDEN_CALCULATION_FINGERPRINTS, (
+        "the canonical form of a calculation changed, so every stored table of it is lost. Raise a version only if "
+        "results changed; otherwise keep the form."
+    )

@@ -82,6 +82,32 @@ def final() -> pd.Series[float]:
     return pd.Series([0.5, 0.9, 0.6], index=[10, 20, 40])
 
 
+def batches() -> pd.DataFrame:
+    """Two seeds: labels grow as the square of d, the teacher stays; one search found nothing at d = 40."""
+    rows = [
+        {"seed": seed, "n_bits": d, "target": target, "batch_size": batch}
+        for d in (10, 20, 40)
+        for seed, factor in ((1, 1.0), (2, 4.0))
+        for target, batch in (("labels", factor * d**2), ("intermediate", 8.0))
+    ]
+    table = pd.DataFrame(rows)
+    lost = (table.n_bits == 40) & (table.target == "labels") & (table.seed == 2)
+    return table.assign(batch_size=table.batch_size.where(~lost, math.inf))
+
+
+LOOKS: dict[Any, tuple[str, str, Any]] = {
+    "intermediate": ("a teacher", plots.BLUE, "-"),
+    "trained": ("not in the table", plots.BLACK, "-"),
+    "labels": ("from labels", plots.PURPLE, (0, (1, 1))),
+}
+
+
+def scaling(ax: Axes) -> Axes:
+    plots.plot_scaling(batches(), ax, "n_bits", "batch_size", "target", LOOKS)
+    ax.set_ylabel("batch")
+    return plots.axis_of([10, 20, 40], ax, "d")
+
+
 DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
     "plot_accuracy": (
         lambda ax: plots.plot_accuracy(accuracy("one_shot", "progressive"), ax),
@@ -108,6 +134,7 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         ["a run", "not within the budget", "median of all runs"],
         ("width", "steps to 90 % held-out accuracy"),
     ),
+    "plot_scaling": (scaling, ["a teacher", "from labels"], ("d", "batch")),
     "plot_checkpoint_quality": (
         lambda ax: plots.plot_checkpoint_quality(accuracy("teacher", seeds=1), correlations(1), final(), ax),
         ["teacher's accuracy", "its (2, T) student's final accuracy", "correlation in the support, scaled"],
@@ -160,6 +187,83 @@ def test_the_median_line_stops_where_it_is_censored(ax: Axes) -> None:
     (line,) = [line for line in ax.get_lines() if line.get_label() == "median of all runs"]
     assert line.get_xdata().tolist() == [100]  # type: ignore[union-attr]
     assert {t.get_text() for t in ax.texts} == {"0/2", "2/2"}
+
+
+def drawn(ax: Axes) -> dict[str, tuple[list[float], list[float]]]:
+    """The points of each line, by its name."""
+    return {
+        str(line.get_label()): (np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist())
+        for line in ax.get_lines()
+    }
+
+
+def test_a_scaling_is_a_line_a_group_of_geometric_means_on_logarithmic_axes(ax: Axes) -> None:
+    assert plots.plot_scaling(batches(), ax, "n_bits", "batch_size", "target", LOOKS) is ax
+    lines = drawn(ax)
+    assert list(lines) == ["a teacher", "from labels"]  # in the order of the looks, and no empty one
+    assert lines["a teacher"] == ([10, 20, 40], pytest.approx([8, 8, 8]))
+    x, y = lines["from labels"]
+    assert y == pytest.approx([2 * d**2 for d in x])  # of 1 and 4 times, not 2.5 times
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [line.get_color() for line in ax.get_lines()] == [plots.BLUE, plots.PURPLE]
+
+
+def test_where_one_search_found_nothing_no_mean_over_the_others_is_drawn(ax: Axes) -> None:
+    plots.plot_scaling(batches(), ax, "n_bits", "batch_size", "target", LOOKS)
+    assert drawn(ax)["from labels"][0] == [10, 20]
+    assert drawn(ax)["a teacher"][0] == [10, 20, 40]  # the other group keeps its point there
+    found = batches().replace({math.inf: 6400.0})
+    plots.plot_scaling(found, ax, "n_bits", "batch_size", "target", {"labels": ("all found", plots.RED, "-")})
+    assert drawn(ax)["all found"][0] == [10, 20, 40]  # the control
+    nothing = batches().assign(batch_size=math.inf)
+    before = len(ax.get_lines())
+    plots.plot_scaling(nothing, ax, "n_bits", "batch_size", "target", LOOKS)
+    assert len(ax.get_lines()) == before
+
+
+def test_a_scaling_has_an_interval_only_where_several_seeds_were_run(ax: Axes) -> None:
+    labels = batches().query("target == 'labels'")
+    plots.plot_scaling(labels[labels.seed == 1], ax, "n_bits", "batch_size")
+    assert not ax.collections
+    (name,) = drawn(ax)
+    assert name == "batch size"  # without looks it is named as its column
+    plots.plot_scaling(labels, ax, "n_bits", "batch_size")
+    (band,) = ax.collections
+    interval = tables.mean_interval(np.log([100.0, 400.0]))
+    ys = band.get_paths()[0].vertices[:, 1]
+    assert np.exp(interval.low) == pytest.approx(
+        min(y for x, y in zip(*_points(band), strict=True) if x == 10)
+    )
+    assert max(ys) == pytest.approx(np.exp(tables.mean_interval(np.log([400.0, 1600.0])).high))
+
+
+def _points(band: Any) -> tuple[list[float], list[float]]:
+    vertices = band.get_paths()[0].vertices
+    return vertices[:, 0].tolist(), vertices[:, 1].tolist()
+
+
+def test_a_scaling_without_markers_is_a_bare_line(ax: Axes) -> None:
+    one = {"labels": ("from labels", plots.PURPLE, "-")}
+    plots.plot_scaling(batches(), ax, "n_bits", "batch_size", "target", one)
+    plots.plot_scaling(batches(), ax, "n_bits", "batch_size", "target", one, markers=False)
+    assert [line.get_marker() for line in ax.get_lines()] == ["o", ""]
+
+
+def test_an_axis_shows_exactly_the_values_it_is_given(ax: Axes) -> None:
+    ax.set_xscale("log")
+    ax.plot([16, 65_536], [1, 2])
+    values = [16, 1024, 65_536]
+    assert plots.axis_of(values, ax, "batch size") is ax
+    ax.figure.canvas.draw()
+    assert ax.get_xticks().tolist() == values
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["16", "1.02k", "65.5k"]
+    assert ax.xaxis.get_minorticklocs().size == 0
+    assert ax.get_xlabel() == "batch size"
+
+
+def test_each_target_of_a_first_stage_has_a_line_of_its_own() -> None:
+    looks = [look[1:] for look in plots.TARGETS.values()]
+    assert len({str(line) for _, line in looks}) == len(looks) == len({color for color, _ in looks})
 
 
 def test_no_two_methods_share_color_and_line_and_no_line_rests_on_color_alone() -> None:

@@ -78,14 +78,18 @@ def test_the_register_is_complete_and_well_formed() -> None:
     assert complaints(read_rows()) == []
 
 
-def test_the_parity_page_judges_what_it_promises() -> None:
-    judged = {
+def rows_of(page: str) -> set[str]:
+    """The ids of the claims that a page judges, parts on their own."""
+    return {
         row["id"] if "page" in row else f"{row['id']} ({place['part']})"
         for row in read_rows()
         for place in row.get("parts", [row])
-        if place["page"] == "parity"
+        if place["page"] == page
     }
-    assert judged == {
+
+
+def test_the_parity_page_judges_what_it_promises() -> None:
+    assert rows_of("parity") == {
         "R1",
         "R2",
         "Figure 1 (left)",
@@ -98,6 +102,31 @@ def test_the_parity_page_judges_what_it_promises() -> None:
         "worse-teacher-better-student",
         "low-temperature-suffices",
     }
+
+
+def test_the_theory_page_judges_what_it_promises() -> None:
+    printed = {
+        "Theorem B.1": {"progressive, as printed", "progressive, corrected", "distillation"},
+        "Lemma B.2": {"as printed", "corrected"},
+        "Claim B.3": {"as printed", "corrected"},
+        "Lemma B.5": {"item 1, as printed", "item 1, corrected", "item 2", "items 3 and 4"},
+        "Corollary B.6": {"as printed", "corrected"},
+        "Lemma B.7": {"batch, as printed", "batch, corrected", "second stage"},
+        "Corollary B.8": {"as printed", "corrected"},
+        "Corollary B.9": {"as printed", "coefficients"},
+        "Proposition C.1": {"the example, as printed", "corrected"},
+        "Proposition C.3": {"computes parity", "width, as printed"},
+        "majority-coefficients": {"as printed", "corrected"},
+    }
+    assert rows_of("theory") == {
+        *("R3", "Theorem 3.2", "Claim B.4", "Lemma B.10", "Lemma C.2", "Lemma C.4", "fourier-gap"),
+        *(f"{name} ({part})" for name, parts in printed.items() for part in parts),
+    }
+
+
+def test_every_statement_of_the_appendix_is_judged_by_the_theory_page() -> None:
+    judged = {name.split(" (")[0] for name in rows_of("theory")}
+    assert {*STATEMENTS, "R3", "Theorem 3.2"} == judged - {"majority-coefficients", "fourier-gap"}
 
 
 def test_a_statement_is_a_paraphrase() -> None:

@@ -13,12 +13,37 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import tiny_theory
 
 from pdlib.models.mlp import MLP
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
-from pdlib.specs import SGD, Distillation, Labels, Measurement, Spec, SpecError, Training, ancestors, require
+from pdlib.specs import (
+    SGD,
+    Calculation,
+    Distillation,
+    Labels,
+    Measurement,
+    Spec,
+    SpecError,
+    Training,
+    ancestors,
+    require,
+)
 from pdlib.tasks.parity import SparseParity
+from pdlib.theory.complexity import Totals, WidthTradeOff
+from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
+from pdlib.theory.final_teacher import FinalTeachers
+from pdlib.theory.first_stage import (
+    BatchSizes,
+    FirstStageTeacher,
+    FirstStep,
+    PopulationGradient,
+    SeparationShare,
+)
+from pdlib.theory.majority import FourierGap, Majority
+from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
+from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
 
 SPECS: list[Spec] = [
     SparseParity(10, 3),
@@ -35,6 +60,11 @@ SPECS: list[Spec] = [
     tiny.student(tiny.student(tiny.TEACHER, checkpoint_every=100), targets="soft", temperature=0.5),
     MonomialCorrelations((1, 2)),
     tiny.measurement(),
+    LabelTarget(),
+    ConstructedTarget(1.5),
+    IntermediateTarget(24),
+    TrainedTarget(24, 0.1, 1000),
+    *tiny_theory.CALCULATIONS.values(),
 ]
 
 # One other valid value a field, for every field that exists.
@@ -71,10 +101,103 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
         "probe": MonomialCorrelations((3,)),
         "steps": (100,),
     },
+    ConstructedTarget: {"exponent": 2.0},
+    IntermediateTarget: {"width": 26, "aligned": True},
+    TrainedTarget: {"width": 26, "epsilon": 0.2, "max_steps": 1001},
+    Majority: {"n_bits": 5},
+    FourierGap: {"n_bits": 9},
+    PopulationGradient: {"n_bits": 7, "support_size": 4, "width": 10, "seed": 1},
+    FirstStep: {
+        "n_bits": 9,
+        "support_size": 4,
+        "width": 10,
+        "batch_sizes": (64,),
+        "delta": 0.2,
+        "seed": 1,
+    },
+    FirstStageTeacher: {"n_bits": 9, "support_size": 4, "width": 10, "aligned": False, "seed": 1},
+    SeparationShare: {"n_bits": 9, "support_size": 4, "width": 10, "n_draws": 21, "seed": 1},
+    BatchSizes: {
+        "n_bits": 9,
+        "support_size": 4,
+        "width": 10,
+        "n_samples": 512,
+        "batch_sizes": (1,),
+        "seed": 1,
+    },
+    ReadOff: {
+        "n_bits": 9,
+        "support_size": 4,
+        "target": IntermediateTarget(24),
+        "rule": "pooled",
+        "width": 8,
+        "n_draws": 7,
+        "max_batch": 1024,
+        "seed": 1,
+    },
+    SecondStage: {
+        "n_bits": 9,
+        "support_size": 4,
+        "width": 10,
+        "epsilon": 0.4,
+        "delta": 0.2,
+        "max_steps": 2049,
+        "n_evaluation": 513,
+        "seed": 1,
+        "rate_factor": 2.0,
+    },
+    BestSecondStage: {
+        "n_bits": 9,
+        "support_size": 4,
+        "width": 10,
+        "supervision": "labels",
+        "teacher_width": 18,
+        "aligned": True,
+        "scales": (1.5,),
+        "seed": 1,
+    },
+    SharedDirection: {"support_size": 2, "n_draws": 4, "scales": (1.0,), "seed": 1},
+    Totals: {"support_size": 6, "epsilon": 0.2, "delta": 0.2, "c": 2.0, "n_bits": (11,)},
+    WidthTradeOff: {
+        "n_bits": 9,
+        "support_size": 4,
+        "width": 10,
+        "batch_size": 17,
+        "learning_rate": 0.02,
+        "max_steps": 31,
+        "delta": 0.2,
+        "seed": 1,
+    },
+    FinalTeachers: {"n_bits": 7, "support_size": 4, "n_random": 3, "seed": 1},
+    SupportSelection: {
+        "n_bits": 7,
+        "support_size": 3,
+        "last_in_support": True,
+        "example": "repaired",
+        "n_samples": 10,
+        "seed": 1,
+        "sharpness_offset": 0.5,
+    },
+    UniformAttention: {
+        "n_bits": 7,
+        "support_size": 3,
+        "embedding": "additive",
+        "rescaled": False,
+        "n_samples": 10,
+        "seed": 1,
+    },
+    Interpolation1D: {"n_points": 4, "n_outputs": 2, "seed": 1},
+    InterpolationND: {"n_points": 4, "n_inputs": 3, "seed": 1},
 }
 BASE = {type(spec): spec for spec in SPECS} | {
     Training: tiny.training(),
     Distillation: Distillation(tiny.TEACHER, Progressive(4, 50)),
+}
+# fields that another field has to follow
+TOGETHER: dict[tuple[type[Spec], str], dict[str, Any]] = {
+    (ReadOff, "rule"): {"width": 8},
+    (ReadOff, "width"): {"rule": "pooled"},
+    (BestSecondStage, "supervision"): {"teacher_width": 0},
 }
 
 
@@ -126,6 +249,23 @@ BASE = {type(spec): spec for spec in SPECS} | {
         (lambda: MonomialCorrelations(degrees=(0,)), "degrees[0] = 0"),
         (lambda: MonomialCorrelations(degrees=(np.float32(1),)), "degrees[0] = "),  # type: ignore[arg-type]
         (lambda: MonomialCorrelations(n_samples=0), "n_samples = 0"),
+        (lambda: ConstructedTarget(0), "exponent c = 0"),
+        (lambda: IntermediateTarget(3), "width m = 3"),
+        (lambda: TrainedTarget(4, epsilon=1.0), "epsilon = 1.0"),
+        (lambda: ReadOff(10, 2, LabelTarget()), "n_bits d = 10"),
+        (lambda: ReadOff(11, 3, LabelTarget()), "support_size k = 3"),
+        (lambda: ReadOff(129, 2, LabelTarget()), "n_bits d = 129"),
+        (lambda: ReadOff(11, 2, "labels"), "target = 'labels'"),  # type: ignore[arg-type]
+        (lambda: ReadOff(11, 2, LabelTarget(), "two"), "rule = 'two'"),  # type: ignore[arg-type]
+        (lambda: ReadOff(11, 2, LabelTarget(), "one", 2), "width = 2 with rule 'one'"),
+        (lambda: ReadOff(11, 2, LabelTarget(), "pooled", 1), "width = 1 with rule 'pooled'"),
+        (lambda: FirstStep(11, 2, 8, ()), "batch_sizes = ()"),
+        (lambda: BatchSizes(11, 2, 8, 100, (3,)), "batch sizes [3] for n_samples = 100"),
+        (lambda: SecondStage(11, 2, 8, 0.1, rate_factor=0), "rate_factor = 0"),
+        (lambda: BestSecondStage(11, 2, 8, "labels", 8), "teacher_width = 8 with labels"),
+        (lambda: SharedDirection(2, scales=()), "scales = ()"),
+        (lambda: WidthTradeOff(11, 2, 7, 8), "width m = 7"),
+        (lambda: FourierGap(3), "n_bits d = 3"),
     ],
 )
 def test_a_spec_that_cannot_mean_anything_is_refused_with_the_value_and_what_was_expected(
@@ -213,9 +353,13 @@ def test_the_other_values_below_cover_every_field_of_every_kind() -> None:
 )
 def test_a_fingerprint_changes_with_every_field(cls: type[Spec], name: str) -> None:
     base = BASE[cls]
+    for field, value in TOGETHER.get((cls, name), {}).items():
+        object.__setattr__(base := replace(base), field, value)  # so that one field alone differs
     changed = replace(base, **{name: OTHER[cls][name]})
     assert changed.fingerprint != base.fingerprint
-    assert replace(changed, **{name: getattr(base, name)}).fingerprint == base.fingerprint  # the control
+    back = replace(changed)
+    object.__setattr__(back, name, getattr(base, name))
+    assert back.fingerprint == base.fingerprint  # the control
 
 
 def test_a_fingerprint_changes_with_the_version_of_any_code_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +373,62 @@ def test_a_fingerprint_changes_with_the_version_of_any_code_below_it(monkeypatch
     assert tiny.measurement().fingerprint == before[1]  # no schedule in its ancestry
     monkeypatch.undo()
     assert tiny.student().canonical() == before[2]
+
+
+def test_every_kind_of_the_theory_has_its_other_values_above() -> None:
+    assert tiny_theory.kinds() - {LabelTarget} <= set(OTHER)  # that one has no fields
+    assert len({spec.fingerprint for spec in SPECS}) == len(SPECS)
+
+
+def test_a_calculation_comes_back_in_a_process_that_knows_no_theory_yet() -> None:
+    names = list(tiny_theory.CALCULATIONS)
+    records = [tiny_theory.CALCULATIONS[name].canonical() for name in names]
+    code = (
+        "import json, sys; from pdlib.specs import Spec;"
+        "assert not [m for m in sys.modules if m.startswith('pdlib.theory')];"
+        "print(*[Spec.from_canonical(r).fingerprint for r in json.loads(sys.stdin.read())])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(records),
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [tiny_theory.CALCULATIONS[name].fingerprint for name in names]
+
+
+def test_a_calculations_fingerprint_follows_its_version_and_that_of_its_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels, taught = (tiny_theory.CALCULATIONS[f"ReadOff, {name}"] for name in ("labels", "intermediate"))
+
+    def fingerprints() -> list[str]:
+        return [replace(labels).fingerprint, replace(taught).fingerprint]  # it is kept once it is known
+
+    before = fingerprints()
+    monkeypatch.setattr(IntermediateTarget, "version", 2)
+    assert fingerprints()[0] == before[0]
+    assert fingerprints()[1] != before[1]
+    monkeypatch.undo()
+    monkeypatch.setattr(ReadOff, "version", 2)
+    assert not set(fingerprints()) & set(before)
+    monkeypatch.undo()
+    assert fingerprints() == before
+
+
+@pytest.mark.parametrize("name", tiny_theory.CALCULATIONS)
+def test_a_calculation_waits_for_nothing_and_says_how_much_work_it_is(name: str) -> None:
+    spec = tiny_theory.CALCULATIONS[name]
+    assert list(ancestors(spec)) == []
+    assert 0 < spec.work < 1e10
+
+
+def test_a_bare_calculation_has_no_rows() -> None:
+    with pytest.raises(NotImplementedError):
+        Calculation().rows()
+    assert Calculation().work == 1e6
 
 
 def test_a_students_fingerprint_follows_its_whole_ancestry() -> None:
@@ -249,6 +449,9 @@ def test_equal_numbers_of_other_type_are_the_same_spec() -> None:
     assert MonomialCorrelations(temperature=1).fingerprint == MonomialCorrelations().fingerprint
     one = Distillation(tiny.TEACHER, OneShot(), 1)
     assert one.fingerprint == Distillation(tiny.TEACHER, OneShot(), 1.0).fingerprint
+    assert ConstructedTarget(1).fingerprint == ConstructedTarget(1.0).fingerprint
+    assert Totals(4, 0.1, 0.1, 1, (11,)).fingerprint == Totals(4, 0.1, 0.1, 1.0, (11,)).fingerprint
+    assert SharedDirection(2, 3, (1,)).fingerprint == SharedDirection(2, 3, (1.0,)).fingerprint
 
 
 # What follows from a spec

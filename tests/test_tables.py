@@ -262,3 +262,28 @@ def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_f
     assert pages.cost()["core"]["n_runs"] == 2 * 2 + 3
     with pytest.raises(ValueError, match=r"seeds \[2\] are both tuned on and reported"):
         compared([2], [2, 3])
+
+
+# Searches for a smallest batch
+
+
+class Search:
+    """A search with these batches and outcomes."""
+
+    def __init__(self, *tried: tuple[int, bool]) -> None:
+        self.table = pd.DataFrame(tried, columns=["batch_size", "chosen"]).assign(
+            n_read=range(len(tried)), predicted=6.5
+        )
+
+
+def test_the_answer_of_a_search_keeps_its_columns_and_one_that_found_nothing_is_censored() -> None:
+    found = Search((4, False), (16, False), (8, True), (6, False))
+    lost = Search((4, False), (32, False))
+    table = tables.chosen_batches([({"seed": 1, "n_bits": 11}, found), ({"seed": 2, "n_bits": 11}, lost)])
+    assert table.columns.tolist() == ["seed", "n_bits", "batch_size", "n_read", "predicted", "last_batch"]
+    assert table.to_dict("records") == [
+        {"seed": 1, "n_bits": 11, "batch_size": 8.0, "n_read": 2, "predicted": 6.5, "last_batch": 16},
+        {"seed": 2, "n_bits": 11, "batch_size": math.inf, "n_read": 1, "predicted": 6.5, "last_batch": 32},
+    ]
+    assert found.table.columns.tolist() == ["batch_size", "chosen", "n_read", "predicted"]  # left as it was
+    assert tables.chosen_batches([]).empty

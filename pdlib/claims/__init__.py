@@ -90,19 +90,22 @@ class Criterion:
 
     def judge(self, tables: Tables) -> Judgement:
         """Return the verdict of this part on a page's tables."""
-        values = self.values(tables)
+        try:
+            values = self.values(tables)
+        except UndecidedError:
+            return Judgement(self, mean_interval([]), (), INCONCLUSIVE)
         if values.isna().any():
             missing = values.index[values.isna()].tolist()
             raise ValueError(
-                f"criterion {self.name!r}: seeds {missing} have no value; expected every seed in all the tables "
-                "it compares. Run the missing ones."
+                f"criterion {self.name!r}: {missing} have no value; expected every "
+                f"{'case' if self.exact else 'seed'} in all the tables it compares. Run the missing ones."
             )
         interval = summary(values, self.side, self.exact)
         sign = 1.0 if self.side == "above" else -1.0
         clears = [sign * (v - self.threshold) > 0 for v in (interval.low, interval.high)]
         agree = all(sign * (v - self.threshold) > 0 for v in values)
-        if self.exact:
-            verdict = REPRODUCED if agree and interval.n else NOT_REPRODUCED
+        if self.exact and interval.n:
+            verdict = REPRODUCED if agree else NOT_REPRODUCED
         elif interval.n >= 2 and all(clears) and (interval.n > FEW_SEEDS or agree):
             verdict = REPRODUCED
         elif interval.n >= 2 and not any(clears):
@@ -290,6 +293,10 @@ def _can_be_measured(criterion: Criterion, tables: Tables) -> bool:
     return True
 
 
+class UndecidedError(ValueError):
+    """Censored runs leave an effect without a value: the verdict is "inconclusive"."""
+
+
 class MissingTableError(KeyError):
     """An effect needs runs that the page did not make (`figures = "core"` leaves the ablations out)."""
 
@@ -333,8 +340,8 @@ def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFram
     """Return published and new numbers side by side, the new ones inside or outside their tolerance.
 
     The tolerance is the 95 % prediction interval that the published seeds give for as many new seeds as
-    were run. Columns: `claim`, `part`, `published`, `new`, `low`, `high`, `inside`, `published_verdict`,
-    `verdict`.
+    were run; of exact values, the range of the published cases, with the same verdict. Columns: `claim`,
+    `part`, `published`, `new`, `low`, `high`, `inside`, `published_verdict`, `verdict`.
     """
     old = {(r["claim"], r.get("part")): r for r in published["claims"]}
     rows = []
@@ -342,8 +349,12 @@ def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFram
         before = old.get((row["claim"], row.get("part")))
         if before is None or not row.get("values") or not before.get("values"):
             continue
-        low, high = prediction_interval(before["values"], len(row["values"]))
-        a, b = mean_interval(before["values"]).mean, mean_interval(row["values"]).mean
+        if row.get("exact"):
+            a, b = (summary(r["values"], r["side"], exact=True).mean for r in (before, row))
+            low, high = min(before["values"]), max(before["values"])
+        else:
+            a, b = mean_interval(before["values"]).mean, mean_interval(row["values"]).mean
+            low, high = prediction_interval(before["values"], len(row["values"]))
         slack = 1e-9 * max(1.0, abs(a))  # a deviation of zero leaves no room for the last bit
         rows.append(
             {
@@ -353,7 +364,8 @@ def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFram
                 "new": b,
                 "low": low,
                 "high": high,
-                "inside": bool(low - slack <= b <= high + slack),
+                "inside": bool(a == b or low - slack <= b <= high + slack)
+                and (not row.get("exact") or row["part_verdict"] == before["part_verdict"]),
                 "published_verdict": before["verdict"],
                 "verdict": row["verdict"],
             }

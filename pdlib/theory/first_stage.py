@@ -283,6 +283,7 @@ class FirstStageTeacher(Calculation):
     def __post_init__(self) -> None:
         check_setting(self.n_bits, self.support_size)
         check_width(self.width)
+        require(type(self.aligned) is bool, f"aligned = {self.aligned!r}", "True or False")
         check_seed(self.seed)
 
     @property

@@ -132,6 +132,7 @@ class IntermediateTarget(Target):
     def __post_init__(self) -> None:
         whole(width=self.width)
         require(self.width % 2 == 0, f"width m = {self.width}", "an even number, for mirrored neurons")
+        require(type(self.aligned) is bool, f"aligned = {self.aligned!r}", "True or False")
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
         """Return the first network whose degree-1 coefficients separate the support."""
@@ -288,6 +289,15 @@ class ReadOff(Calculation):
         whole(width=self.width, n_draws=self.n_draws, max_batch=self.max_batch)
         require(self.n_bits < 128, f"n_bits d = {self.n_bits}", "at most 127")
         require(isinstance(self.target, Target), f"target = {self.target!r}", "a Target")
+        require(
+            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
+        )
+        smallest = round(2 ** (FIRST_EXPONENT / RESOLUTION))
+        require(
+            self.max_batch >= smallest,
+            f"max_batch = {self.max_batch}",
+            f"at least {smallest}, the first batch tried",
+        )
         require(self.rule in ("one", "pooled"), f"rule = {self.rule!r}", "'one' or 'pooled'")
         require(
             (self.rule == "one") == (self.width == 1),

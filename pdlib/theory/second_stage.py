@@ -251,6 +251,7 @@ class BestSecondStage(Calculation):
             require(self.teacher_width == 0, f"teacher_width = {self.teacher_width} with labels", "0")
         check_scales(self.scales)
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
+        require(type(self.aligned) is bool, f"aligned = {self.aligned!r}", "True or False")
         check_seed(self.seed)
 
     @property
