@@ -111,8 +111,10 @@ def case_name(**values):
 # Inputs are uniform on $\{\pm 1\}^d$, the label is the sign $y = x_1 \cdots x_k$ ($k$ even, $d$ odd), and a network is
 #
 # $$
-# f(\mathbf{x}) = \sum_{i=1}^m a_i\, \sigma(\langle \mathbf{w}_i, \mathbf{x}\rangle + b_i), \qquad
-# \mathbf{w}_i \in \{\pm 1\}^d,\; a_i = \pm\tfrac1m,\; b_i \in \{-1 + \tfrac1k, \dots, 1 - \tfrac1k\},
+# \begin{gathered}
+# f(\mathbf{x}) = \sum_{i=1}^m a_i\, \sigma(\langle \mathbf{w}_i, \mathbf{x}\rangle + b_i), \\
+# \mathbf{w}_i \in \{\pm 1\}^d,\quad a_i = \pm\tfrac1m,\quad b_i \in \{-1 + \tfrac1k, \dots, 1 - \tfrac1k\},
+# \end{gathered}
 # $$ (eq-theory-network)
 #
 # whose second half mirrors the first with $-a_i$, so that $f = 0$ at the start. The grid of biases is printed with an
@@ -131,7 +133,7 @@ def case_name(**values):
 
 # %% tags=["nbval-ignore-output"]
 def losses(seed, d=21, k=2, m=64, batch=128):
-    """Hinge losses of a teacher's stages and of students with a small first batch."""
+    """Hinge losses: a teacher's stages, students after both."""
     rng = setting.generator("live", seed)
     eta = network.first_rate(d, k, m)
     large, outputs = (
@@ -216,7 +218,7 @@ both = coefficients.dropna(subset="enumerated")
     },
 }
 
-# %% mystnb={"figure": {"name": "fig-theory-majority", "caption": "Left: absolute Fourier coefficients of majority by odd degree, exact, at the printed order and at the right one. Right: the gap between the coefficients at k − 1 and k + 1 over the bound that Claim B.3 quotes, for even k up to (d − 1)/2. Everything is exact."}, "image": {"alt": "Coefficients by degree on a logarithmic axis with two predicted orders, and the ratio of gap to bound above one everywhere."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-majority", "caption": "Left: absolute Fourier coefficients of majority by odd degree, exact, at the printed order and at the right one. Right: the gap between the coefficients at k − 1 and k + 1 over the bound that Claim B.3 quotes, for even k up to (d − 1)/2. Everything is exact."}, "image": {"alt": "Coefficients by degree on a logarithmic axis with two predicted orders, and the ratio of gap to bound above one everywhere."}}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
 largest = coefficients[coefficients.n_bits == max(majority_bits)]
 for column, name, color, line in (
@@ -293,17 +295,18 @@ gradients.groupby("group")[["error", "printed_error"]].max().round(9)
 # (k |\zeta_{k-1}|)$ should then turn the gradient into weights:
 #
 # $$
-# w^{(1)}_{ij} = w^{(0)}_{ij} - \eta_1 (\hat g_{ij} + 2 \lambda_1 w^{(0)}_{ij})
-# \;\longrightarrow\;
+# \begin{gathered}
+# w^{(1)}_{ij} = w^{(0)}_{ij} - \eta_1 (\hat g_{ij} + 2 \lambda_1 w^{(0)}_{ij}) \;\longrightarrow \\
 # \frac{\operatorname{sign}(a_i \zeta_{k-1}\, \chi)}{2k} \;(j \in \mathbf{S}), \qquad
 # \frac{\operatorname{sign}(a_i)\, \zeta_{k+1}\, \chi}{2k\, |\zeta_{k-1}|} \;(j \notin \mathbf{S}) .
+# \end{gathered}
 # $$ (eq-theory-first-step)
 #
 # Two things keep the printed lemma from holding. With $\lambda_1 = 1$ the penalty $\lambda_1 \|\mathbf{w}\|^2$ multiplies the
 # initial weights by $1 - 2\eta_1$ instead of removing them; $2 \eta_1 \lambda_1 = 1$ removes them. And item 1 lacks a
 # $|\zeta_{k-1}|$ in its denominator.
 
-# %% mystnb={"figure": {"name": "fig-theory-first-step", "caption": "Left: error of the batch gradient, the factor 1/m taken out, against batch size, with Hoeffding's tolerance. Right: largest distance of a weight after the first step from where the lemma puts it, with the step and decay that cancel the initial weights, and as printed; the tolerance is dotted. Means over seeds with 95 % intervals."}, "image": {"alt": "Gradient error falling with slope minus one half, and weight errors falling for the cancelling decay but flat for the printed one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-first-step", "caption": "Left: error of the batch gradient, the factor 1/m taken out, against batch size, with Hoeffding's tolerance. Right: largest distance of a weight after the first step from where the lemma puts it, with the step and decay that cancel the initial weights, and as printed; the tolerance is dotted. Means over seeds with 95 % intervals."}, "image": {"alt": "Gradient error falling with slope minus one half, and weight errors falling for the cancelling decay but flat for the printed one."}}
 first_steps, records = table_of(
     [
         (
@@ -360,9 +363,11 @@ plt.show()
 # After an infinite batch the teacher is an odd function, and its degree-1 coefficients are
 #
 # $$
+# \begin{gathered}
 # c_u = \mathbb{E} f^{(1)}(\mathbf{x})\, x_u
-# = \frac1m \sum_{i=1}^m \operatorname{sign}(\zeta)\, \chi_{[k] \triangle \{u\}}(\mathbf{w}_i)\, h(b_i), \qquad
+# = \frac1m \sum_{i=1}^m \operatorname{sign}(\zeta)\, \chi_{[k] \triangle \{u\}}(\mathbf{w}_i)\, h(b_i), \\
 # h(b) = \mathbb{E}\, \sigma(\langle |\mathbf{w}^{(1)}|, \mathbf{x}\rangle + b)\, x_u .
+# \end{gathered}
 # $$ (eq-theory-coefficients)
 #
 # The proof fixes the signs "without loss of generality", so that all terms add up, and gets $c_u \ge 1/(8k)$. But the signs
@@ -400,7 +405,7 @@ page_tables["teachers"] = teachers
     ),
 }
 
-# %% mystnb={"figure": {"name": "fig-theory-coefficients", "caption": "Mean degree-1 coefficient of the first-stage teacher (infinite batch, k = 4) against its width, in the support and off it, at random initialisation and with the signs that the proof fixes. Dotted: 1/(8k). Geometric means over seeds with 95 % intervals; each value is exact."}, "image": {"alt": "Coefficients against width: falling as one over the square root of the width at random signs, constant at the proof's signs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-coefficients", "caption": "Mean degree-1 coefficient of the first-stage teacher (infinite batch, k = 4) against its width, in the support and off it, at random initialisation and with the signs that the proof fixes. Dotted: 1/(8k). Geometric means over seeds with 95 % intervals; each value is exact."}, "image": {"alt": "Coefficients against width: falling as one over the square root of the width at random signs, constant at the proof's signs."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.8))
 for aligned, group, name, color, line in (
     (True, "in_support", "proof's signs, in the support", plots.GREEN, "-"),
@@ -423,7 +428,7 @@ plt.show()
 # coefficients in the support to those off it, about $(d - k)/(k - 1)$, and that the smallest of $k$ random sums in the
 # support exceeds the largest of $d - k$ off it. How often that is so:
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 separation, records = table_of(
     [
         (
@@ -522,7 +527,7 @@ batches = tables.chosen_batches(
     zip([label for label, _ in core], core_records, strict=True)
 )
 
-# %% mystnb={"figure": {"name": "fig-theory-read-off", "caption": "Smallest first-stage batch from which the support is read off, against d, by what the student learns from. Left: k = 4, one neuron. Middle: k = 4, pooled over neurons. Right: k = 2, one neuron. Geometric means over seeds with 95 % intervals. Thin: the exact finite-d prediction for labels."}, "image": {"alt": "Batches against d on logarithmic axes: labels and the final teachers rise steeply, the intermediate teacher stays flat and far below."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-read-off", "caption": "Smallest first-stage batch from which the support is read off, against d, by what the student learns from. Left: k = 4, one neuron. Middle: k = 4, pooled over neurons. Right: k = 2, one neuron. Geometric means over seeds with 95 % intervals. Thin: the exact finite-d prediction for labels."}, "image": {"alt": "Batches against d on logarithmic axes: labels and the final teachers rise steeply, the intermediate teacher stays flat and far below."}}
 looks = {
     "labels": ("labels", plots.PURPLE, (0, (1, 1))),
     "trained": ("final, trained", plots.BLACK, (0, (3, 1, 1, 1))),
@@ -551,13 +556,13 @@ plt.show()
 # **What to see** in {numref}`fig-theory-read-off`. From labels the batch grows as a power of $d$ and follows the exact
 # prediction, which treats the gradient's coordinates as independent normal variables with means $\tfrac12 \zeta_{k \mp 1}$
 # and variance $1/(2B)$: the bare $(|\zeta_{k-1}| - |\zeta_{k+1}|)^{-2}$ has the slope, but is too small by a factor that
-# grows slowly with $d$. The intermediate teacher needs a batch that hardly depends on $d$. Its
+# grows slowly with $d$. The intermediate teacher needs a batch that grows slowly with $d$. Its
 # scatter is that of its initialisation: the smallest of $k$ random coefficients decides.
 #
 # The constructed teacher is read pooled over neurons: in one neuron its two signals, $e/k$ and $\pm\zeta_{k-1}$, nearly cancel in
 # some coordinate where they are of one size, and the batch predicted for it below is larger than that for labels, or infinite.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 labels_only = batches[
     (batches.target == "labels") & (batches.rule == "one")
 ]
@@ -589,7 +594,7 @@ labels_only.assign(
 # Theorem B.1 says $\Omega(d^{\min(2c,\, k-1)})$ for distillation. Only the constructed teacher can test the exponent $2c$: a
 # trained one has the correlation that it happens to have.
 
-# %% mystnb={"figure": {"name": "fig-theory-exponents", "caption": "Smallest first-stage batch against d. Left: k = 4, pooled, constructed final teachers of hinge loss d^(−c). Middle: the same at k = 6. Right: k = 6, one neuron, by teacher. Geometric means over seeds with 95 % intervals."}, "image": {"alt": "Batches against d for constructed teachers with several exponents, and for k equal to six."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-exponents", "caption": "Smallest first-stage batch against d. Left: k = 4, pooled, constructed final teachers of hinge loss d^(−c). Middle: the same at k = 6. Right: k = 6, one neuron, by teacher. Geometric means over seeds with 95 % intervals."}, "image": {"alt": "Batches against d for constructed teachers with several exponents, and for k equal to six."}}
 if figures == "all":
     more = [
         search(name, target, d, 4, "pooled", s)
@@ -645,7 +650,7 @@ if figures == "all":
     plt.show()
 page_tables["batches"] = batches
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 slopes = []
 for (k, rule, name), rows in batches.groupby(
     ["support_size", "rule", "target"]
@@ -668,7 +673,7 @@ for (k, rule, name), rows in batches.groupby(
             "initialisations drawn": rows.n_attempts.mean().round(1),
         }
     )
-pd.DataFrame(slopes)
+pd.DataFrame(slopes).style.hide(axis="index").format(precision=1)
 
 # %% [markdown]
 # Slopes with their intervals over seeds, beside the theorem's exponents, and the degree-1 coefficients of what is learned from
@@ -698,11 +703,13 @@ display(
     pd.DataFrame(
         {"k": k} | complexity.regime(k, epsilon, delta)._asdict()
         for k in (2, 4, 6)
-    ).astype({"steps": float})
+    )
+    .astype({"steps": float})
+    .map("{:,.5g}".format)
 )
 {name: f"{batch:.3g}" for name, batch in slips.items()}
 
-# %% mystnb={"figure": {"name": "fig-theory-second-stage", "caption": "The teacher's second stage, k = 2: held-out hinge loss (left) and largest degree-1 correlation (right, exact) against batch-1 steps, one line a seed; dashed: the number of steps that Lemma B.7 allows, dotted: the loss sought."}, "image": {"alt": "Hinge loss falling well before the bound, and the degree-one correlation staying small."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-second-stage", "caption": "The teacher's second stage, k = 2: held-out hinge loss (left) and largest degree-1 correlation (right, exact) against batch-1 steps, one line a seed; dashed: the number of steps that Lemma B.7 allows, dotted: the loss sought."}, "image": {"alt": "Hinge loss falling well before the bound, and the degree-one correlation staying small."}}
 z = abs(majority.coefficient(step_bits, 3))
 wanted = {
     "B.7 printed": (True, False, z / 4),
@@ -765,7 +772,7 @@ axes[1].set_ylabel("largest |E f x_j|")
 plots.finish(fig, runs.provenance(second_records))
 plt.show()
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
     elsewhere, _ = table_of(
         [
@@ -788,7 +795,10 @@ if figures == "all":
     by = ["support_size", "n_bits"]
     display(
         tables.reached(last, by)[[*by, "n_reached", "n", "median"]].assign(
-            T_2=last.groupby(by).bound_steps.first().to_numpy(),
+            T_2=last.groupby(by)
+            .bound_steps.first()
+            .map("{:.2g}".format)
+            .to_numpy(),
             loss=last.groupby(by).loss.median().to_numpy().round(3),
             correlation=last.groupby(by)
             .max_degree_1.max()
@@ -830,7 +840,7 @@ predictors[predictors.predictor.isin(["2y + x_1", "constructed"])][
 # over the outputs on all inputs, $d = 11$; and for $d, m \to \infty$, over random draws of $(c_1, \dots, c_k)$ and the best of several
 # rates:
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
     best, _ = table_of(
         [
@@ -903,7 +913,7 @@ crossings = pd.DataFrame(
 crossings = crossings.convert_dtypes()
 crossings.astype(object).where(crossings.notna(), "never")
 
-# %% mystnb={"figure": {"name": "fig-theory-totals", "caption": "What the printed forms of the theorem say at k = 6, constants 1: samples of progressive distillation by stage, and the lower bound for distillation in each form. Solid dots: d = 101, near the paper's experiments."}, "image": {"alt": "The second stage of progressive distillation lies above the bounds for distillation until d is in the hundreds."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-totals", "caption": "What the printed forms of the theorem say at k = 6, constants 1: samples of progressive distillation by stage, and the lower bound for distillation in each form. Solid dots: d = 101, near the paper's experiments."}, "image": {"alt": "The second stage of progressive distillation lies above the bounds for distillation until d is in the hundreds."}}
 totals, _ = table_of(
     [
         ({}, complexity.Totals(
@@ -939,7 +949,7 @@ plt.show()
 # The analysis takes one large batch; the experiments take batches of one. Here the same inputs are taken in steps of $B$,
 # from labels, at rates that sum to $\eta_1$.
 
-# %% mystnb={"figure": {"name": "fig-theory-batch-sizes", "caption": "The same inputs in steps of B, from labels. Left: log2 of the smallest root-mean-square displacement in the support over the largest off it. Right: share of neurons from whose displacement the support is read off. A dot a seed; means with 95 % intervals."}, "image": {"alt": "Separation and share of neurons read against batch size, for k equal to two and four."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-batch-sizes", "caption": "The same inputs in steps of B, from labels. Left: log2 of the smallest root-mean-square displacement in the support over the largest off it. Right: share of neurons from whose displacement the support is read off. A dot a seed; means with 95 % intervals."}, "image": {"alt": "Separation and share of neurons read against batch size, for k equal to two and four."}}
 if figures == "all":
     remark, remark_records = table_of(
         [
@@ -988,7 +998,7 @@ if figures == "all":
 # Up to $T = \binom{d}{k} \delta \tau_g^2 / (2m)$ steps the loss stays above $1 - \tau_g$ on some parity; by symmetry no support
 # is easier than another. Beside the bound: batch SGD of both layers on the hinge loss, $\tau_g = 1/\sqrt B$.
 
-# %% mystnb={"figure": {"name": "fig-theory-trade-off", "caption": "Steps of batch SGD until the hinge loss leaves its plateau, against Lemma B.10's bound (k = 4), a mark a run; triangles: not within the budget. On the line the lemma would be tight; left of one step it says nothing."}, "image": {"alt": "Measured steps against the bound, all far above the diagonal."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-trade-off", "caption": "Steps of batch SGD until the hinge loss leaves its plateau, against Lemma B.10's bound (k = 4), a mark a run; triangles: not within the budget. On the line the lemma would be tight; left of one step it says nothing."}, "image": {"alt": "Measured steps against the bound, all far above the diagonal."}}
 if figures == "all":
     trade_off, trade_records = table_of(
         [
@@ -1126,7 +1136,7 @@ uniform.assign(wrong=(uniform.n_errors / uniform.n_inputs).round(1))[
     ["d", "k", "embedding", "wrong", "widest", "printed_width"]
 ]
 
-# %% mystnb={"figure": {"name": "fig-theory-interpolation", "caption": "Largest error of the interpolating networks of Lemmas C.2 and C.4 against the size of the perturbation, on random points and values; exact up to a quarter of the points' distance. Largest over cases."}, "image": {"alt": "Error zero up to a quarter of the gap and rising beyond."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-interpolation", "caption": "Largest error of the interpolating networks of Lemmas C.2 and C.4 against the size of the perturbation, on random points and values; exact up to a quarter of the points' distance. Largest over cases."}, "image": {"alt": "Error zero up to a quarter of the gap and rising beyond."}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
 for lemma, color, line in (
     ("Lemma C.2", plots.BLUE, "-"),

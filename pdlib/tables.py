@@ -64,12 +64,14 @@ def mean_interval(values: Iterable[float]) -> Interval:
         return Interval(float(a[0]), -math.inf, math.inf, 1)
     finite = a[np.isfinite(a)]
     if len(finite) < len(a) and not np.isnan(a).any():
+        low_open, high_open = bool(a.min() == -math.inf), bool(a.max() == math.inf)
+        mean = math.nan if low_open and high_open else math.inf if high_open else -math.inf
         if len(finite) == 0:
-            return Interval(float(a.mean()), float(a.min()), float(a.max()), len(a))
-        inner = mean_interval(np.clip(a, finite.min(), finite.max()))
-        low = -math.inf if a.min() == -math.inf else inner.low
-        high = math.inf if a.max() == math.inf else inner.high
-        return Interval(float(a.mean()), low, high, len(a))
+            return Interval(mean, float(a.min()), float(a.max()), len(a))
+        inner = mean_interval(np.clip(a, finite.min(), finite.max()) if len(finite) > 1 else finite)
+        low = -math.inf if low_open else inner.low
+        high = math.inf if high_open else inner.high
+        return Interval(mean, low, high, len(a))
     half = float(stats.t.ppf(0.5 + LEVEL / 2, len(a) - 1) * a.std(ddof=1) / math.sqrt(len(a)))
     return Interval(float(a.mean()), float(a.mean()) - half, float(a.mean()) + half, len(a))
 
@@ -86,6 +88,8 @@ def prediction_interval(values: Sequence[float], n_new: int) -> tuple[float, flo
     a = np.asarray(list(values), dtype=float)
     if len(a) < 2:
         return -math.inf, math.inf
+    if not np.isfinite(a).all():
+        return math.nan, math.nan  # a censored value gives no tolerance
     half = float(stats.t.ppf(0.5 + LEVEL / 2, len(a) - 1) * a.std(ddof=1) * math.sqrt(1 / len(a) + 1 / n_new))
     return float(a.mean()) - half, float(a.mean()) + half
 

@@ -282,6 +282,48 @@ def test_at_three_seeds_one_that_disagrees_is_enough_for_inconclusive(
     assert judged([2.0, 2.0, 2.0, -1.0]) == REPRODUCED
 
 
+@pytest.mark.parametrize(
+    ("values", "above", "below"),
+    [
+        ([1.0, 1.1, 0.9, math.inf], REPRODUCED, NOT_REPRODUCED),  # above 0 whatever the censored one is
+        ([math.inf] * 3, REPRODUCED, NOT_REPRODUCED),
+        ([-1.0, -1.1, -0.9, math.inf], INCONCLUSIVE, INCONCLUSIVE),
+        ([1.0, 1.1, 0.9, -math.inf], INCONCLUSIVE, INCONCLUSIVE),
+        ([-1.0, -1.1, -0.9, -math.inf], NOT_REPRODUCED, REPRODUCED),
+        ([-math.inf] * 3, NOT_REPRODUCED, REPRODUCED),
+        ([1.0, math.inf, -math.inf], INCONCLUSIVE, INCONCLUSIVE),
+        ([math.inf], INCONCLUSIVE, INCONCLUSIVE),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_a_censored_seed_decides_only_in_the_direction_that_it_is_known_to_lie(
+    values: list[float], above: str, below: str
+) -> None:
+    assert (judged(values, "above"), judged(values, "below")) == (above, below)
+
+
+def undecided(tables: Any) -> pd.Series[float]:
+    """An effect that censored runs leave without a value."""
+    raise claims.UndecidedError("nothing was found")
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_an_effect_that_censored_runs_leave_without_a_value_is_inconclusive(side: Any, exact: bool) -> None:
+    criterion = Criterion("c", "words", undecided, side, 0.0, exact=exact)
+    found = criterion.judge({})
+    assert (found.verdict, found.values, found.interval.n) == (INCONCLUSIVE, (), 0)
+    verdict, parts = Claim("R1", (criterion, Criterion("d", "words", given_values, "above", 0.0))).judge(
+        {"a": 1.0, "b": 1.0}  # type: ignore[dict-item]
+    )
+    assert (verdict, [p.verdict for p in parts]) == (PARTLY, [INCONCLUSIVE, REPRODUCED])
+
+
+def test_any_other_error_of_an_effect_is_an_error() -> None:
+    with pytest.raises(ValueError, match="could not convert"):
+        judged(["a"])  # type: ignore[list-item]
+
+
 # Exact criteria: a value a case, no interval
 
 
@@ -304,13 +346,15 @@ def test_every_case_of_an_exact_criterion_must_clear_and_one_that_does_not_refut
 def test_one_case_is_enough_for_an_exact_criterion_and_none_is_not() -> None:
     assert exactly([1.0]).verdict == REPRODUCED
     assert exactly([-1.0]).verdict == NOT_REPRODUCED
-    assert exactly([]).verdict != REPRODUCED
+    assert exactly([]).verdict == INCONCLUSIVE
     assert judged([1.0]) == INCONCLUSIVE
 
 
 def test_an_exact_case_without_a_value_is_an_error_and_an_infinite_one_is_judged() -> None:
-    with pytest.raises(ValueError, match=r"criterion 'c': seeds \['b'\] have no value"):
+    with pytest.raises(ValueError, match=r"criterion 'c': \['b'\] have no value; expected every case in all"):
         exactly({"a": 1.0, "b": math.nan})
+    with pytest.raises(ValueError, match=r"criterion 'c': \[1\] have no value; expected every seed in all"):
+        judged([1.0, math.nan])
     assert exactly([1.0, math.inf]).verdict == REPRODUCED
     assert exactly([1.0, -math.inf]).verdict == NOT_REPRODUCED
 
@@ -632,6 +676,52 @@ def test_numbers_without_spread_must_agree_to_rounding() -> None:
     old = page([0.5, 0.5, 0.5])
     assert claims.compare(old, page([0.5 + 1e-12] * 3)).inside.all()
     assert not claims.compare(old, page([0.5001] * 3)).inside.any()
+
+
+def exact_page_of(values: list[float], side: str = "above", threshold: float = 0.0) -> dict[str, Any]:
+    """A page's result with one exact row, judged."""
+    verdict = exactly(values, side, threshold).verdict
+    (row,) = page(values, verdict)["claims"]
+    return {"claims": [row | {"side": side, "exact": True, "part_verdict": verdict}]}
+
+
+@pytest.mark.parametrize(
+    ("published", "new", "side", "inside"),
+    [
+        ([1.0, 2.0, 4.0], [1.0, 2.0, 4.0], "above", True),
+        ([1.0, 2.0, 4.0], [1.5, 9.0], "above", True),  # the worst counts
+        ([1.0, 2.0, 4.0], [0.9, 2.0, 4.0], "above", False),  # the same verdict, out of range
+        ([1.0, 2.0, 4.0], [4.1, 9.0], "above", False),
+        ([-1.0, -2.0, -4.0], [-1.0, -9.0], "below", True),
+        ([-1.0, -2.0, -4.0], [-0.9, -9.0], "below", False),
+        ([-1.0, 2.0], [0.5, 2.0], "above", False),  # within the range, the verdict flipped
+        ([1.0, -2.0], [-0.5, -2.0], "below", False),
+        ([1.0, math.inf], [1.0, math.inf], "above", True),
+        ([math.inf, math.inf], [math.inf], "above", True),
+        ([-math.inf, 1.0], [-math.inf, 2.0], "above", True),
+        ([math.inf, math.inf], [1e300], "above", False),
+        ([1.0, 2.0], [math.inf], "above", False),
+        ([1.0], [1.0 + 1e-12], "above", True),
+        ([1.0], [1.0 + 1e-6], "above", False),
+    ],
+)
+def test_exact_numbers_are_inside_the_range_of_the_published_cases_with_the_same_verdict(
+    published: list[float], new: list[float], side: str, inside: bool
+) -> None:
+    (row,) = claims.compare(exact_page_of(published, side), exact_page_of(new, side)).to_dict("records")
+    worst = min if side == "above" else max
+    assert (row["published"], row["new"]) == (worst(published), worst(new))
+    assert (row["low"], row["high"]) == (min(published), max(published))
+    assert row["inside"] is inside
+
+
+def test_a_flipped_verdict_alone_puts_exact_numbers_outside() -> None:
+    old, new = exact_page_of([-1.0, 2.0]), exact_page_of([-1.0, 2.0])
+    assert claims.compare(old, new).inside.all()
+    new["claims"][0]["part_verdict"] = REPRODUCED
+    assert not claims.compare(old, new).inside.any()
+    new["claims"][0] |= {"part_verdict": NOT_REPRODUCED, "verdict": PARTLY}  # of the claim's other parts
+    assert claims.compare(old, new).inside.all()
 
 
 def test_claims_that_one_side_did_not_run_are_left_out_of_the_comparison() -> None:

@@ -221,6 +221,18 @@ def test_where_one_search_found_nothing_no_mean_over_the_others_is_drawn(ax: Axe
     assert len(ax.get_lines()) == before
 
 
+@pytest.mark.parametrize("value", [math.nan, 0.0, -1.0, -math.inf, math.inf])
+def test_a_value_without_a_logarithm_takes_its_whole_point_with_it(ax: Axes, value: float) -> None:
+    table = batches().replace({math.inf: 6400.0})
+    one = (table.n_bits == 20) & (table.target == "labels") & (table.seed == 2)
+    changed = table.assign(batch_size=table.batch_size.mask(one, value))
+    plots.plot_scaling(changed, ax, "n_bits", "batch_size", "target", LOOKS)
+    x, y = drawn(ax)["from labels"]
+    assert x == [10, 40]
+    assert y == pytest.approx([200, 3200])
+    assert drawn(ax)["a teacher"][0] == [10, 20, 40]
+
+
 def test_a_scaling_has_an_interval_only_where_several_seeds_were_run(ax: Axes) -> None:
     labels = batches().query("target == 'labels'")
     plots.plot_scaling(labels[labels.seed == 1], ax, "n_bits", "batch_size")

@@ -44,6 +44,50 @@ def test_one_seed_says_nothing_about_the_spread_and_none_nothing_at_all() -> Non
     assert tables.prediction_interval([0.7], 5) == (-math.inf, math.inf)
 
 
+@pytest.mark.parametrize(
+    ("values", "finite_end"),
+    [([1.0, 2.0, 3.0, math.inf], [1.0, 2.0, 3.0, 3.0]), ([1.0, 2.0, *[math.inf] * 3], [1.0, *[2.0] * 4])],
+)
+def test_a_censored_value_is_infinite_on_its_side_and_as_small_as_it_can_be_on_the_other(
+    values: list[float], finite_end: list[float]
+) -> None:
+    above, below = mean_interval(values), mean_interval([-v for v in values])
+    inner = mean_interval(finite_end)
+    assert above == tables.Interval(math.inf, inner.low, math.inf, len(values))
+    assert below == tables.Interval(-math.inf, -math.inf, pytest.approx(-inner.low), len(values))  # type: ignore[arg-type]
+    assert math.isfinite(inner.low)
+    assert inner.low < np.mean(finite_end) or len(set(finite_end)) == 1
+
+
+def test_values_that_are_all_censored_have_no_finite_end() -> None:
+    inf = math.inf
+    assert mean_interval([inf, inf, inf]) == tables.Interval(inf, inf, inf, 3)
+    assert mean_interval([-inf, -inf]) == tables.Interval(-inf, -inf, -inf, 2)
+    assert mean_interval([inf]) == tables.Interval(inf, -inf, inf, 1)  # one seed says nothing still
+    assert str(mean_interval([1.0, 1.0, inf])) == "inf [1, inf]"
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_values_censored_on_both_sides_have_no_mean_and_the_whole_line_and_a_missing_one_no_interval() -> (
+    None
+):
+    for values in ([-math.inf, math.inf], [-math.inf, 1.0, 2.0, math.inf]):
+        both = mean_interval(values)
+        assert math.isnan(both.mean)
+        assert (both.low, both.high, both.n) == (-math.inf, math.inf, len(values))
+    missing = mean_interval([1.0, math.nan, math.inf])
+    assert all(math.isnan(v) for v in (missing.mean, missing.low, missing.high))
+
+
+@given(VALUES, st.integers(1, 3))
+def test_an_interval_with_censored_values_reaches_as_low_as_with_the_largest_in_their_place(
+    values: list[float], n_censored: int
+) -> None:
+    censored = mean_interval(values + [math.inf] * n_censored)
+    assert censored.low == pytest.approx(mean_interval(values + [max(values)] * n_censored).low, abs=1e-9)
+    assert censored.high == math.inf
+
+
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_a_share_has_wilsons_interval(case: tuple[int, int]) -> None:
     reached, n = case

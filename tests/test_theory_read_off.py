@@ -128,7 +128,13 @@ def test_pooling_reads_by_the_root_mean_square() -> None:
         (lambda: ReadOff(11, 2, LabelTarget(), "best", 8), "rule = 'best'"),  # type: ignore[arg-type]
         (lambda: ReadOff(11, 2, "labels"), "target = 'labels'"),  # type: ignore[arg-type]
         (lambda: ConstructedTarget(0.0), "exponent c = 0.0"),
+        (lambda: ReadOff(11, 2, LabelTarget(), seed=-1), "seed = -1"),
+        (lambda: ReadOff(11, 2, LabelTarget(), seed=True), "seed = True"),
+        (lambda: ReadOff(11, 2, LabelTarget(), seed=1.0), "seed = 1.0"),  # type: ignore[arg-type]
+        (lambda: ReadOff(11, 2, LabelTarget(), max_batch=2), "max_batch = 2"),
+        (lambda: ReadOff(11, 2, LabelTarget(), max_batch=3), "max_batch = 3: expected at least 4"),
         (lambda: IntermediateTarget(7), "width m = 7"),
+        (lambda: IntermediateTarget(8, aligned=1), "aligned = 1"),  # type: ignore[arg-type]
         (lambda: TrainedTarget(8, epsilon=0.0), "epsilon = 0.0"),
         (lambda: TrainedTarget(8, epsilon=1.0), "epsilon = 1.0"),
     ],

@@ -505,6 +505,11 @@ ONE = Stage(1, 1, 0.1)
         (lambda: FirstStep(11, 11, 8, (16,)), "fewer than n_bits"),
         (lambda: FirstStageTeacher(11, 5, 8), "even"),
         (lambda: FirstStageTeacher(11, 4, 8, seed=-1), "seed = -1"),
+        (lambda: FirstStageTeacher(11, 4, 8, aligned=1), "aligned = 1: expected True or False"),
+        (
+            lambda: BestSecondStage(11, 2, 4, "intermediate", 4, aligned=1),
+            "aligned = 1: expected True or False",
+        ),
         (lambda: SeparationShare(12, 4, 8), "odd"),
         (lambda: SeparationShare(11, 4, 8, 0), "n_draws = 0"),
         (lambda: SecondStage(11, 2, 8, epsilon=0.0), "epsilon = 0.0"),

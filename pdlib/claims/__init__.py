@@ -290,6 +290,8 @@ def _can_be_measured(criterion: Criterion, tables: Tables) -> bool:
         criterion.values(tables)
     except MissingTableError:
         return False
+    except UndecidedError:
+        return True
     return True
 
 

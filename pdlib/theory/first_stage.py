@@ -452,7 +452,9 @@ def bias_coefficients(n_bits: int, support_size: int) -> NDArray[np.float64]:
 
 
 def normal_share(n_bits: int, support_size: int, spread_in: float, spread_off: float) -> float:
-    """Return P(min of k |normals| > max of d - k |normals|), independent, with these standard deviations.
+    """Return the probability that the least of k absolute normals exceeds the largest of d - k others.
+
+    All are independent, with standard deviation `spread_in` for the k and `spread_off` for the others.
 
     >>> round(normal_share(3, 2, 1.0, 1.0), 6)  # one of three is the smallest
     0.333333
