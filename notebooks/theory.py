@@ -446,9 +446,13 @@ separation, records = table_of(
 )
 separation["share"] = separation.n_separated / separation.n_draws
 page_tables["separation"] = separation
-separation.pivot(
-    index="n_bits", columns="support_size", values="share"
-).round(2)
+separation.rename(
+    columns={
+        "n_bits": "d",
+        "support_size": "k",
+        "normal_share": "infinite width",
+    }
+).pivot(index="d", columns="k", values=["share", "infinite width"]).round(2)
 
 # %% [markdown]
 # Corollary B.6 speaks of $\mathbb{E} f^{(1)}\, \mathrm{Maj}\; x_i$. That is a product of three odd functions, and 0.
