@@ -953,7 +953,7 @@ plt.show()
 # The analysis takes one large batch; the experiments take batches of one. Here the same inputs are taken in steps of $B$,
 # from labels, at rates that sum to $\eta_1$.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-batch-sizes", "caption": "The same inputs in steps of B, from labels. Left: log2 of the smallest root-mean-square displacement in the support over the largest off it. Right: share of neurons from whose displacement the support is read off. A dot a seed; means with 95 % intervals."}, "image": {"alt": "Separation and share of neurons read against batch size, for k equal to two and four."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-batch-sizes", "caption": "The same inputs in steps of B, from labels. Left: log2 of the smallest root-mean-square displacement in the support over the largest off it. Right: share of neurons from whose displacement the support is read off. Means over seeds with 95 % intervals."}, "image": {"alt": "Separation and share of neurons read against batch size, for k equal to two and four."}}
 if figures == "all":
     remark, remark_records = table_of(
         [

@@ -67,11 +67,20 @@ def _add_style(app: Sphinx, config: Config) -> None:
 # Results of a search are shown with an excerpt of the page. From file:// a browser refuses to fetch it.
 EXCERPTS_ONLY_ONLINE = "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = location.protocol !== 'file:';"
 
+# A formula wider than the page scrolls; who reads by keyboard must be able to reach it.
+WIDE_FORMULAS_IN_REACH = """
+addEventListener("load", () => window.MathJax?.startup?.promise.then(() => {
+  for (const formula of document.querySelectorAll('mjx-container[display="true"]'))
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+}));
+"""
+
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", _add_style)
     app.add_css_file("book.css")
     app.add_js_file(None, body=EXCERPTS_ONLY_ONLINE)
+    app.add_js_file(None, body=WIDE_FORMULAS_IN_REACH)
     app.config.mathjax_path = "mathjax/tex-svg.js"
     app.config.mathjax3_config = {"options": {"enableMenu": False}}  # its entries would load further scripts
     app.connect("html-page-context", _without_thebe, priority=999)
