@@ -45,13 +45,6 @@ METHODS: dict[str, tuple[str, str, Any]] = {
     "two_checkpoint_after": ("(2, T), ③ after", RED, (0, (3, 1))),
 }
 CANDIDATES = {"before": ("①", SKY), "middle": ("②", GREEN), "after": ("③", RED)}
-# what a first stage learns from -> (name in legends, color, line)
-TARGETS: dict[str, tuple[str, str, Any]] = {
-    "labels": ("labels", PURPLE, (0, (1, 1))),
-    "intermediate": ("intermediate teacher", BLUE, "-"),
-    "trained": ("final teacher, trained", BLACK, (0, (3, 1, 1, 1))),
-    "constructed": ("final teacher, constructed", ORANGE, (0, (5, 1))),
-}
 GROUPS = {"in_support": ("in the support", RED, "-"), "off_support": ("off the support", BLUE, (0, (4, 1)))}
 
 
