@@ -20,7 +20,7 @@ from scipy.special import ndtr
 
 from pdlib.specs import Calculation, require, whole
 from pdlib.theory.majority import coefficient
-from pdlib.theory.setting import check_setting, check_shares, generator, signs
+from pdlib.theory.setting import check_seed, check_setting, check_shares, generator, signs
 
 Form = Literal["3.2", "3.2 larger", "B.1", "proof"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -668,9 +668,7 @@ class WidthTradeOff(Calculation):
         _check_above_0(learning_rate=self.learning_rate)
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
         check_shares(delta=self.delta)
-        require(
-            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
-        )
+        check_seed(self.seed)
 
     @property
     def noise(self) -> float:

@@ -741,10 +741,6 @@ def _errors(network: Transformer, support: Sequence[int], inputs: Iterator[Array
     return {"n_inputs": n_inputs, "n_errors": n_errors, "max_error": largest}
 
 
-def _check_seed(seed: int) -> None:
-    require(type(seed) is int and seed >= 0, f"seed = {seed!r}", "a whole number of at least 0")
-
-
 @dataclass(frozen=True)
 class SupportSelection(Calculation):
     r"""Proposition C.1's network on every input (d <= 16) or on random ones and the two worst.
@@ -784,7 +780,7 @@ class SupportSelection(Calculation):
     def __post_init__(self) -> None:
         check_sizes(self.n_bits, self.support_size)
         whole(n_samples=self.n_samples)
-        _check_seed(self.seed)
+        setting.check_seed(self.seed)
         require(
             type(self.last_in_support) is bool,
             f"last_in_support = {self.last_in_support!r}",
@@ -872,7 +868,7 @@ class UniformAttention(Calculation):
     def __post_init__(self) -> None:
         check_sizes(self.n_bits, self.support_size)
         whole(n_samples=self.n_samples)
-        _check_seed(self.seed)
+        setting.check_seed(self.seed)
         require(
             self.embedding in ("joint", "additive", "summed"),
             f"embedding = {self.embedding!r}",
@@ -984,7 +980,7 @@ class Interpolation1D(Calculation):
 
     def __post_init__(self) -> None:
         whole(n_points=self.n_points, n_outputs=self.n_outputs)
-        _check_seed(self.seed)
+        setting.check_seed(self.seed)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row a perturbation, then a row a width, weight matrix and bias."""
@@ -1018,7 +1014,7 @@ class InterpolationND(Calculation):
 
     def __post_init__(self) -> None:
         whole(n_points=self.n_points, n_inputs=self.n_inputs)
-        _check_seed(self.seed)
+        setting.check_seed(self.seed)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row a perturbation, then a row a width, weight matrix and bias."""

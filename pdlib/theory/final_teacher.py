@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import Calculation, require, whole
-from pdlib.theory.setting import check_enumerable, check_setting, cube, generator, parity
+from pdlib.specs import Calculation, whole
+from pdlib.theory.setting import check_enumerable, check_seed, check_setting, cube, generator, parity
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class FinalTeachers(Calculation):
         check_setting(self.n_bits, self.support_size)
         check_enumerable(self.n_bits)
         whole(n_random=self.n_random)
-        require(
-            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
-        )
+        check_seed(self.seed)
 
     @property
     def work(self) -> float:

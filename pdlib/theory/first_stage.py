@@ -37,17 +37,21 @@ from pdlib.theory.network import (
     population_gradient_by_enumeration,
     unit_coefficients,
 )
-from pdlib.theory.setting import check_enumerable, check_setting, check_shares, cube, generator, parity, signs
+from pdlib.theory.setting import (
+    check_enumerable,
+    check_seed,
+    check_setting,
+    check_shares,
+    cube,
+    generator,
+    parity,
+    signs,
+)
 from pdlib.theory.two_stage import sample_words
 
 GROUPS = ("in_support", "off_support")
 TRANSFORMED = 19  # largest d whose network is written out on the whole cube
 N_SAMPLES = 65_536  # inputs for the norm of a network beyond that
-
-
-def check_seed(seed: int) -> None:
-    """Raise `SpecError` unless the seed is a whole number of at least 0."""
-    require(type(seed) is int and seed >= 0, f"seed = {seed!r}", "a whole number of at least 0")
 
 
 def _columns(group: str, support_size: int) -> slice:

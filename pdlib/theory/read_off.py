@@ -25,7 +25,7 @@ from pdlib.specs import Calculation, Spec, require, whole
 from pdlib.theory.complexity import read_off_probability
 from pdlib.theory.majority import coefficient
 from pdlib.theory.network import Network, degree_1, first_stage, outputs
-from pdlib.theory.setting import check_setting, check_shares, generator, philox, signs
+from pdlib.theory.setting import check_seed, check_setting, check_shares, generator, philox, signs
 from pdlib.theory.sliced import sums_of_signs
 from pdlib.theory.two_stage import trained_teacher
 
@@ -289,9 +289,7 @@ class ReadOff(Calculation):
         whole(width=self.width, n_draws=self.n_draws, max_batch=self.max_batch)
         require(self.n_bits < 128, f"n_bits d = {self.n_bits}", "at most 127")
         require(isinstance(self.target, Target), f"target = {self.target!r}", "a Target")
-        require(
-            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
-        )
+        check_seed(self.seed)
         smallest = round(2 ** (FIRST_EXPONENT / RESOLUTION))
         require(
             self.max_batch >= smallest,

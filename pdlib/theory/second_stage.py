@@ -17,9 +17,16 @@ from scipy.sparse import csr_array, hstack, identity
 
 from pdlib.specs import Calculation, require, whole
 from pdlib.theory.complexity import second_stage_rate, second_stage_steps
-from pdlib.theory.first_stage import check_seed
 from pdlib.theory.network import Network, check_width, degree_1, first_stage, hidden, initial
-from pdlib.theory.setting import check_enumerable, check_setting, check_shares, cube, generator, parity
+from pdlib.theory.setting import (
+    check_enumerable,
+    check_seed,
+    check_setting,
+    check_shares,
+    cube,
+    generator,
+    parity,
+)
 from pdlib.theory.two_stage import teacher_progress
 
 LARGEST_PROGRAM = 11  # bits of the largest cube whose best output weights are sought: 2048 inputs

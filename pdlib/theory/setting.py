@@ -85,6 +85,11 @@ def check_shares(**values: float) -> None:
         )
 
 
+def check_seed(seed: int) -> None:
+    """Raise `SpecError` unless the seed is a whole number of at least 0."""
+    require(type(seed) is int and seed >= 0, f"seed = {seed!r}", "a whole number of at least 0")
+
+
 def generator(*identity: Any) -> np.random.Generator:
     """Return the counter-based generator that these literals name; other literals, independent numbers.
 
