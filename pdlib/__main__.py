@@ -227,7 +227,7 @@ def _publish_labels(spec: Run, store: Store, destination: Path) -> None:
     if spec.supervision.targets != "hard":
         return  # soft labels are thirty-two times as large; their students need the teacher
     stream = spec.task.stream(spec.seed, "train")
-    for block in (block for piece in spec.pieces for block in labels.blocks(piece)):
+    for block in labels.blocks_of(spec):
         name = f"{key_hash(labels.key(spec.supervision, stream, block))}.safetensors"
         (destination / "labels").mkdir(parents=True, exist_ok=True)
         shutil.copy2(store.root / "labels" / name, destination / "labels" / name)

@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from pdlib import labels
 from pdlib.specs import Calculation, Distillation, Measurement, Run, Training, ancestors
 from pdlib.store import Record, Store, StoreError, write_bytes
-from pdlib.training import train
+from pdlib.training import train, untrained
 from pdlib.training.online_sgd import set_threads
 
 LIGHT = 2e10  # multiply-adds; below, starting workers costs more than it saves
@@ -190,7 +190,7 @@ def _work(spec: Run) -> float:
 
 
 def _size(spec: Training) -> float:
-    return float(getattr(spec.model, "width", 100) * (spec.task.n_inputs + spec.task.n_classes))
+    return spec.model.multiply_adds(spec.task.n_inputs, spec.task.n_classes)
 
 
 # -------------------------------------------------------------------- running
@@ -225,8 +225,8 @@ def measure(spec: Measurement, store: Store) -> pd.DataFrame:
     """Apply a probe to checkpoints; one or more rows a step, with the column `step` first."""
     rows = []
     for step in spec.steps:
-        parameters = store.load_checkpoint(spec.training, step)
-        rows += [{"step": step, **row} for row in spec.probe.rows(spec.training.task, parameters)]
+        parameters = store.load_checkpoint(spec.training, step) if step else untrained(spec.training)
+        rows += [{"step": step, **row} for row in spec.probe.rows(spec.training, parameters)]
     return pd.DataFrame(rows)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.models.mlp import logits, softmax
+from pdlib.models.mlp import softmax
 from pdlib.specs import Distillation, ExampleStream, Piece, Training
 from pdlib.store import DamagedError, Store
 
@@ -56,6 +56,12 @@ def blocks(piece: Piece) -> list[Piece]:
     return [Piece(a, b, piece.checkpoint) for a, b in pairwise(edges)]
 
 
+def blocks_of(spec: Training) -> list[Piece]:
+    """Return the blocks of a student's labels, counted in examples: a step has `batch_size` of them."""
+    n = spec.batch_size
+    return [b for p in spec.pieces for b in blocks(Piece(p.start * n, p.stop * n, p.checkpoint))]
+
+
 def key(supervision: Distillation, stream: ExampleStream, block: Piece) -> dict[str, str]:
     """Return what a block of labels belongs to."""
     kind = "hard" if supervision.targets == "hard" else f"soft at temperature {supervision.temperature!r}"
@@ -74,11 +80,7 @@ def stored(spec: Training, store: Store) -> bool:
     """Whether all labels of a student are in the store, so that its teacher need not be at hand."""
     assert isinstance(spec.supervision, Distillation)
     stream = spec.task.stream(spec.seed, "train")
-    return all(
-        store.has_labels(key(spec.supervision, stream, block))
-        for piece in spec.pieces
-        for block in blocks(piece)
-    )
+    return all(store.has_labels(key(spec.supervision, stream, block)) for block in blocks_of(spec))
 
 
 class Targets:
@@ -87,8 +89,10 @@ class Targets:
     def __init__(self, spec: Training, stream: ExampleStream, store: Store, device: str = "cpu") -> None:
         self._supervision = spec.supervision
         self._stream, self._store, self._device = stream, store, device
-        self._classes = np.eye(spec.task.n_classes, dtype=spec.precision)
-        self._blocks = [block for piece in spec.pieces for block in blocks(piece)]
+        self._classes = np.eye(
+            spec.task.n_classes, dtype="float64" if spec.precision == "float64" else "float32"
+        )
+        self._blocks = blocks_of(spec)
         self._current: tuple[Piece, NDArray[Any]] | None = None
 
     def probabilities(self, start: int, stop: int, true_classes: NDArray[np.uint8]) -> NDArray[Any]:
@@ -167,7 +171,7 @@ def _made(
     parts = []
     for start in range(block.start, block.stop, EXAMPLES_AT_ONCE):
         stop = min(start + EXAMPLES_AT_ONCE, block.stop)
-        values = logits(teacher, stream.examples(start, stop)[0], device)
+        values = supervision.teacher.model.logits(teacher, stream.examples(start, stop)[0], device)
         if supervision.targets == "hard":
             parts.append(values.argmax(axis=1).astype(np.uint8))
         else:

@@ -30,6 +30,15 @@ _HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdl
 Purpose = Literal["train", "evaluation", "probe"]
 
 
+def later(default: Any) -> Any:
+    """Declare a field that a kind got after results of it were published.
+
+    At its default, which means what the kind meant before, it is left out of the canonical form, so that the
+    fingerprints of those results stay.
+    """
+    return field(default=default, metadata={"later": True})
+
+
 class SpecError(ValueError):
     """A record that cannot mean anything: names the value, what was expected, what to do."""
 
@@ -70,7 +79,9 @@ class Spec:
     def canonical(self) -> dict[str, Any]:
         """Return the record as nested plain values, kinds and versions included."""
         return {"kind": type(self).__name__, "version": self.version} | {
-            f.name: _plain(getattr(self, f.name), f"{type(self).__name__}.{f.name}") for f in fields(self)
+            f.name: _plain(getattr(self, f.name), f"{type(self).__name__}.{f.name}")
+            for f in fields(self)
+            if not (f.metadata.get("later") and getattr(self, f.name) == f.default)
         }
 
     @cached_property
@@ -106,8 +117,9 @@ class Spec:
         )
         given = {k: v for k, v in record.items() if k not in ("kind", "version")}
         names = {f.name for f in fields(cls)}
+        needed = {f.name for f in fields(cls) if not f.metadata.get("later")}
         require(
-            set(given) == names,
+            needed <= set(given) <= names,
             f"{kind} with the fields {sorted(given)}",
             f"exactly the fields {sorted(names)}",
         )
@@ -171,15 +183,41 @@ class Task(Spec):
         """Return the endless stream of examples of this task, seed and purpose."""
         raise NotImplementedError
 
+    def scores(self, values: NDArray[Any], classes: NDArray[np.uint8]) -> dict[str, float]:
+        """Return further columns of an evaluation's row, from logits (example, class) and true classes."""
+        return {}
+
+
+Parameters = dict[str, NDArray[Any]]
+
 
 @dataclass(frozen=True)
 class Model(Spec):
     """A network; its parameters are a plain dictionary of arrays."""
 
+    def check(self, task: Task) -> None:
+        """Raise `SpecError` if this network cannot take the task's inputs."""
+
+    def initial(self, n_inputs: int, n_classes: int, seed: int) -> Parameters:
+        """Return initial parameters, float64, a function of these numbers alone."""
+        raise NotImplementedError
+
+    def logits(self, parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
+        """Return the outputs (example, class) for inputs (example, n_inputs), computed in large batches."""
+        raise NotImplementedError
+
+    def module(self, parameters: Parameters) -> Any:
+        """Return the network as a PyTorch module with copies of these parameters, named as in the dictionary."""
+        raise NotImplementedError
+
+    def multiply_adds(self, n_inputs: int, n_classes: int) -> float:
+        """Return roughly how many it takes to put one example through the network."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
-class SGD(Spec):
-    r"""Stochastic gradient descent without momentum; the rate is constant or warm-up and cosine.
+class Optimizer(Spec):
+    r"""How a gradient becomes a step; the rate is constant or warm-up and cosine.
 
     .. math:: \eta_t = \eta \min\left(1, \tfrac{t+1}{w}\right) \quad\text{or}\quad
               \eta_t = \tfrac{\eta}{2}\left(1 + \cos \pi \tfrac{t - w}{T - w}\right) \text{ from step } w
@@ -193,13 +231,6 @@ class SGD(Spec):
         `"constant"` (after the warm-up) or `"cosine"` (to 0 at the last step).
     warmup_fraction
         :math:`w / T`, in [0, 1): the share of the steps over which the rate rises linearly.
-
-    Examples
-    --------
-    >>> SGD(0.1).rates(0, 3, n_steps=10).tolist()
-    [0.1, 0.1, 0.1]
-    >>> SGD(1.0, "cosine", warmup_fraction=0.2).rates(0, 4, n_steps=4).round(2).tolist()
-    [1.0, 1.0, 0.75, 0.25]
     """
 
     learning_rate: float  # eta
@@ -233,6 +264,76 @@ class SGD(Spec):
             angle = np.pi * (t[late] - warm) / (n_steps - warm)
             rate[late] = self.learning_rate * 0.5 * (1 + np.cos(angle))
         return rate
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent without momentum; the rate as `Optimizer` describes.
+
+    Examples
+    --------
+    >>> SGD(0.1).rates(0, 3, n_steps=10).tolist()
+    [0.1, 0.1, 0.1]
+    >>> SGD(1.0, "cosine", warmup_fraction=0.2).rates(0, 4, n_steps=4).round(2).tolist()
+    [1.0, 1.0, 0.75, 0.25]
+    """
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    r"""Adam; with `weight_decay` AdamW, whose decay does not pass through the moments.
+
+    .. math:: m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \quad
+              \theta_t = (1 - \eta_t \lambda) \theta_{t-1}
+              - \eta_t \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
+
+    Parameters
+    ----------
+    learning_rate, schedule, warmup_fraction
+        As `Optimizer` describes.
+    betas
+        :math:`\beta_1, \beta_2` in [0, 1).
+    epsilon
+        :math:`\epsilon > 0`.
+    weight_decay
+        :math:`\lambda \ge 0`, on every parameter.
+    clip_norm
+        The gradient is scaled down to at most this norm, over all parameters; 0 leaves it alone.
+    n_micro_batches
+        Equal parts of a batch whose gradients are added up before a step, where a whole batch needs too much
+        memory. It must divide the batch.
+
+    Examples
+    --------
+    >>> Adam(1e-3, warmup_fraction=0.5).rates(0, 3, n_steps=4).tolist()
+    [0.0005, 0.001, 0.001]
+    """
+
+    version: ClassVar[int] = 1
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    n_micro_batches: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole(n_micro_batches=self.n_micro_batches)
+        require(
+            len(self.betas) == 2 and all(isinstance(b, (int, float)) and 0 <= b < 1 for b in self.betas),
+            f"betas = {self.betas!r}",
+            "two numbers in [0, 1)",
+        )
+        object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
+        for name, low in (
+            ("epsilon", "above 0"),
+            ("weight_decay", "of at least 0"),
+            ("clip_norm", "of at least 0"),
+        ):
+            value = getattr(self, name)
+            enough = isinstance(value, (int, float)) and (value > 0 or (value == 0 and name != "epsilon"))
+            require(enough and value < float("inf"), f"{name} = {value!r}", f"a finite number {low}")
+            object.__setattr__(self, name, float(value))
 
 
 @dataclass(frozen=True)
@@ -327,12 +428,13 @@ class Training(Spec):
     n_evaluation
         Held-out examples, the same for all runs of a task.
     precision
-        `"float32"` or `"float64"`.
+        `"float32"` or `"float64"`; `"bfloat16"`: matrix products in bfloat16 by a CUDA device, parameters and
+        the optimizer's state in float32.
     """
 
     task: Task
     model: Model
-    optimizer: SGD
+    optimizer: Optimizer
     n_steps: int
     evaluate_every: int
     seed: int = 0
@@ -340,13 +442,13 @@ class Training(Spec):
     checkpoint_every: int = 0
     batch_size: int = 1
     n_evaluation: int = 4096
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "float64", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         for name, kind in (
             ("task", Task),
             ("model", Model),
-            ("optimizer", SGD),
+            ("optimizer", Optimizer),
             ("supervision", Supervision),
         ):
             value = getattr(self, name)
@@ -366,10 +468,17 @@ class Training(Spec):
             f"0, or at most n_steps = {self.n_steps}",
         )
         require(
-            self.precision in ("float32", "float64"),
+            self.precision in ("float32", "float64", "bfloat16"),
             f"precision = {self.precision!r}",
-            "'float32' or 'float64'",
+            "'float32', 'float64' or 'bfloat16'",
         )
+        n_micro = getattr(self.optimizer, "n_micro_batches", 1)
+        require(
+            self.batch_size % n_micro == 0,
+            f"n_micro_batches = {n_micro}",
+            f"a divisor of batch_size = {self.batch_size}",
+        )
+        self.model.check(self.task)
         if isinstance(self.supervision, Distillation):
             require(
                 self.supervision.teacher.task == self.task,
@@ -407,14 +516,14 @@ class Training(Spec):
 class Probe(Spec):
     """A measurement of one checkpoint; see `pdlib.probes`."""
 
-    def rows(self, task: Task, parameters: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
-        """Return table rows (without the column `step`) for one checkpoint."""
+    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+        """Return table rows (without the column `step`) for one checkpoint of a training."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Measurement(Spec):
-    """A probe applied to checkpoints of a training.
+    """A probe applied to checkpoints of a training; step 0 is the untrained network.
 
     Raises
     ------
@@ -430,8 +539,9 @@ class Measurement(Spec):
         require(isinstance(self.training, Training), f"training = {self.training!r}", "a Training")
         require(isinstance(self.probe, Probe), f"probe = {self.probe!r}", "a Probe")
         require(len(self.steps) > 0, "steps = ()", "at least one checkpoint")
-        whole(**{f"steps[{i}]": step for i, step in enumerate(self.steps)})
-        missing = sorted(set(self.steps) - set(self.training.checkpoints))
+        for i, step in enumerate(self.steps):
+            require(type(step) is int, f"steps[{i}] = {step!r}", "a whole number")
+        missing = sorted(set(self.steps) - {0, *self.training.checkpoints})
         require(
             not missing,
             f"steps {missing}",

@@ -126,7 +126,7 @@ def test_a_measurement_is_its_probe_applied_to_each_checkpoint(store: Store) -> 
     expected = [
         {"step": step, **row}
         for step in PROBE.steps
-        for row in PROBE.probe.rows(tiny.TASK, store.load_checkpoint(TEACHER, step))
+        for row in PROBE.probe.rows(TEACHER, store.load_checkpoint(TEACHER, step))
     ]
     pd.testing.assert_frame_equal(record.table, pd.DataFrame(expected), check_exact=True)
 
@@ -177,7 +177,7 @@ def test_a_result_says_when_where_and_at_what_cost_it_was_made(store: Store) -> 
 class Broken(Probe):
     """A probe that fails."""
 
-    def rows(self, task: Any, parameters: Any) -> Any:
+    def rows(self, training: Any, parameters: Any) -> Any:
         """Fail."""
         raise RuntimeError("the probe is broken")
 

@@ -11,10 +11,10 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdlib.models.mlp import MLP, Parameters, logits, softmax
+from pdlib.models.mlp import MLP, logits, softmax
 from pdlib.probes.monomials import MonomialCorrelations, monomial_correlations, monomials_off_support
 from pdlib.probes.softness import Softness
-from pdlib.specs import SpecError, Task
+from pdlib.specs import Parameters, SpecError, Task
 from pdlib.store import Store
 from pdlib.tasks.parity import SparseParity
 
@@ -122,7 +122,7 @@ def test_the_probe_of_a_perfect_network_shows_its_parity_and_nothing_else() -> N
     bits, classes = TASK.stream(0, "probe").examples(0, N)
     p = softmax(logits(perfect(), bits))[:, 0]
     assert ((p > 0.5) == (classes == 0)).all()
-    rows = {(r["degree"], r["group"]): r for r in probe.rows(TASK, perfect())}
+    rows = {(r["degree"], r["group"]): r for r in probe.rows(tiny.training(task=TASK), perfect())}
     assert rows[3, "in_support"]["mean"] == pytest.approx(0.5, abs=0.01)
     for key, row in rows.items():
         if key != (3, "in_support"):
@@ -138,7 +138,9 @@ def test_the_noise_floor_is_what_a_predictor_shows_that_ignores_the_monomials() 
     """A constant 1/2 follows nothing: all it shows is the draw of the inputs."""
     silent = {k: np.zeros_like(v) for k, v in MLP(1).initial(40, 2, 0).items()}
     task = SparseParity(40, 3)
-    rows = MonomialCorrelations((2,), n_samples=2000, n_off_support=700).rows(task, silent)
+    rows = MonomialCorrelations((2,), n_samples=2000, n_off_support=700).rows(
+        tiny.training(task=task), silent
+    )
     off = next(r for r in rows if r["group"] == "off_support")
     assert off["noise_floor"] == pytest.approx(0.5 * np.sqrt(2 / (np.pi * 2000)), rel=1e-6)
     assert off["mean"] == pytest.approx(off["noise_floor"], rel=0.1)
@@ -146,7 +148,7 @@ def test_the_noise_floor_is_what_a_predictor_shows_that_ignores_the_monomials() 
 
 def test_the_probe_of_a_trained_teacher_finds_its_support(taught: Store) -> None:
     rows = MonomialCorrelations((1, 2, 3), n_samples=N).rows(
-        tiny.TASK, taught.load_checkpoint(tiny.TEACHER, 8000)
+        tiny.TEACHER, taught.load_checkpoint(tiny.TEACHER, 8000)
     )
     own = next(r for r in rows if (r["degree"], r["group"]) == (3, "in_support"))
     assert own["mean"] > 0.45
@@ -157,20 +159,22 @@ def test_the_probe_of_a_trained_teacher_finds_its_support(taught: Store) -> None
 def test_more_samples_and_the_same_network_give_the_same_numbers_again() -> None:
     probe = MonomialCorrelations((1,), n_samples=500)
     parameters = MLP(20).initial(8, 2, seed=3)
-    assert probe.rows(TASK, parameters) == probe.rows(TASK, parameters)
+    assert probe.rows(tiny.training(task=TASK), parameters) == probe.rows(
+        tiny.training(task=TASK), parameters
+    )
 
 
 def test_a_task_without_a_support_is_refused() -> None:
     with pytest.raises(SpecError, match="expected one with a support"):
-        MonomialCorrelations().rows(Task(), perfect())
+        MonomialCorrelations().rows(tiny.training(task=Task()), perfect())
 
 
 def test_a_temperature_near_zero_makes_a_distribution_hard_and_a_high_one_soft() -> None:
-    rows = Softness((1e-4, 1.0, 1e4), n_samples=2000).rows(TASK, perfect())
+    rows = Softness((1e-4, 1.0, 1e4), n_samples=2000).rows(tiny.training(task=TASK), perfect())
     assert [r["share_soft"] for r in rows] == [0.0, 0.0, 1.0]
     assert rows[2]["mean_largest"] == pytest.approx(0.505, abs=0.01)
     bits, _ = TASK.stream(0, "probe").examples(0, 2000)
     small = MLP(20).initial(8, 2, seed=3)
-    (row,) = Softness((0.05,), n_samples=2000, margin=0.01).rows(TASK, small)
+    (row,) = Softness((0.05,), n_samples=2000, margin=0.01).rows(tiny.training(task=TASK), small)
     plain = [max(np.exp(f / 0.05) / np.exp(f / 0.05).sum()) < 0.99 for f in logits(small, bits)]
     assert row["share_soft"] == np.mean(plain)

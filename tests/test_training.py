@@ -113,9 +113,11 @@ def test_weights_that_are_no_number_are_caught_at_the_first_evaluation(
         train(tiny.training(), store)
 
 
-def test_what_no_engine_trains_is_refused(store: Store) -> None:
-    with pytest.raises(SpecError, match=r"MLP with batch_size 32: expected an MLP with batch_size 1"):
-        train(tiny.training(batch_size=32), store)
+def test_a_precision_that_the_device_cannot_give_is_refused(store: Store) -> None:
+    with pytest.raises(SpecError, match=r"precision 'bfloat16' on cpu: expected a CUDA device"):
+        train(tiny.training(batch_size=32, precision="bfloat16"), store)
+    with pytest.raises(SpecError, match=r"precision 'bfloat16' of the batch-1 engine"):
+        train(tiny.training(precision="bfloat16"), store)
 
 
 def test_a_missing_teacher_checkpoint_is_an_error_never_a_skip(taught: Store) -> None:

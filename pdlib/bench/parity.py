@@ -23,9 +23,9 @@ from torch import nn
 
 from pdlib.bench import at_most, faster, medians
 from pdlib.labels import key, label_block
-from pdlib.models.mlp import MLP, Parameters, as_module, logits, softmax
+from pdlib.models.mlp import MLP, as_module, logits, softmax
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD, Distillation, Piece, Training
+from pdlib.specs import SGD, Distillation, Parameters, Piece, Training
 from pdlib.store import Store, key_hash
 from pdlib.tasks.parity import SparseParity
 from pdlib.training import EXAMPLES_AT_ONCE

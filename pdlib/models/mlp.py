@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pdlib.specs import Model, require, whole
-
-Parameters = dict[str, NDArray[Any]]
+from pdlib.specs import Model, Parameters, require, whole
 
 # A tile of the hidden layer, 512 x 1024 numbers, stays in a core's cache between its product and its ReLU:
 # twice as fast at width 50,000 as one product over all units.
@@ -57,6 +55,18 @@ class MLP(Model):
             parameters[f"{layer}.weight"] = generator.uniform(-bound, bound, (fan_out, fan_in))
             parameters[f"{layer}.bias"] = generator.uniform(-bound, bound, fan_out)
         return parameters
+
+    def logits(self, parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
+        """See the function `logits`."""
+        return logits(parameters, inputs, device)
+
+    def module(self, parameters: Parameters) -> nn.Module:
+        """See `as_module`."""
+        return as_module(parameters)
+
+    def multiply_adds(self, n_inputs: int, n_classes: int) -> float:
+        """m (d + C)."""
+        return float(self.width * (n_inputs + n_classes))
 
 
 def logits(parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.models.mlp import Parameters, logits, softmax
-from pdlib.specs import Probe, SpecError, Task, require, whole
+from pdlib.models.mlp import softmax
+from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
 
 EXAMPLES_AT_ONCE = 8192
 
@@ -140,13 +140,16 @@ class MonomialCorrelations(Probe):
         )
         object.__setattr__(self, "temperature", float(self.temperature))
 
-    def rows(self, task: Task, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
         """Return one row a degree and group."""
+        task = training.task
         support = getattr(task, "support", None)
         if support is None:
             raise SpecError(f"task {task}: expected one with a support, such as SparseParity.")
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
-        probability = softmax(logits(parameters, bits), self.temperature)[:, 0].astype(np.float32)
+        probability = softmax(training.model.logits(parameters, bits), self.temperature)[:, 0].astype(
+            np.float32
+        )
         noise_floor = float(np.sqrt(2 * np.mean(probability.astype(np.float64) ** 2) / (np.pi * len(bits))))
         rows = []
         for degree in self.degrees:

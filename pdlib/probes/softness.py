@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pdlib.models.mlp import Parameters, logits, softmax
-from pdlib.specs import Probe, Task, require, whole
+from pdlib.models.mlp import softmax
+from pdlib.specs import Parameters, Probe, Training, require, whole
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,11 @@ class Softness(Probe):
 
     Examples
     --------
-    >>> from pdlib.tasks.parity import SparseParity
+    >>> from pdlib import MLP, SGD, SparseParity, Training
+    >>> spec = Training(SparseParity(3, 2), MLP(1), SGD(0.1), n_steps=1, evaluate_every=1)
     >>> silent = {"0.weight": np.zeros((1, 3)), "0.bias": np.zeros(1), "2.weight": np.zeros((2, 1)),
     ...           "2.bias": np.array([0.0, 1.0])}
-    >>> [r["share_soft"] for r in Softness((1e-4, 1.0), n_samples=10).rows(SparseParity(3, 2), silent)]
+    >>> [r["share_soft"] for r in Softness((1e-4, 1.0), n_samples=10).rows(spec, silent)]
     [0.0, 1.0]
     """
 
@@ -38,9 +39,10 @@ class Softness(Probe):
             require(temperature > 0, f"temperature = {temperature}", "a number above 0")
         require(0 < self.margin < 1, f"margin = {self.margin}", "a number in (0, 1)")
 
-    def rows(self, task: Task, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
         """Return one row a temperature."""
-        values = logits(parameters, task.stream(0, "probe").examples(0, self.n_samples)[0]).astype(np.float64)
+        bits, _ = training.task.stream(0, "probe").examples(0, self.n_samples)
+        values = training.model.logits(parameters, bits).astype(np.float64)
         rows = []
         for temperature in self.temperatures:
             largest = softmax(values, temperature).max(axis=1)

@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdlib.labels import Targets
-from pdlib.models import mlp
-from pdlib.specs import Training, require
+from pdlib.models.mlp import MLP
+from pdlib.specs import SGD, Parameters, Training, require
 from pdlib.store import Store
+from pdlib.training.online_sgd import Learner, learner
 
 EVALUATION_SEED = 0  # the same held-out examples for all runs of a task
 EXAMPLES_AT_ONCE = 4096  # a call of the engine; memory does not grow with the number of steps
@@ -45,8 +46,8 @@ def train(
     spec
         What to train. A student's teacher must have been trained, or its labels published.
     device
-        Where the arithmetic runs: `"cpu"` uses the compiled engine, anything else PyTorch's device of
-        that name.
+        Where the arithmetic runs: `"cpu"`, or PyTorch's device of that name. On the CPU an MLP with batch 1 has a
+        compiled engine; everything else is PyTorch.
     on_steps
         Called with the number of steps just done.
 
@@ -60,7 +61,7 @@ def train(
     DivergedError
         If the loss is not finite.
     SpecError
-        If no engine trains this spec.
+        If the device cannot give the run's precision.
     MissingError
         If a teacher checkpoint is missing.
 
@@ -73,24 +74,16 @@ def train(
     >>> table.step.tolist(), bool(table.accuracy.iloc[-1] > 0.9)
     ([0, 1000, 2000], True)
     """
-    from pdlib.training.online_sgd import learner
-
-    require(
-        isinstance(spec.model, mlp.MLP) and spec.batch_size == 1,
-        f"{type(spec.model).__name__} with batch_size {spec.batch_size}",
-        "an MLP with batch_size 1, which the online engine trains",
-    )
-    assert isinstance(spec.model, mlp.MLP)
     rows: list[dict[str, Any]] = []
     resumed = store.load_progress(spec)
     if resumed is None:
-        step = 0
-        parameters = spec.model.initial(spec.task.n_inputs, spec.task.n_classes, spec.seed)
+        step, saved_state = 0, untrained(spec)
     else:
-        step, parameters, table = resumed
+        step, saved_state, table = resumed
         rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         on_steps(step)
-    state = learner({k: v.astype(spec.precision) for k, v in parameters.items()}, device)
+    state = _learner(spec, saved_state, device)
+    batch = spec.batch_size
     stream = spec.task.stream(spec.seed, "train")
     targets = Targets(spec, stream, store, device)
     held_out, classes = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
@@ -98,17 +91,19 @@ def train(
     cuts = sorted((evaluations | checkpoints | {p.stop for p in spec.pieces}) - {0})
     if resumed is None:
         rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, device))
-    inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), spec.precision)
-    inputs[:, spec.task.n_inputs] = 1.0  # the bias's input
+    steps_at_once = max(1, EXAMPLES_AT_ONCE // batch)
+    inputs = np.zeros((steps_at_once * batch, state.n_columns), stored_precision(spec))
+    inputs[:, spec.task.n_inputs :][:, :1] = 1.0  # the bias's input, where the engine wants one
     saved = time.monotonic()
     for cut in cuts:
         while step < cut:
-            stop = min(step + EXAMPLES_AT_ONCE, cut)
-            block, true_classes = stream.examples(step, stop, out=inputs[: stop - step])
+            stop = min(step + steps_at_once, cut)
+            first, last = step * batch, stop * batch
+            block, true_classes = stream.examples(first, last, out=inputs[: last - first])
             state.steps(
                 block,
-                targets.probabilities(step, stop, true_classes),
-                spec.optimizer.rates(step, stop, spec.n_steps).astype(spec.precision),
+                targets.probabilities(first, last, true_classes),
+                spec.optimizer.rates(step, stop, spec.n_steps).astype(stored_precision(spec)),
             )
             on_steps(stop - step)
             step = stop
@@ -120,21 +115,46 @@ def train(
         if step in checkpoints:
             store.save_checkpoint(spec, step, parameters)
         if step < spec.n_steps and time.monotonic() - saved >= save_every_s:
-            store.save_progress(spec, step, parameters, pd.DataFrame(rows))
+            store.save_progress(spec, step, state.state(), pd.DataFrame(rows))
             saved = time.monotonic()
     return pd.DataFrame(rows)
+
+
+def untrained(spec: Training) -> Parameters:
+    """Return a run's initial parameters, in its precision."""
+    initial = spec.model.initial(spec.task.n_inputs, spec.task.n_classes, spec.seed)
+    return {k: v.astype(stored_precision(spec)) for k, v in initial.items()}
+
+
+def stored_precision(spec: Training) -> str:
+    """Return the type of a run's parameters: matrix products alone are done in bfloat16."""
+    return "float64" if spec.precision == "float64" else "float32"
+
+
+def _learner(spec: Training, saved: Parameters, device: str) -> Learner:
+    """Return the engine for a run: the compiled one for an MLP, plain SGD and batch 1, else PyTorch's gradient."""
+    if isinstance(spec.model, MLP) and isinstance(spec.optimizer, SGD) and spec.batch_size == 1:
+        require(
+            spec.precision != "bfloat16",
+            "precision 'bfloat16' of the batch-1 engine",
+            "'float32' or 'float64'",
+        )
+        return learner(saved, device)
+    from pdlib.training.gradient import GradientLearner
+
+    return GradientLearner(spec, saved, device)
 
 
 def _evaluation(
     spec: Training,
     step: int,
-    parameters: mlp.Parameters,
+    parameters: Parameters,
     inputs: NDArray[Any],
     classes: NDArray[np.uint8],
     device: str,
 ) -> dict[str, Any]:
     """Return the table row of one evaluation; accuracy and mean cross-entropy against the true classes."""
-    values = mlp.logits(parameters, inputs, device).astype(np.float64)
+    values = spec.model.logits(parameters, inputs, device).astype(np.float64)
     top = values.max(axis=1, keepdims=True)
     log_normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
     loss = float((log_normalizer - values[np.arange(len(values)), classes]).mean())
@@ -145,4 +165,6 @@ def _evaluation(
             "before this step are kept."
         )
     accuracy = float((values.argmax(axis=1) == classes).mean())
-    return {"step": step, "samples_seen": step * spec.batch_size, "loss_nats": loss, "accuracy": accuracy}
+    return {"step": step, "samples_seen": step * spec.batch_size, "loss_nats": loss, "accuracy": accuracy} | (
+        spec.task.scores(values, classes)
+    )

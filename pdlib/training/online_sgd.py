@@ -32,7 +32,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from pdlib.models.mlp import Parameters
+from pdlib.specs import Parameters
 
 BLOCK = 32  # K; samples a block for a narrow network
 WIDE_BLOCK = 64
@@ -43,16 +43,20 @@ _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}  # NaN and infinity keep thei
 
 
 class Learner(Protocol):
-    """A network in training by online SGD."""
+    """A network in training."""
 
-    n_columns: int  # inputs, the constant 1 of the bias, zeros
+    n_columns: int  # of a row of inputs: the coordinates; here also the constant 1 of the bias, and zeros
 
     def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
-        """Take one step a row."""
+        """Take one step a rate, each on its share of the rows; here on one row."""
         ...
 
     def parameters(self) -> Parameters:
-        """Return the parameters as they are now, as `MLP` describes."""
+        """Return the parameters as they are now, as the model describes."""
+        ...
+
+    def state(self) -> Parameters:
+        """Return all that a resumed run needs; here the parameters."""
         ...
 
 
@@ -240,6 +244,10 @@ class CompiledLearner:
             "2.bias": self._c.copy(),
         }
 
+    def state(self) -> Parameters:
+        """Return the parameters, all there is to save."""
+        return self.parameters()
+
 
 def set_threads(n: int) -> None:
     """Let the engine and PyTorch use `n` threads in this process; results do not depend on it.
@@ -295,3 +303,7 @@ class TorchLearner:
             "2.weight": self._a.cpu().numpy().copy(),
             "2.bias": self._c.cpu().numpy().copy(),
         }
+
+    def state(self) -> Parameters:
+        """Return the parameters, all there is to save."""
+        return self.parameters()

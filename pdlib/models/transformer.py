@@ -1,0 +1,521 @@
+r"""One Transformer for the whole book: causal or bidirectional, pre- or post-norm.
+
+With its defaults it is GPT-2 {cite:p}`radford2019`, with those of `bert` it is BERT with its masked-word head: the same
+weights give the same logits (`pdlib.models.huggingface` reads and writes them). Three things are done once that
+are commonly done again and again, all exact:
+
+- logits are computed where they are asked for only: at one position, or at given ones; the last layer then
+  computes queries, attention rows and MLP for these positions alone;
+- with a small vocabulary there are fewer (token, position) pairs than positions in a batch, so the first
+  layer's normalization and projections are computed once a pair and gathered;
+- no dropout, no mask and no weights of attention are touched unless asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  everybody's name for it
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pdlib.specs import Model, Parameters, Task, require, whole
+
+SHORT = 64  # positions up to which plain products beat the fused kernel on a CPU
+SCORES_AT_ONCE = 8_000_000  # attention scores a layer when a network is only evaluated
+
+
+@dataclass(frozen=True)
+class Transformer(Model):
+    r"""L layers of attention and MLP over learned token and position embeddings.
+
+    A layer with `norm="pre"` maps :math:`h \mapsto h + A(N(h)) \mapsto h + M(N(h))` and the network ends with a norm;
+    with `"post"` it maps :math:`h \mapsto N(h + A(h)) \mapsto N(h + M(h))` and the embeddings are normalized. Head j
+    attends by :math:`\mathrm{softmax}(q_j k_j^\top / \sqrt{D}) v_j`.
+
+    Parameters
+    ----------
+    n_layers, n_heads
+        L, H.
+    head_size
+        D, dimension of a head; free of the width.
+    width
+        W; 0 stands for H D, or for D where heads are averaged.
+    mlp_width
+        Hidden units of each MLP; 0 stands for 4 W.
+    n_positions
+        Longest sequence.
+    vocabulary
+        Tokens of the input; sign vectors have two, +1 being token 0 and -1 token 1.
+    attends
+        `"causal"`: to earlier positions and its own; `"all"`: to every position.
+    norm
+        `"pre"` or `"post"`.
+    heads
+        `"concatenated"` before the output projection, or `"averaged"` (paper, Figure 10c).
+    tied
+        Whether the output weights are the token embeddings.
+    output
+        `"linear"`, without a bias, or `"transformed"`: dense layer, activation and norm before it, and a bias.
+    activation
+        `"gelu_tanh"`, the approximation that GPT-2 uses, or `"gelu"`.
+    norm_epsilon
+        Added to the variance in each norm.
+    dropout
+        Of embeddings, attention weights and both branches of a layer, while training only.
+    initial_std
+        Weights are drawn from a normal distribution of this standard deviation; with `norm="pre"` that of the
+        projections back to the width is divided by :math:`\sqrt{2L}`, as in GPT-2. Biases are 0.
+
+    References
+    ----------
+    Paper, section 3 and appendix C.2: 2 layers, D = 8.
+
+    Examples
+    --------
+    >>> model = Transformer(n_layers=2, n_heads=2, head_size=8, n_positions=10)
+    >>> parameters = model.initial(n_inputs=10, n_classes=2, seed=0)
+    >>> model.logits(parameters, np.ones((3, 10))).shape      # at the last position
+    (3, 2)
+    >>> module = model.module(parameters)
+    >>> module(torch.zeros(3, 10, dtype=torch.long)).shape    # at all positions
+    torch.Size([3, 10, 2])
+    """
+
+    version: ClassVar[int] = 1
+    n_layers: int  # L
+    n_heads: int  # H
+    head_size: int = 8  # D
+    width: int = 0  # W
+    mlp_width: int = 0
+    n_positions: int = 1024
+    vocabulary: int = 2
+    attends: Literal["causal", "all"] = "causal"
+    norm: Literal["pre", "post"] = "pre"
+    heads: Literal["concatenated", "averaged"] = "concatenated"
+    tied: bool = False
+    output: Literal["linear", "transformed"] = "linear"
+    activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"
+    norm_epsilon: float = 1e-5
+    dropout: float = 0.0
+    initial_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("width", "mlp_width"):
+            value = getattr(self, name)
+            require(
+                type(value) is int and value >= 0,
+                f"{name} = {value!r}",
+                "a whole number, 0 for the usual one",
+            )
+        whole(
+            n_layers=self.n_layers,
+            n_heads=self.n_heads,
+            head_size=self.head_size,
+            n_positions=self.n_positions,
+            vocabulary=self.vocabulary,
+        )
+        for name, choices in (
+            ("attends", ("causal", "all")),
+            ("norm", ("pre", "post")),
+            ("heads", ("concatenated", "averaged")),
+            ("output", ("linear", "transformed")),
+            ("activation", ("gelu_tanh", "gelu")),
+            ("tied", (False, True)),
+        ):
+            value = getattr(self, name)
+            require(value in choices, f"{name} = {value!r}", " or ".join(map(repr, choices)))
+        for name, low, high in (
+            ("norm_epsilon", 0.0, math.inf),
+            ("dropout", 0.0, 1.0),
+            ("initial_std", 0.0, math.inf),
+        ):
+            value = getattr(self, name)
+            require(
+                isinstance(value, (int, float)) and low <= value < high,
+                f"{name} = {value!r}",
+                f"a number in [{low:g}, {high:g})",
+            )
+            object.__setattr__(self, name, float(value))
+
+    @property
+    def full_width(self) -> int:
+        """W: the width, also where it was left to the heads."""
+        return self.width or self.head_size * (self.n_heads if self.heads == "concatenated" else 1)
+
+    @property
+    def full_mlp_width(self) -> int:
+        """Hidden units of each MLP."""
+        return self.mlp_width or 4 * self.full_width
+
+    @property
+    def joined_size(self) -> int:
+        """Dimension of what the heads hand on: H D, or D where they are averaged."""
+        return self.head_size * (self.n_heads if self.heads == "concatenated" else 1)
+
+    def check(self, task: Task) -> None:
+        """Raise `SpecError` if sequences of the task are longer than the positions."""
+        require(
+            task.n_inputs <= self.n_positions,
+            f"sequences of {task.n_inputs} tokens",
+            f"at most n_positions = {self.n_positions}",
+            "Raise n_positions.",
+        )
+
+    def shapes(self, n_classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each parameter, in the order of the network.
+
+        Raises
+        ------
+        SpecError
+            If the output is tied and there are not as many classes as tokens.
+        """
+        require(
+            not self.tied or n_classes == self.vocabulary,
+            f"{n_classes} classes with a tied output",
+            f"as many as the vocabulary, {self.vocabulary}",
+        )
+        w, m, a = self.full_width, self.full_mlp_width, self.n_heads * self.head_size
+
+        def norm(name: str) -> dict[str, tuple[int, ...]]:
+            return {f"{name}.weight": (w,), f"{name}.bias": (w,)}
+
+        def linear(name: str, into: int, out_of: int) -> dict[str, tuple[int, ...]]:
+            return {f"{name}.weight": (into, out_of), f"{name}.bias": (into,)}
+
+        found: dict[str, tuple[int, ...]] = {
+            "token.weight": (self.vocabulary, w),
+            "position.weight": (self.n_positions, w),
+        }
+        if self.norm == "post":
+            found |= {"segment.weight": (2, w)} | norm("embedding_norm")
+        for i in range(self.n_layers):
+            layer = f"layers.{i}"
+            found |= norm(f"{layer}.attention_norm") | linear(f"{layer}.qkv", 3 * a, w)
+            found |= linear(f"{layer}.joined", w, self.joined_size) | norm(f"{layer}.mlp_norm")
+            found |= linear(f"{layer}.mlp_in", m, w) | linear(f"{layer}.mlp_out", w, m)
+        if self.norm == "pre":
+            found |= norm("final_norm")
+        if self.output == "transformed":
+            found |= linear("transform", w, w) | norm("transform_norm")
+        if not self.tied:
+            found["output.weight"] = (n_classes, w)
+        if self.output == "transformed":
+            found["output.bias"] = (n_classes,)
+        return found
+
+    def initial(self, n_inputs: int, n_classes: int, seed: int) -> Parameters:
+        """Return initial parameters, float64, drawn by NumPy."""
+        key = hashlib.sha256(f"initial Transformer weights, seed {seed}".encode()).hexdigest()[:32]
+        generator = np.random.Generator(np.random.Philox(key=int(key, 16)))
+        parameters: Parameters = {}
+        for name, shape in self.shapes(n_classes).items():
+            if name.endswith("norm.weight"):
+                parameters[name] = np.ones(shape)
+            elif name.endswith(".bias"):
+                parameters[name] = np.zeros(shape)
+            else:
+                std = self.initial_std
+                if self.norm == "pre" and name.endswith(("joined.weight", "mlp_out.weight")):
+                    std /= math.sqrt(2 * self.n_layers)
+                parameters[name] = generator.normal(0.0, std, shape)
+        return parameters
+
+    def module(self, parameters: Parameters) -> TransformerModule:
+        """Return the network as a PyTorch module with copies of these parameters.
+
+        Raises
+        ------
+        SpecError
+            If a parameter is missing, unknown or of another shape; names both shapes.
+        """
+        classes = parameters.get("output.weight", parameters.get("token.weight", np.zeros((0, 0))))
+        expected = self.shapes(len(classes))
+        for name in expected.keys() | parameters.keys():
+            got = parameters[name].shape if name in parameters else "nothing"
+            require(
+                got == expected.get(name),
+                f"parameter {name} of shape {got}",
+                f"{expected.get(name, 'no such parameter')}, from {self}",
+            )
+        return TransformerModule(self, {name: torch.tensor(parameters[name]) for name in expected})
+
+    def logits(self, parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
+        """Return the logits at the last position, shape (example, class).
+
+        Parameters
+        ----------
+        parameters
+            As `shapes` describes.
+        inputs : shape (example, position)
+            Tokens, or signs as floating-point numbers, of which +1 is token 0 and -1 token 1.
+        device
+            Where PyTorch computes.
+        """
+        module = self.module(parameters).to(device).eval()
+        n = max(1, SCORES_AT_ONCE // (self.n_heads * inputs.shape[1] ** 2))
+        with torch.inference_mode():
+            parts = [
+                module(tokens_of(inputs[i : i + n]).to(device), at=-1).cpu().numpy()
+                for i in range(0, len(inputs), n)
+            ]
+        return np.concatenate(parts)
+
+    def multiply_adds(self, n_inputs: int, n_classes: int) -> float:
+        """Products with weights at every position, plus those of attention."""
+        w, a = self.full_width, self.n_heads * self.head_size
+        layer = w * 3 * a + w * self.joined_size + 2 * w * self.full_mlp_width + 2 * n_inputs * a
+        return float(n_inputs * self.n_layers * layer + w * n_classes)
+
+
+def bert(n_layers: int, n_heads: int, head_size: int = 8, **changes: Any) -> Transformer:
+    """Return a Transformer with BERT's choices: bidirectional, post-norm, tied, its output transformed.
+
+    >>> bert(4, 8, vocabulary=7, n_positions=32).norm
+    'post'
+    """
+    choices: dict[str, Any] = {
+        "attends": "all",
+        "norm": "post",
+        "tied": True,
+        "output": "transformed",
+        "activation": "gelu",
+        "norm_epsilon": 1e-12,
+    }
+    return Transformer(n_layers, n_heads, head_size, **(choices | changes))
+
+
+def tokens_of(inputs: NDArray[Any]) -> Tensor:
+    """Return token numbers (example, position), int64; floating-point inputs are signs, -1 being token 1.
+
+    >>> tokens_of(np.array([[1.0, -1.0]])).tolist()
+    [[0, 1]]
+    """
+    if np.issubdtype(inputs.dtype, np.floating):
+        return torch.from_numpy(inputs < 0).long()
+    return torch.from_numpy(inputs.astype(np.int64))
+
+
+class TransformerModule(nn.Module):
+    """The network of a `Transformer`, its parameters named as there."""
+
+    token: Any
+    position: Any
+    segment: Any
+    embedding_norm: Any
+    layers: Any
+    final_norm: Any
+    transform: Any
+    transform_norm: Any
+    output: Any
+
+    def __init__(self, spec: Transformer, parameters: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.spec = spec
+        for name, value in parameters.items():
+            *path, leaf = name.split(".")
+            home: nn.Module = self
+            for part in path:
+                if not hasattr(home, part):
+                    home.add_module(part, nn.Module())
+                home = getattr(home, part)
+            home.register_parameter(leaf, nn.Parameter(value))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        at: int | Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        attention: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        tokens : shape (example, position)
+            From 0 to the vocabulary's size less 1.
+        at
+            Where logits are wanted. None: at all positions, shape (example, position, class). A position, negative
+            ones from the end: (example, class). A boolean tensor (example, position): (selected, class), in reading
+            order.
+        mask : shape (example, position), boolean
+            Which tokens may be attended to; by default all.
+        segments : shape (example, position)
+            0 or 1; by default 0. With `norm="post"` only.
+        attention
+            A list that receives the attention weights of each layer, (example, head, query, key). Where `at` is a
+            position, the last layer's has one query.
+
+        Raises
+        ------
+        SpecError
+            If a sequence is longer than the positions, a token lies outside the vocabulary, or a query would
+            see no key at all.
+        """
+        spec = self.spec
+        p = tokens.shape[1]
+        require(
+            p <= spec.n_positions, f"sequences of {p} tokens", f"at most n_positions = {spec.n_positions}"
+        )
+        if mask is not None:
+            _check_mask(mask, spec.attends == "causal")
+        hidden, projected = self._embedded(tokens, segments)
+        last = spec.n_layers - 1
+        rows = None
+        for i in range(spec.n_layers):
+            layer = getattr(self.layers, str(i))
+            if i == last and isinstance(at, int):
+                rows = at % p
+            hidden = self._layer(
+                layer, hidden, projected if i == 0 else None, rows, mask, attention, at if i == last else None
+            )
+        if spec.norm == "pre":
+            hidden = self._normed(self.final_norm, hidden)
+        if spec.output == "transformed":
+            transform = self.transform
+            hidden = F.linear(hidden, transform.weight, transform.bias)
+            hidden = self._normed(self.transform_norm, self._activated(hidden))
+        weight = self.token.weight if spec.tied else self.output.weight
+        return F.linear(hidden, weight, self.output.bias if spec.output == "transformed" else None)
+
+    # ------------------------------------------------------------------ parts
+
+    def _normed(self, norm: Any, hidden: Tensor) -> Tensor:
+        return F.layer_norm(hidden, norm.weight.shape, norm.weight, norm.bias, self.spec.norm_epsilon)
+
+    def _activated(self, hidden: Tensor) -> Tensor:
+        return F.gelu(hidden, approximate="tanh" if self.spec.activation == "gelu_tanh" else "none")
+
+    def _dropped(self, hidden: Tensor) -> Tensor:
+        return F.dropout(hidden, self.spec.dropout, self.training) if self.spec.dropout else hidden
+
+    def _embedded(self, tokens: Tensor, segments: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the first layer's input and, if cheaper made a (token, position) pair, its projections."""
+        spec = self.spec
+        n, p = tokens.shape
+        position = self.position.weight[:p]
+        shared = (
+            spec.vocabulary < n
+            and segments is None
+            and not (spec.dropout and self.training)
+            and spec.norm == "pre"
+        )
+        if shared:
+            pairs = self.token.weight[:, None] + position  # (token, position, width)
+            layer = getattr(self.layers, "0")
+            projections = F.linear(
+                self._normed(layer.attention_norm, pairs), layer.qkv.weight, layer.qkv.bias
+            )
+            both = torch.cat((pairs, projections), dim=2)
+            index = tokens * p + torch.arange(p, device=tokens.device)
+            found = F.embedding(index, both.view(spec.vocabulary * p, -1))
+            hidden, projected = torch.split(found, [spec.full_width, projections.shape[2]], dim=2)
+            return hidden, projected
+        hidden = F.embedding(tokens, self.token.weight) + position
+        if spec.norm == "post":
+            segment = self.segment.weight
+            hidden = hidden + (segment[0] if segments is None else F.embedding(segments, segment))
+            hidden = self._normed(self.embedding_norm, hidden)
+        return self._dropped(hidden), None
+
+    def _layer(
+        self,
+        layer: Any,
+        hidden: Tensor,
+        projected: Tensor | None,
+        row: int | None,
+        mask: Tensor | None,
+        attention: list[Tensor] | None,
+        at: int | Tensor | None,
+    ) -> Tensor:
+        """Return a layer's output (example, position, width), or where it is asked for: (..., width)."""
+        pre = self.spec.norm == "pre"
+        normed = None
+        if projected is None:
+            normed = self._normed(layer.attention_norm, hidden) if pre else hidden
+        joined = self._attended(layer, normed, projected, row, mask, attention)
+        if row is not None:
+            hidden = hidden[:, row]
+        elif isinstance(at, Tensor):
+            hidden, joined = hidden[at], joined[at]
+        branch = self._dropped(F.linear(joined, layer.joined.weight, layer.joined.bias))
+        hidden = hidden + branch
+        normed = self._normed(layer.mlp_norm if pre else layer.attention_norm, hidden)
+        inner = self._activated(F.linear(normed, layer.mlp_in.weight, layer.mlp_in.bias))
+        branch = self._dropped(F.linear(inner, layer.mlp_out.weight, layer.mlp_out.bias))
+        return hidden + branch if pre else self._normed(layer.mlp_norm, normed + branch)
+
+    def _attended(
+        self,
+        layer: Any,
+        normed: Tensor | None,
+        projected: Tensor | None,
+        row: int | None,
+        mask: Tensor | None,
+        attention: list[Tensor] | None,
+    ) -> Tensor:
+        """Return what the heads hand on, (example, position, joined) or, for one row, (example, joined)."""
+        spec = self.spec
+        h, d = spec.n_heads, spec.head_size
+        size = h * d
+        if projected is None:
+            assert normed is not None
+            weight, bias = layer.qkv.weight, layer.qkv.bias
+            if row is None:
+                projected = F.linear(normed, weight, bias)
+            else:
+                (wq, wkv), (bq, bkv) = weight.split((size, 2 * size)), bias.split((size, 2 * size))
+                query, projected = F.linear(normed[:, row], wq, bq), F.linear(normed, wkv, bkv)
+        elif row is not None:
+            query, projected = projected[:, row, :size], projected[..., size:]
+        n, p, _ = projected.shape
+        split = projected.view(n, p, -1, h, d).permute(
+            2, 0, 3, 1, 4
+        )  # (query key value, example, head, position, size)
+        q, k, v = split if row is None else (query.view(n, h, 1, d), *split)
+        dropout = spec.dropout if self.training else 0.0
+        short = row is None and p <= SHORT and not q.is_cuda
+        if attention is None and not short:
+            plain = spec.attends == "causal" and row is None and mask is None
+            allowed = None if plain else self._allowed(row, p, mask, q)
+            out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, is_causal=plain)
+        else:
+            scores = (q / math.sqrt(d)) @ k.transpose(2, 3)
+            allowed = self._allowed(row, p, mask, q)
+            weights = (scores if allowed is None else scores + allowed).softmax(dim=3)
+            if attention is not None:
+                attention.append(weights)
+            out = (F.dropout(weights, dropout) if dropout else weights) @ v
+        joined = out.mean(dim=1) if spec.heads == "averaged" else out.transpose(1, 2).reshape(n, -1, size)
+        return joined if row is None else joined[:, 0]
+
+    def _allowed(self, row: int | None, p: int, mask: Tensor | None, like: Tensor) -> Tensor | None:
+        """Return 0 for keys that a query sees and minus infinity for others, or None if it sees all of them."""
+        allowed = None
+        if self.spec.attends == "causal":
+            if row is None:
+                allowed = like.new_full((p, p), -math.inf).triu_(1)
+            elif row < p - 1:
+                allowed = like.new_zeros(1, p).masked_fill_(
+                    torch.arange(p, device=like.device) > row, -math.inf
+                )
+        if mask is not None:
+            keys = like.new_zeros(mask.shape).masked_fill_(~mask, -math.inf)[:, None, None]
+            allowed = keys if allowed is None else allowed + keys
+        return allowed
+
+
+def _check_mask(mask: Tensor, causal: bool) -> None:
+    blind = ~mask[:, 0] if causal else ~mask.any(dim=1)
+    if bool(blind.any()):
+        example = int(blind.nonzero()[0, 0])
+        what = "the first token, so that the first query sees no key" if causal else "every key"
+        remedy = "Put padding after the tokens." if causal else "Leave the example out."
+        require(False, f"a mask that hides {what}, in example {example}", "at least one key a query", remedy)
