@@ -26,6 +26,7 @@ _HOMES = {
     "Measurement": "pdlib.specs",
     "SGD": "pdlib.specs",
     "Training": "pdlib.specs",
+    "HierarchicalParity": "pdlib.tasks.hierarchical",
     "SparseParity": "pdlib.tasks.parity",
     "MLP": "pdlib.models.mlp",
     "Transformer": "pdlib.models.transformer",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
-from pdlib.specs import Distillation, ExampleStream, Piece, Training
+from pdlib.specs import Distillation, ExampleStream, Piece, SpecError, Training
 from pdlib.store import DamagedError, Store
 
 VERSION = 1  # of the code below; part of every key
@@ -98,6 +98,10 @@ class Targets:
     def probabilities(self, start: int, stop: int, true_classes: NDArray[np.uint8]) -> NDArray[Any]:
         """Return the targets of the samples start ... stop - 1, shape (sample, class)."""
         if not isinstance(self._supervision, Distillation):
+            if true_classes.max(initial=0) >= len(self._classes):
+                raise SpecError(
+                    f"class {true_classes.max()}: expected below n_classes = {len(self._classes)}, as the task says."
+                )
             return np.asarray(self._classes[true_classes])
         parts = []
         while start < stop:

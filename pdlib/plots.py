@@ -40,6 +40,7 @@ METHODS: dict[str, tuple[str, str, Any]] = {
     "one_shot": ("one-shot, τ = 1", ORANGE, (0, (5, 1))),
     "one_shot_hard": ("one-shot, hard labels", YELLOW, (0, (5, 1, 1, 1))),
     "progressive": ("progressive", BLUE, "-"),
+    "progressive_late": ("progressive, from ① on", BLUE, (0, (4, 1, 1, 1))),
     "two_checkpoint_before": ("(2, T), ① before", SKY, (0, (3, 1, 1, 1))),
     "two_checkpoint_middle": ("(2, T), ② in transition", GREEN, "-"),
     "two_checkpoint_after": ("(2, T), ③ after", RED, (0, (3, 1))),
@@ -103,15 +104,22 @@ def _step_axis(ax: Axes, label: str) -> None:
 
 
 def plot_accuracy(
-    table: pd.DataFrame, ax: Axes, *, chance: float | None = 0.5, label: str = "training steps"
+    table: pd.DataFrame,
+    ax: Axes,
+    *,
+    chance: float | None = 0.5,
+    label: str = "training steps",
+    looks: Mapping[str, tuple[str, str, Any]] | None = None,
 ) -> Axes:
     """Draw held-out accuracy against steps by method: the mean over seeds and its 95 % interval.
 
-    `table` has the columns `method`, `seed`, `step`, `accuracy`.
+    `table` has the columns `method`, `seed`, `step`, `accuracy`. `looks` says which methods are drawn, in which order,
+    name, color and line; by default those of `METHODS`.
     """
-    order = [m for m in METHODS if m in set(table.method)]
+    looks = looks or METHODS
+    order = [m for m in looks if m in set(table.method)]
     for method in order:
-        name, color, line = METHODS[method]
+        name, color, line = looks[method]
         rows = curve(table[table.method == method], "accuracy")
         n = int(rows.n.max())
         ax.plot(rows.step, rows["mean"], color=color, linestyle=line, label=f"{name} (n = {n})")
@@ -308,6 +316,102 @@ def axis_of(values: Sequence[Any], ax: Axes, label: str) -> Axes:
     return ax
 
 
+def plot_family(
+    table: pd.DataFrame,
+    ax: Axes,
+    by: str,
+    names: Mapping[Any, str] | None = None,
+    *,
+    chance: float | None = 0.5,
+    label: str = "training steps",
+) -> Axes:
+    """Draw held-out accuracy against steps, a line a value of `by`, light to dark: means over seeds, 95 % intervals.
+
+    `table` has the columns `seed`, `step`, `accuracy` and `by`. `names` gives order and legend; by default the values,
+    rising.
+    """
+    names = names or {v: f"{v:g} {by.removeprefix('n_')}" for v in sorted(table[by].unique())}
+    shades = mpl.colormaps["cividis"](np.linspace(0.85, 0.0, len(names)))
+    lines = ["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1))]
+    for i, (value, name) in enumerate(names.items()):
+        rows = curve(table[table[by] == value], "accuracy")
+        color, line = shades[i], lines[i % len(lines)]
+        ax.plot(
+            rows.step, rows["mean"], color=color, linestyle=line, label=f"{name} (n = {int(rows.n.max())})"
+        )
+        if rows.n.max() > 1:
+            ax.fill_between(
+                rows.step, rows.low.clip(0, 1), rows.high.clip(0, 1), color=color, alpha=0.15, lw=0
+            )
+    if chance is not None:
+        ax.axhline(chance, color="0.5", linewidth=0.8, linestyle=":")
+    ax.set_ylim(0.4 if chance == 0.5 else 0, 1.03)
+    ax.set_ylabel("held-out accuracy")
+    _step_axis(ax, label)
+    return ax
+
+
+def plot_attention(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw one teacher's path mass on a coordinate on and off the support beside its accuracy.
+
+    `table` is that of `pdlib.probes.attention.AttentionPaths` for one run, step 0 being the untrained network, whose
+    values are drawn on as thin lines; bands reach from the 5th to the 95th percentile over inputs. The shaded steps are the
+    teacher's transition, accuracy between 0.55 and 0.99.
+    """
+    for name, color, line, text in (
+        ("on_coordinate", RED, "-", "on a coordinate of the support"),
+        ("off_coordinate", BLUE, (0, (4, 1)), "on another coordinate"),
+    ):
+        ax.plot(table.step, table[name], color=color, linestyle=line, label=text)
+        ax.fill_between(
+            table.step, table[f"{name}_low"], table[f"{name}_high"], color=color, alpha=0.15, lw=0
+        )
+        start = float(table.loc[table.step == 0, name].iloc[0])
+        ax.axhline(start, color=color, linewidth=0.8, linestyle=":", label=f"{text}, untrained")
+    top = float(table[["on_coordinate_high", "off_coordinate_high"]].to_numpy().max())
+    ax.plot(
+        teacher.step,
+        teacher.accuracy * top,
+        color="0.4",
+        linestyle="--",
+        linewidth=1,
+        label="accuracy, scaled",
+    )
+    moving = teacher[(teacher.accuracy >= 0.55) & (teacher.accuracy <= 0.99)]
+    if len(moving):
+        ax.axvspan(moving.step.min(), moving.step.max(), color="0.5", alpha=0.12, lw=0, label="transition")
+    ax.set_ylabel("attention along length-2 paths")
+    ax.set_ylim(bottom=0)
+    _step_axis(ax, "training steps")
+    return ax
+
+
+def plot_correlation_seeds(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw one teacher's degree-1 correlations: the mean in the support, the mean and deviation off it, its accuracy.
+
+    `table` as in `plot_correlations`, for one run; the accuracy is scaled to the axis.
+    """
+    rows = table[table.degree == 1]
+    for group, (name, color, line) in GROUPS.items():
+        run = rows[rows.group == group]
+        ax.plot(run.step, run["mean"], color=color, linestyle=line, label=name)
+        ax.fill_between(run.step, run.minimum, run.maximum, color=color, alpha=0.15, lw=0)
+    top = float(rows.maximum.max())
+    ax.plot(
+        teacher.step,
+        teacher.accuracy * top,
+        color="0.3",
+        linestyle=":",
+        linewidth=1,
+        label="accuracy, scaled",
+    )
+    ax.axhline(rows.noise_floor.mean(), color="0.4", linewidth=0.9, linestyle="--", label="noise floor")
+    ax.set_ylabel("mean |correlation|, degree 1")
+    ax.set_ylim(bottom=0)
+    _step_axis(ax, "training steps")
+    return ax
+
+
 def plot_checkpoint_quality(
     teacher: pd.DataFrame, correlations: pd.DataFrame, final: pd.Series[float], ax: Axes
 ) -> Axes:
@@ -327,6 +431,118 @@ def plot_checkpoint_quality(
     ax.set_ylim(0.4, 1.03)
     ax.set_ylabel("held-out accuracy")
     _step_axis(ax, "teacher checkpoint (training steps)")
+    return ax
+
+
+# ----------------------------------------------------------------- decision trees
+
+NUMBERS = "①②③④⑤⑥⑦⑧⑨"  # of candidates
+LEVELS = (
+    (RED, "-"),
+    (BLUE, (0, (5, 1))),
+    (GREEN, (0, (3, 1, 1, 1))),
+    (PURPLE, (0, (1, 1))),
+)  # looks from the root on
+
+
+def plot_tree(tree: pd.DataFrame, ax: Axes, path: Sequence[str] = ()) -> Axes:
+    """Draw a decision tree, its features in boxes and the product that each branch stands for; a path may stand out.
+
+    `tree` comes from `pdlib.tables.tree_rows`; `path` names its nodes from the root on.
+    """
+    rows: list[dict[Any, Any]] = tree.to_dict("records")
+    at = {row["child"]: (float(row["place"]), -float(row["depth"])) for row in rows}
+    on_path = set(path)
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    for row in rows:
+        child, chosen = row["child"], row["child"] in on_path
+        x1, y1 = at[child]
+        if row["parent"]:
+            x0, y0 = at[row["parent"]]
+            ax.plot([x0, x1], [y0, y1], zorder=1, color=RED if chosen else "0.6", linewidth=1 + chosen)
+            sign, middle = (
+                f"{row['sign']:+d}".replace("-", "−"),
+                (0.45 * x0 + 0.55 * x1, 0.45 * y0 + 0.55 * y1),
+            )
+            ax.text(*middle, sign, fontsize=8, ha="center", va="center", bbox=white)
+        leaf = child.startswith("class")
+        box = {
+            "boxstyle": "round,pad=0.3" if leaf else "square,pad=0.3",
+            "facecolor": "white",
+            "edgecolor": RED if chosen else "0.3",
+            "linewidth": 1.6 if chosen else 0.8,
+        }
+        text = row["text"] if leaf else f"node {child}\n{row['text']}"
+        ax.text(x1, y1, text, fontsize=7.5, ha="center", va="center", bbox=box, zorder=2)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(-tree.depth.max() - 0.4, 0.4)
+    ax.axis("off")
+    return ax
+
+
+def mark_numbered(candidates: pd.DataFrame, ax: Axes) -> Axes:
+    """Mark a teacher's candidate checkpoints by their numbers: columns `candidate`, `step`, `accuracy`."""
+    for i, (_, rows) in enumerate(candidates.groupby("step", sort=True)):
+        signs = "".join(NUMBERS[int(number) - 1] for number in rows.candidate)
+        step, height = float(rows.step.iloc[0]), float(rows.accuracy.iloc[0])
+        label = "candidate checkpoints" if i == 0 else None
+        ax.scatter(
+            [step], [height], color=YELLOW, edgecolor="black", linewidth=0.6, s=34, zorder=5, label=label
+        )
+        ax.annotate(
+            signs, (step, height), xytext=(-3, 5), textcoords="offset points", ha="right", fontsize=10
+        )
+    return ax
+
+
+def plot_levels(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw one run's accuracy by level of its tree against steps, from the columns `accuracy_level_1`, ... ."""
+    names = sorted(c for c in table.columns if c.startswith("accuracy_level_"))
+    for level, (name, (color, line)) in enumerate(zip(names, LEVELS, strict=False), start=1):
+        what = {1: "the root's question", len(names): "all questions: the class"}
+        label = what.get(level, f"the first {level} questions")
+        ax.plot(
+            table.step, table[name], color=color, linestyle=line, label=f"{label}, chance {2.0**-level:g}"
+        )
+    ax.set_ylim(0, 1.06)
+    ax.set_ylabel("share answered rightly")
+    _step_axis(ax, "training steps")
+    return ax
+
+
+def plot_features(table: pd.DataFrame, ax: Axes, degree: int, scope: str = "class_0") -> Axes:
+    """Draw one teacher's correlations with the features of a class's path, a line a level, and with the rest.
+
+    `table` is that of `pdlib.probes.features.FeatureCorrelations` for one run.
+    """
+    rows = table[(table.degree == degree) & (table.scope == scope)]
+    for node, run in rows[rows.node > 0].groupby("node", sort=True):
+        color, line = LEVELS[(int(run.level.iloc[0]) - 1) % len(LEVELS)]
+        label = f"level {int(run.level.iloc[0])} (node {node})"
+        ax.plot(run.step, run["mean"], color=color, linestyle=line, linewidth=1.4, label=label)
+    rest = rows[rows.node == 0]
+    ax.plot(rest.step, rest["mean"], color=BLACK, linewidth=1, linestyle=":", label="rest")
+    ax.plot(rest.step, rest.noise_floor, color="0.5", linewidth=0.9, linestyle="--", label="noise floor")
+    ax.set_ylabel(f"mean |correlation|, degree {degree}")
+    ax.set_ylim(bottom=0)
+    _step_axis(ax, "training steps")
+    return ax
+
+
+def plot_onsets(onsets: pd.DataFrame, ax: Axes, degree: int) -> Axes:
+    """Draw when each node's feature first stands out: a row a seed, a mark a node, its look that of the level."""
+    rows = onsets[(onsets.degree == degree) & np.isfinite(onsets.step)]
+    seeds = sorted(onsets.seed.unique())
+    for level, group in rows.groupby("level", sort=True):
+        heights = [seeds.index(s) + 0.12 * (int(level) - 2) for s in group.seed]
+        color, marker = LEVELS[(int(level) - 1) % len(LEVELS)][0], "os^D"[(int(level) - 1) % 4]
+        ax.scatter(
+            group.step, heights, color=color, marker=marker, s=26, alpha=0.8, label=f"nodes of level {level}"
+        )
+    ax.set_yticks(range(len(seeds)), [str(s) for s in seeds])
+    ax.set_ylim(-0.6, len(seeds) - 0.4)
+    ax.set_ylabel("teacher's seed")
+    _step_axis(ax, f"step at which degree {degree} stands out")
     return ax
 
 

@@ -6,15 +6,16 @@ Nothing here imports torch: a figure or a verdict is redrawn and judged again fr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
+Choice = TypeVar("Choice")  # what a rule chooses from a teacher's table
 
 
 class Tabled(Protocol):
@@ -275,15 +276,168 @@ def learned(teachers: Mapping[int, Tabled], settled: float = 0.999) -> dict[int,
     >>> learned({1: Run(), 2: Flat()})
     {1: Candidates(before=10, middle=20, after=30)}
     """
+    return chosen(teachers, lambda table: transition_candidates(table, settled=settled))
+
+
+def chosen(teachers: Mapping[int, Tabled], rule: Callable[[pd.DataFrame], Choice]) -> dict[int, Choice]:
+    """Return what a rule chooses from each seed's teacher; the seeds at which it raises ValueError are left out.
+
+    Raises
+    ------
+    ValueError
+        If it raises for every teacher, with what it said of the last.
+
+    Examples
+    --------
+    >>> class Run: table = pd.DataFrame({"step": [10, 20], "accuracy": [0.5, 1.0]})
+    >>> chosen({1: Run()}, lambda table: int(table.step.max()))
+    {1: 20}
+    """
     found, failure = {}, None
     for seed, record in teachers.items():
         try:
-            found[seed] = transition_candidates(record.table, settled=settled)
+            found[seed] = rule(record.table)
         except ValueError as error:
             failure = error
     if not found:
         raise ValueError(f"none of {len(teachers)} teachers learned; the last: {failure}") from failure
     return found
+
+
+def tree_candidates(
+    teacher: pd.DataFrame, accuracies: Sequence[float], chance: float, settled: float = 0.999
+) -> tuple[int, ...]:
+    """Choose candidate checkpoints of a teacher of a decision tree from its held-out accuracy alone, in order.
+
+    First one from before: half as far as the first evaluation with twice the accuracy of chance, at which half of the
+    classes are ruled out. Then, for each of `accuracies`, the first later evaluation with that accuracy or more. At last
+    one from after: the first later evaluation from which on the accuracy stays at `settled` or more. All are distinct.
+
+    Raises
+    ------
+    ValueError
+        If the teacher does not stay at `settled`, or has too few evaluations for distinct candidates.
+
+    Examples
+    --------
+    >>> accuracy = [0.25, 0.25, 0.25, 0.5, 0.6, 0.9, 0.95, 1.0, 1.0]
+    >>> teacher = pd.DataFrame({"step": range(10, 100, 10), "accuracy": accuracy})
+    >>> tree_candidates(teacher, [0.6, 0.8, 0.9], chance=0.25)
+    (20, 50, 60, 70, 80)
+    """
+    run = teacher[teacher.step > 0].sort_values("step")
+    step, accuracy = run.step.to_numpy(), run.accuracy.to_numpy()
+    below = np.flatnonzero(accuracy < settled)
+    rise = step[accuracy >= 2 * chance]
+    before = step[step <= rise[0] / 2] if len(rise) else []
+    chosen = [int(before[-1] if len(before) else step[0])]
+    stays = step > (step[below[-1]] if len(below) else 0)
+    for enough in (*(accuracy >= a for a in accuracies), stays):
+        later = step[enough & (step > chosen[-1])]
+        if len(later) == 0:
+            raise ValueError(
+                f"the teacher's accuracy ends at {accuracy[-1]:.3f} (highest {accuracy.max():.3f}) after {step[-1]} "
+                f"steps: expected distinct checkpoints with {', '.join(f'{a:g}' for a in accuracies)}, and it to settle "
+                f"at {settled}. Train it longer, keep more checkpoints, or choose another rate."
+            )
+        chosen.append(int(later[0]))
+    return tuple(chosen)
+
+
+def numbered_rows(teacher: pd.DataFrame, candidates: Mapping[int, Sequence[int]]) -> pd.DataFrame:
+    """Return each seed's candidates, numbered from 1, with the teacher's row there.
+
+    >>> teacher = pd.DataFrame({"seed": 1, "step": [10, 20], "accuracy": [0.5, 1.0]})
+    >>> numbered_rows(teacher, {1: (10, 20)}).values.tolist()
+    [[1.0, 1.0, 10.0, 0.5], [1.0, 2.0, 20.0, 1.0]]
+    """
+    rows = [
+        {"seed": seed, "candidate": number, "step": step}
+        for seed, steps in candidates.items()
+        for number, step in enumerate(steps, start=1)
+    ]
+    return pd.DataFrame(rows).merge(
+        teacher.drop(columns="method", errors="ignore"), on=["seed", "step"], how="left"
+    )
+
+
+def onsets(features: pd.DataFrame, times: float = 2.0) -> pd.DataFrame:
+    """Return when each node's feature first stands out: `seed`, `degree`, `node`, `level`, `step`.
+
+    `features` is the table of `pdlib.probes.features.FeatureCorrelations`. A feature stands out when the mean
+    correlation below its node is more than `times` that of the rest; `step` is infinite if it never does.
+
+    >>> rows = [(1, 2, 10, 0, 0, 1.0), (1, 2, 10, 1, 1, 1.5), (1, 2, 20, 0, 0, 1.0), (1, 2, 20, 1, 1, 2.5)]
+    >>> features = pd.DataFrame(rows, columns="seed degree step node level mean".split()).assign(scope="below")
+    >>> onsets(features).values.tolist()
+    [[1.0, 2.0, 1.0, 1.0, 20.0]]
+    """
+    rows = features[features.scope == "below"]
+    rest = rows[rows.node == 0].set_index(["seed", "degree", "step"])["mean"].rename("rest")
+    nodes = rows[rows.node > 0].join(rest, on=["seed", "degree", "step"])
+    found = []
+    for (seed, degree, node), run in nodes.groupby(["seed", "degree", "node"], sort=True):
+        out = run.loc[run["mean"] > times * run.rest, "step"]
+        row = {"seed": seed, "degree": degree, "node": node, "level": run.level.iloc[0]}
+        found.append(row | {"step": float(out.min()) if len(out) else math.inf})
+    return pd.DataFrame(found)
+
+
+def tree_rows(features: Sequence[Sequence[int]], paths: Sequence[Sequence[tuple[int, int]]]) -> pd.DataFrame:
+    """Return the edges of a decision tree, a row a child: `parent`, `child`, `sign`, `depth`, `place`, `text`.
+
+    `features` and `paths` as `pdlib.tasks.hierarchical.HierarchicalParity` has them. `place` runs from 0 to 1 from the
+    first class to the last; the root is a row without a parent. Nodes are named by their heap number, leaves by
+    "class" and its number counted from 1, as the paper does.
+
+    >>> tree_rows([(0, 1)], [((1, 1),), ((1, -1),)])[["parent", "child", "sign", "place", "text"]].values.tolist()
+    [['', '1', 0, 0.5, 'x1 x2'], ['1', 'class 1', 1, 0.25, 'class 1'], ['1', 'class 2', -1, 0.75, 'class 2']]
+    """
+    places: dict[str, list[float]] = {}
+    edges: dict[str, tuple[str, int, int]] = {}
+    for label, path in enumerate(paths):
+        names = [*(str(node) for node, _ in path), f"class {label + 1}"]
+        for depth, name in enumerate(names):
+            places.setdefault(name, []).append((label + 0.5) / len(paths))
+            edges[name] = (names[depth - 1], path[depth - 1][1], depth) if depth else ("", 0, 0)
+    rows = [
+        {
+            "parent": parent,
+            "child": name,
+            "sign": sign,
+            "depth": depth,
+            "place": sum(places[name]) / len(places[name]),
+            "text": name
+            if name.startswith("class")
+            else " ".join(f"x{i + 1}" for i in features[int(name) - 1]),
+        }
+        for name, (parent, sign, depth) in edges.items()
+    ]
+    return pd.DataFrame(rows).sort_values(["depth", "place"], kind="stable").reset_index(drop=True)
+
+
+def second_spike(correlations: pd.DataFrame, candidates: Candidates) -> int | None:
+    """Return the checkpoint of a later spike of a teacher's degree-1 correlations in the support, or None.
+
+    `correlations` is one run's, with `step`, `degree`, `group`, `mean`. The first spike is the highest value up to the
+    candidate `after`; once the value has fallen below half of that, a later one above half of it is a second spike, and
+    also above twice the value off the support there. Its checkpoint is that of the highest.
+
+    >>> mean = [0.1, 0.8, 0.1, 0.6, 0.1]
+    >>> rows = pd.DataFrame({"step": range(10, 60, 10), "degree": 1, "group": "in_support", "mean": mean})
+    >>> off = rows.assign(group="off_support", mean=0.1)
+    >>> second_spike(pd.concat([rows, off]), Candidates(10, 20, 30))
+    40
+    """
+    rows = correlations[correlations.degree == 1].pivot_table(index="step", columns="group", values="mean")
+    first = rows.in_support[rows.index <= candidates.after]
+    height, top = float(first.max()), first.idxmax()
+    fallen = rows.index[(rows.index > top) & (rows.in_support < height / 2)]
+    if len(fallen) == 0:
+        return None
+    later = rows[rows.index > fallen[0]]
+    later = later[(later.in_support > height / 2) & (later.in_support > 2 * later.off_support)]
+    return int(later.index[later.in_support.argmax()]) if len(later) else None
 
 
 def around_transition(checkpoints: Sequence[int], candidates: Candidates, n: int) -> list[int]:

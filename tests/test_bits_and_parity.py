@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdlib.specs import SpecError
 from pdlib.tasks.bits import BitStream
 from pdlib.tasks.parity import SparseParity, parity_class
 
@@ -119,3 +121,61 @@ def test_a_class_ignores_the_bits_off_the_support_and_turns_with_each_bit_of_it(
 def test_classes_are_balanced() -> None:
     _, classes = SparseParity(20, 3).stream(0, "train").examples(0, N)
     assert abs(classes.mean() - 0.5) < TOLERANCE / 2
+
+
+# A support placed elsewhere
+
+
+@given(st.data(), st.integers(0, 5))
+def test_a_class_is_the_sign_of_the_product_of_a_placed_support(data: st.DataObject, seed: int) -> None:
+    positions = sorted(data.draw(st.sets(st.integers(0, 69), min_size=1, max_size=6)))
+    task = SparseParity(70, len(positions), tuple(positions))
+    assert task.support == tuple(positions)
+    x, classes = task.stream(seed, "train").examples(0, 64)
+    assert classes.tolist() == [0 if np.prod([row[i] for i in positions]) > 0 else 1 for row in x]
+    assert classes.dtype == np.uint8
+
+
+def test_a_class_ignores_the_bits_off_a_placed_support_and_turns_with_each_bit_of_it() -> None:
+    task = SparseParity(12, 4, (1, 4, 5, 11))
+    stream = task.stream(0, "train")
+    x, classes = stream.examples(0, 200)
+    for j in range(12):
+        turned = x.copy()
+        turned[:, j] *= -1
+        agrees = stream._label(turned) == classes
+        assert not agrees.any() if j in (1, 4, 5, 11) else agrees.all()
+
+
+def test_any_block_of_a_placed_stream_is_the_same_made_alone_also_into_an_array_with_more_columns() -> None:
+    stream = SparseParity(10, 2, (0, 9)).stream(3, "train")
+    whole, classes = stream.examples(0, 300)
+    out = np.full((57, 16), -1.0)
+    block, block_classes = stream.examples(200, 257, out=out)
+    np.testing.assert_array_equal(block[:, :10], whole[200:257])
+    np.testing.assert_array_equal(block_classes, classes[200:257])
+
+
+def test_a_support_placed_at_the_first_positions_is_the_usual_task_and_another_one_is_not() -> None:
+    usual, said = SparseParity(20, 3), SparseParity(20, 3, (0, 1, 2))
+    assert said == usual
+    assert said.fingerprint == usual.fingerprint
+    assert said.support == usual.support == (0, 1, 2)
+    streams = [task.stream(0, "train") for task in (usual, said, SparseParity(20, 3, (0, 1, 3)))]
+    assert streams[0].identity == streams[1].identity != streams[2].identity
+    x, one = streams[0].examples(0, N)
+    y, other = streams[2].examples(0, N)
+    assert np.abs((x * y).mean(axis=0)).max() < TOLERANCE
+    assert abs((one == other).mean() - 0.5) < TOLERANCE / 2
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [(1, 2), (1, 2, 3, 4), (2, 1, 3), (1, 1, 3), (1, 2, 10), (-1, 2, 3), (10, 11, 12)],
+)
+def test_a_support_that_cannot_be_is_refused(positions: Any) -> None:
+    with pytest.raises(
+        SpecError, match=r"positions = \(.*: expected 3 distinct rising positions from 0 to 9"
+    ):
+        SparseParity(10, 3, positions)
+    assert SparseParity(10, 3, (7, 8, 9)).support == (7, 8, 9)  # the control

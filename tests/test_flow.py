@@ -18,7 +18,7 @@ ALLOWED = {
     "specs": set(),
     "schedules": {"specs"},
     "tasks": {"specs"},
-    "models": {"specs"},
+    "models": {"specs", "store"},  # the store to write a file whole or not at all
     "probes": {"specs", "models"},
     "theory": {"specs", "models"},
     "store": {"specs"},
@@ -39,6 +39,8 @@ LIGHT = [
     "pdlib.plots",
     "pdlib.claims",
     "pdlib.claims.parity",
+    "pdlib.claims.hierarchical",
+    "pdlib.claims.parity_transformers",
     "pdlib.claims.theory",
 ]
 
@@ -99,6 +101,31 @@ def test_nothing_of_the_package_loads_a_pickle() -> None:
         assert not names & {"pickle", "joblib", "dill", "cloudpickle"}, path
         assert "torch.load" not in path.read_text("utf-8"), path
         assert "allow_pickle" not in path.read_text("utf-8"), path
+
+
+def packages(text: str) -> set[str]:
+    """The outermost packages that a module imports anywhere."""
+    return {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(text))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+
+
+def test_transformers_is_a_peer_to_compare_with_and_nothing_of_ours_needs_it() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert room(path) == "bench" or "transformers" not in packages(path.read_text("utf-8")), path
+
+
+def test_the_check_of_packages_can_fail() -> None:
+    text = "def f():\n    from transformers.models import gpt2\n    import numpy.random as r"
+    assert packages(text) == {"transformers", "numpy"}
 
 
 def loads(*modules: str) -> set[str]:

@@ -20,10 +20,14 @@ import tiny_theory
 from pdlib import labels
 from pdlib.engine import execute
 from pdlib.models.mlp import MLP
+from pdlib.models.transformer import Transformer
+from pdlib.probes.attention import AttentionPaths
+from pdlib.probes.features import FeatureCorrelations
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
-from pdlib.specs import SGD, Calculation, Distillation, Labels, Measurement, Spec, Training
+from pdlib.specs import SGD, Adam, Calculation, Distillation, Labels, Measurement, Spec, Training
 from pdlib.store import Store
+from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
@@ -41,8 +45,13 @@ from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirect
 
 VERSIONS = {
     SparseParity: 1,
+    HierarchicalParity: 1,
+    FeatureCorrelations: 1,
+    AttentionPaths: 1,
     MLP: 1,
+    Transformer: 1,
     SGD: 1,
+    Adam: 1,
     Labels: 1,
     Distillation: 1,
     Training: 1,
@@ -86,6 +95,18 @@ STUDENTS = {
         TEACHER, Explicit((250, -1), (100,)), "soft", 0.5, precision="float64", model=MLP(24), seed=1
     ),
 }
+TREE = replace(TEACHER, task=HierarchicalParity(10, 1, 3), seed=2)  # eight classes
+ATTENTIVE = replace(
+    TEACHER,
+    task=SparseParity(10, 3, (1, 4, 8)),
+    model=Transformer(2, 2, 4, n_positions=10, initial_std=0.3),
+    optimizer=Adam(0.003, "cosine", 0.1),
+    n_steps=20,
+    evaluate_every=10,
+    checkpoint_every=10,
+    batch_size=8,
+    seed=3,
+)
 CHANGED = """results of {what} changed: {got!r}, and the golden ones are {golden!r}. If that is meant, raise the
 version of the component that gives it its meaning (class attribute `version`, or labels.VERSION), and write the
 new numbers and version here, in one commit. Stored results of the old version are then outdated, and pages say so."""
@@ -121,10 +142,44 @@ GOLDEN_MEASUREMENT = [
     0.0215425568289,
     0.0215425568289,
 ]
+GOLDEN_TREE_CLASSES = [2, 5, 3, 4, 4, 1, 5, 5]
+GOLDEN_TREE = [
+    0.0229180022048,
+    1.0,
+    1.0,
+    1.0,
+    73.3728261108,
+    -0.260318625144,
+]  # loss, accuracies by level, checksum
+GOLDEN_FEATURES = [1.22178440653, 1.23879389346, 0.145969099159]  # sums of means, of maxima, of noise floors
+GOLDEN_PLACED_CLASSES = [1, 0, 1, 0, 1, 0, 0, 0]
+GOLDEN_INITIAL_TRANSFORMER = [145.999201296, -1.27272427119]
+GOLDEN_ATTENTIVE = [
+    1.13307183577,
+    0.706250709927,
+    0.697890375175,
+    0.49609375,
+    0.5,
+    0.47265625,
+    146.703652956,
+    -0.858708578046,
+]  # losses, accuracies, checksum
+GOLDEN_ATTENTION = {  # untrained, after 10 and after 20 steps
+    "on_support": [0.303305408274, 0.301292825634, 0.299860400588],
+    "on_support_low": [0.290476548405, 0.285479746363, 0.284133820054],
+    "on_support_high": [0.320345067003, 0.313675672514, 0.313213816469],
+    "on_coordinate": [0.101101802758, 0.100430941878, 0.0999534668627],
+    "on_coordinate_low": [0.0968255161349, 0.0951599154543, 0.0947112733515],
+    "on_coordinate_high": [0.106781689001, 0.104558557505, 0.10440460549],
+    "off_coordinate": [0.099527798818, 0.0998153106238, 0.100019942773],
+    "off_coordinate_low": [0.0970935618568, 0.098046332498, 0.098112311933],
+    "off_coordinate_high": [0.101360493085, 0.102074321948, 0.102266597135],
+}
 GOLDEN_FINGERPRINTS = {
     "labels": "9765c16135785e378a972ad7d8d3926b",
     "hard": "b55046fab965f7d9abc893862bd58d20",
     "soft": "6875d8cefe902e80d24cac131927e993",
+    "attentive": "5def62669dece2b9f2a8e588dc882b42",
 }
 
 
@@ -208,8 +263,36 @@ def test_a_measurement_is_golden(store: Store) -> None:
         pytest.fail(CHANGED.format(what="a measurement", got=got, golden=GOLDEN_MEASUREMENT))
 
 
+def test_a_training_on_a_tree_and_its_measurement_are_golden(store: Store) -> None:
+    probe = FeatureCorrelations((1,), n_samples=500, n_rest=20)
+    record, measured = execute([TREE, Measurement(TREE, probe, (1000,))], store, progress=False)
+    _, classes = TREE.task.stream(0, "train").examples(0, 8)
+    assert classes.tolist() == GOLDEN_TREE_CLASSES
+    levels = record.table.iloc[-1][[f"accuracy_level_{level}" for level in (1, 2, 3)]]
+    got = [record.table.loss_nats.iloc[-1], *levels, *checksum(tiny.final(TREE, store))]
+    same("a float64 training on a tree", got, GOLDEN_TREE)
+    got = [float(measured.table[c].sum()) for c in ("mean", "maximum", "noise_floor")]
+    if got != pytest.approx(GOLDEN_FEATURES, rel=0, abs=1e-6):  # the probe works in float32
+        pytest.fail(CHANGED.format(what="a measurement of features", got=got, golden=GOLDEN_FEATURES))
+
+
+def test_a_transformer_in_training_and_its_attention_are_golden(store: Store) -> None:
+    _, classes = ATTENTIVE.task.stream(0, "train").examples(0, 8)
+    assert classes.tolist() == GOLDEN_PLACED_CLASSES
+    initial = ATTENTIVE.model.initial(10, 2, seed=3)
+    same("Transformer.initial", checksum(initial), GOLDEN_INITIAL_TRANSFORMER)
+    probe = Measurement(ATTENTIVE, AttentionPaths(64), (0, 10, 20))
+    record, measured = execute([ATTENTIVE, probe], store, progress=False)
+    got = [*record.table.loss_nats, *record.table.accuracy, *checksum(tiny.final(ATTENTIVE, store))]
+    same("a float64 training of a Transformer", got, GOLDEN_ATTENTIVE)
+    found = {str(name): list(values) for name, values in measured.table.drop(columns="step").items()}
+    assert found.keys() == GOLDEN_ATTENTION.keys()
+    for name, values in found.items():
+        same(f"attention paths, {name},", values, GOLDEN_ATTENTION[name])
+
+
 def test_fingerprints_are_golden() -> None:
-    got = {name: spec.fingerprint for name, spec in STUDENTS.items()}
+    got = {name: spec.fingerprint for name, spec in {**STUDENTS, "attentive": ATTENTIVE}.items()}
     assert got == GOLDEN_FINGERPRINTS, (
         "the canonical form of a spec changed, so every stored result is lost to it. Raise a version only if results "
         "changed; otherwise keep the form."

@@ -1,20 +1,26 @@
-"""Hierarchical parity: labels by the plain definition, its corner cases, and its own part of the engine and the bench."""
+"""Hierarchical parity: labels by the plain definition, its corner cases; its probe, and its part of engine and bench."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pdlib.engine import execute
 from pdlib.models.mlp import MLP, as_module, logits, softmax
-from pdlib.specs import Spec, SpecError
+from pdlib.probes.features import FeatureCorrelations, feature_correlations
+from pdlib.specs import SGD, Measurement, Spec, SpecError, Training
+from pdlib.store import Store
 from pdlib.tasks.hierarchical import HierarchicalParity, leaf_class
 from pdlib.tasks.parity import SparseParity, parity_class
 from pdlib.training.online_sgd import CompiledLearner, TorchLearner
@@ -245,6 +251,144 @@ def test_eight_classes_trained_by_the_engine_equal_a_plain_float64_loop(targets:
             assert np.abs(ours[name] - value).max() < 1e-10
         wrong = state.parameters()["2.weight"][[1, 0, *range(2, 8)]]  # the control: two classes exchanged
         assert np.abs(wrong - expected["2.weight"]).max() > 1e-3
+
+
+# The probe
+
+N = 20_000
+
+
+def probed(
+    task: Any, predictor: Callable[[NDArray[Any]], NDArray[Any]], degrees: tuple[int, ...] = (1, 2)
+) -> pd.DataFrame:
+    """The probe's rows for a predictor of probabilities (example, class), by degree, scope and node."""
+    model = SimpleNamespace(logits=lambda _, bits: np.log(predictor(bits)))
+    rows = FeatureCorrelations(degrees, n_samples=N, n_rest=50).rows(
+        SimpleNamespace(task=task, model=model), {}
+    )  # type: ignore[arg-type]
+    return pd.DataFrame(rows).set_index(["degree", "scope", "node"]).sort_index()
+
+
+def hints(task: HierarchicalParity, node: int, pair: tuple[int, int], size: float) -> Any:
+    """A predictor that knows nothing but one pair of coordinates, and that for the classes below one node alone."""
+
+    def predictor(bits: NDArray[Any]) -> NDArray[Any]:
+        below = list(task.below(node))
+        sign = np.array([sign for c in below for n, sign in task.paths[c] if n == node])
+        p = np.full((len(bits), task.n_classes), 1 / task.n_classes)
+        p[:, below] *= 1 + size * np.outer(bits[:, pair[0]] * bits[:, pair[1]], sign)
+        return p
+
+    return predictor
+
+
+TREE = HierarchicalParity(30, 3, 3)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("node", [1, 2, 6])
+def test_a_pair_that_a_predictor_follows_shows_at_its_node_and_degree_alone(
+    node: int, mirrored: bool
+) -> None:
+    task = replace(TREE, mirrored=mirrored)
+    a, b, _ = task.features[node - 1]
+    rows = probed(task, hints(task, node, (a, b), 0.8))
+    shown = rows.loc[2, "below", node]
+    assert shown.maximum == pytest.approx(0.8 / 8, abs=0.005)
+    assert shown["mean"] == pytest.approx(0.8 / 8 / 3, abs=0.005)  # one of three pairs
+    others = rows.drop(index=[(2, "below", node), (2, "class_0", node)], errors="ignore")
+    assert len(rows) - len(others) == 1 + (node in [n for n, _ in task.paths[0]])
+    assert (others["mean"] < 3 * others.noise_floor).all()
+    assert (rows.loc[[i for i in rows.index if i[2] == 0], "mean"] > 0.5 * rows.noise_floor.min()).all()
+
+
+def test_the_class_alone_shows_its_path_and_no_other_node() -> None:
+    a, b, _ = TREE.features[1]
+    rows = probed(TREE, hints(TREE, 2, (a, b), 0.8))
+    assert rows.loc[2].loc["class_0"].index.tolist() == [0, 1, 2, 4]
+    assert rows.loc[2, "class_0", 2]["mean"] == pytest.approx(0.8 / 8 / 3, abs=0.005)
+    assert (
+        rows.loc[2, "class_0", 2].level,
+        rows.loc[2, "class_0", 4].level,
+        rows.loc[2, "class_0", 0].level,
+    ) == (2, 3, 0)
+    other = probed(TREE, hints(TREE, 3, TREE.features[2][:2], 0.8))  # type: ignore[arg-type]
+    assert (
+        other.loc[2].loc["class_0"]["mean"] < 3 * other.loc[2].loc["class_0"].noise_floor
+    ).all()  # the control
+
+
+def test_the_labels_themselves_show_whole_features_and_no_part_of_one() -> None:
+    def truth(bits: NDArray[Any]) -> NDArray[Any]:
+        return np.eye(8)[leaf_class(bits, 3, 3)] + 1e-9
+
+    rows = probed(TREE, truth, degrees=(1, 2, 3))
+    for node in range(1, 8):  # each class below a node lies on one side of it: 1/8 times +-1
+        assert rows.loc[3, "below", node]["mean"] == pytest.approx(1 / 8, abs=0.01)
+    for degree in (1, 2):
+        assert (rows.loc[degree]["mean"] < 2 * rows.loc[degree].noise_floor).all()
+    shuffled = np.random.default_rng(0).permutation(N)
+    nothing = probed(TREE, lambda bits: truth(bits)[shuffled], degrees=(3,))  # the control
+    assert (nothing["mean"] < 5 * nothing.noise_floor).all()
+
+
+def test_the_noise_floor_is_what_ignored_monomials_show() -> None:
+    rows = probed(
+        HierarchicalParity(200, 1, 2), hints(HierarchicalParity(200, 1, 2), 1, (0, 1), 0.5), degrees=(1,)
+    )
+    rest = rows.loc[1, "below", 0]
+    assert rest.n_monomials == 197
+    assert rest["mean"] == pytest.approx(rest.noise_floor, rel=0.1)
+
+
+def test_rows_are_two_dozen_a_checkpoint_and_say_over_what_they_average() -> None:
+    rows = probed(HierarchicalParity(60, 5, 3), lambda bits: np.full((len(bits), 8), 1 / 8))
+    assert len(rows) == 24  # (7 nodes + rest + a path of 3 + rest) for each of two degrees
+    assert rows.loc[1, "below"].n_monomials.tolist() == [25, *[5] * 7]  # all irrelevant coordinates
+    assert rows.loc[2, "below"].n_monomials.tolist() == [50, *[10] * 7]
+    assert rows.loc[1, "below"].n_classes.tolist() == [8, 8, 4, 4, 2, 2, 2, 2]
+    assert rows.loc[1, "below"].level.tolist() == [0, 1, 2, 2, 3, 3, 3, 3]
+
+
+def test_a_tree_that_uses_every_coordinate_has_no_rest() -> None:
+    rows = probed(HierarchicalParity(6, 2, 2), lambda bits: np.full((len(bits), 4), 1 / 4))
+    assert 0 not in rows.index.get_level_values("node")
+
+
+def test_correlations_are_means_of_products_example_by_example() -> None:
+    bits = TREE.stream(0, "probe").examples(0, 100)[0]
+    p = softmax(np.random.default_rng(0).normal(size=(100, 8)))
+    monomials = np.array(list(combinations(range(4), 2)))
+    plain = [
+        [abs(np.mean([p[i, c] * bits[i, a] * bits[i, b] for i in range(100)])) for a, b in monomials]
+        for c in range(8)
+    ]
+    np.testing.assert_allclose(feature_correlations(p, bits, monomials), plain, atol=1e-7)
+
+
+def test_what_is_no_tree_or_too_high_a_degree_is_refused() -> None:
+    with pytest.raises(SpecError, match="expected a tree, such as HierarchicalParity"):
+        probed(SparseParity(10, 3), lambda bits: np.full((len(bits), 2), 1 / 2))
+    with pytest.raises(SpecError, match=r"degrees = \(1, 4\): expected at most k = 3"):
+        probed(TREE, lambda bits: np.full((len(bits), 8), 1 / 8), degrees=(1, 4))
+    with pytest.raises(SpecError, match="at least one degree"):
+        FeatureCorrelations(())
+
+
+def test_a_trained_network_is_scored_level_by_level_and_probed_at_its_checkpoints(store: Store) -> None:
+    task = HierarchicalParity(8, 1, 2)
+    spec = Training(
+        task, MLP(48), SGD(0.1), n_steps=3000, evaluate_every=1000, checkpoint_every=1500, n_evaluation=512
+    )
+    probe = FeatureCorrelations((1,), n_samples=2000, n_rest=10)
+    record, measured = execute([spec, Measurement(spec, probe, (1500, 3000))], store, progress=False)
+    last = record.table.iloc[-1]
+    assert last.accuracy == last.accuracy_level_2 > 0.95
+    assert last.accuracy_level_1 >= last.accuracy_level_2
+    assert 0.3 < record.table.accuracy_level_1.iloc[0] < 0.7
+    below = measured.table.query("scope == 'below' and step == 3000").set_index("node")["mean"]
+    assert below[1] > 0.2  # whole features here: 1/4 for a perfect predictor
+    assert below[0] < 0.02
 
 
 # The bench

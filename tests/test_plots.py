@@ -108,6 +108,42 @@ def scaling(ax: Axes) -> Axes:
     return plots.axis_of([10, 20, 40], ax, "d")
 
 
+LEVEL_LABELS = ["the root's question, chance 0.5", "all questions: the class, chance 0.25"]
+
+
+def levels() -> pd.DataFrame:
+    """A teacher that answers the root first."""
+    return pd.DataFrame({"step": STEPS, "accuracy_level_1": [0.5, 1, 1, 1, 1, 1], "accuracy_level_2": RISE})
+
+
+def numbered() -> pd.DataFrame:
+    return pd.DataFrame({"candidate": [1, 2, 3], "step": [10, 20, 20], "accuracy": [0.5, 0.6, 0.6]})
+
+
+def features() -> pd.DataFrame:
+    """Node 1 stands out from step 10 on, node 2 from step 30."""
+    return pd.DataFrame(
+        [
+            {
+                "seed": 0,
+                "step": step,
+                "degree": 2,
+                "scope": "class_0",
+                "node": node,
+                "level": node.bit_length(),
+            }
+            | {"mean": 0.05 if node and step >= first else 0.01, "noise_floor": 0.005}
+            for step in STEPS
+            for node, first in ((0, 0), (1, 10), (2, 30))
+        ]
+    )
+
+
+def tree() -> pd.DataFrame:
+    paths = [((1, 1), (2, 1)), ((1, 1), (2, -1)), ((1, -1), (3, 1)), ((1, -1), (3, -1))]
+    return tables.tree_rows([(0, 1), (2, 3), (4, 5)], paths)
+
+
 DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
     "plot_accuracy": (
         lambda ax: plots.plot_accuracy(accuracy("one_shot", "progressive"), ax),
@@ -139,6 +175,27 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         lambda ax: plots.plot_checkpoint_quality(accuracy("teacher", seeds=1), correlations(1), final(), ax),
         ["teacher's accuracy", "its (2, T) student's final accuracy", "correlation in the support, scaled"],
         ("teacher checkpoint (training steps)", "held-out accuracy"),
+    ),
+    "plot_tree": (lambda ax: plots.plot_tree(tree(), ax, ("1", "2", "class 1")), [], ("", "")),
+    "mark_numbered": (
+        lambda ax: plots.mark_numbered(numbered(), plots.plot_levels(levels(), ax)),
+        [*LEVEL_LABELS, "candidate checkpoints"],
+        ("training steps", "share answered rightly"),
+    ),
+    "plot_levels": (
+        lambda ax: plots.plot_levels(levels(), ax),
+        LEVEL_LABELS,
+        ("training steps", "share answered rightly"),
+    ),
+    "plot_features": (
+        lambda ax: plots.plot_features(features(), ax, degree=2),
+        ["level 1 (node 1)", "level 2 (node 2)", "rest", "noise floor"],
+        ("training steps", "mean |correlation|, degree 2"),
+    ),
+    "plot_onsets": (
+        lambda ax: plots.plot_onsets(tables.onsets(features().assign(scope="below")), ax, degree=2),
+        ["nodes of level 1", "nodes of level 2"],
+        ("step at which degree 2 stands out", "teacher's seed"),
     ),
 }
 
@@ -375,3 +432,24 @@ def test_a_slider_over_nothing_is_an_error() -> None:
     none = pd.DataFrame({"checkpoint": [], "step": [], "accuracy": []})
     with pytest.raises(ValueError, match="no students: expected at least one checkpoint"):
         plots.interactive_checkpoints(accuracy("teacher"), correlations(1), none)
+
+
+def test_a_tree_shows_each_feature_each_branch_and_each_class_once(ax: Axes) -> None:
+    plots.plot_tree(tree(), ax, ("1", "2", "class 1"))
+    texts = [t.get_text() for t in ax.texts]
+    assert sorted(texts) == sorted(
+        [*("+1", "−1") * 3, "node 1\nx1 x2", "node 2\nx3 x4", "node 3\nx5 x6"]
+        + [f"class {c}" for c in range(1, 5)]
+    )
+    widths = [line.get_linewidth() for line in ax.get_lines()]
+    assert sorted(widths) == [1, 1, 1, 1, 2, 2]  # the two branches of the path stand out
+    xs = {t.get_text(): t.get_position()[0] for t in ax.texts}
+    assert xs["class 1"] < xs["class 2"] < xs["class 3"] < xs["class 4"]
+
+
+def test_a_node_that_never_stands_out_is_not_drawn_as_if_it_did(ax: Axes) -> None:
+    flat = features().assign(scope="below", mean=0.01)
+    plots.plot_onsets(tables.onsets(flat), ax, degree=2)
+    assert not ax.collections
+    plots.plot_onsets(tables.onsets(features().assign(scope="below")), ax, degree=2)
+    assert sorted(float(c.get_offsets()[0][0]) for c in ax.collections) == [10, 30]  # type: ignore[index]

@@ -19,7 +19,8 @@ STATEMENTS = [
     *("Proposition C.1", "Lemma C.2", "Proposition C.3", "Lemma C.4"),
 ]
 PRINTED = [
-    *(f"R{i}" for i in range(1, 8)),
+    *("R1", "R1 (Transformer)", "R2", "R2 (Transformer)"),
+    *(f"R{i}" for i in range(3, 8)),
     "Theorem 3.2",
     *(f"Figure {i}" for i in range(1, 33)),
     *STATEMENTS,
@@ -101,6 +102,26 @@ def test_the_parity_page_judges_what_it_promises() -> None:
         "speed-of-the-large-model",
         "worse-teacher-better-student",
         "low-temperature-suffices",
+    }
+
+
+def test_the_transformers_page_judges_what_it_promises() -> None:
+    assert rows_of("parity_transformers") == {
+        "R1 (Transformer)",
+        "R2 (Transformer)",
+        "R6",
+        "Figure 1 (middle)",
+        "Figure 7 (right)",
+        "Figure 10",
+        "Figure 11",
+        "Figure 12",
+        "Figure 13",
+        "Figure 14 (Transformer)",
+        "speed-of-the-large-transformer",
+        "heads-before-width",
+        "soft-labels-can-be-slower",
+        "a-second-spike-need-not-teach",
+        "one-layer-is-hard-to-train",
     }
 
 

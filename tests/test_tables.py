@@ -331,3 +331,95 @@ def test_the_answer_of_a_search_keeps_its_columns_and_one_that_found_nothing_is_
     ]
     assert found.table.columns.tolist() == ["batch_size", "chosen", "n_read", "predicted"]  # left as it was
     assert tables.chosen_batches([]).empty
+
+
+# Decision trees
+
+STAIRCASE = [0.125, 0.13, 0.12, 0.25, 0.26, 0.5, 0.66, 0.6, 0.82, 0.95, 1.0, 0.998, 1.0, 1.0]
+
+
+def staircase(accuracy: list[float] | None = None) -> pd.DataFrame:
+    values = accuracy or STAIRCASE
+    return pd.DataFrame({"step": range(0, 10 * len(values), 10), "accuracy": values})
+
+
+def test_candidates_of_a_tree_lie_before_in_and_after_the_rise() -> None:
+    chosen = tables.tree_candidates(staircase(), [0.5, 0.65, 0.8, 0.9], chance=1 / 8)
+    assert chosen == (
+        10,
+        50,
+        60,
+        80,
+        90,
+        120,
+    )  # 30 is the first at 1/4; 100 is followed by a drop below 0.999
+    early = tables.tree_candidates(staircase([0.1, 0.3, 1.0, 1.0, 1.0]), [0.5, 0.9], chance=1 / 8)
+    assert early == (10, 20, 30, 40)  # nothing is earlier than the first evaluation, and all are distinct
+    shuffled = staircase().sample(frac=1, random_state=0)
+    assert tables.tree_candidates(shuffled, [0.5, 0.65, 0.8, 0.9], chance=1 / 8) == chosen
+
+
+def test_a_teacher_of_a_tree_that_does_not_settle_has_no_candidates_and_is_left_out() -> None:
+    unsettled = staircase([*STAIRCASE, 0.9])
+    with pytest.raises(
+        ValueError, match=r"ends at 0.900 \(highest 1.000\) after 140 steps: expected distinct checkpoints"
+    ):
+        tables.tree_candidates(unsettled, [0.5], chance=1 / 8)
+
+    class Run:
+        def __init__(self, table: pd.DataFrame) -> None:
+            self.table = table
+
+    def rule(table: pd.DataFrame) -> tuple[int, ...]:
+        return tables.tree_candidates(table, [0.5], chance=1 / 8)
+
+    assert tables.chosen({1: Run(unsettled), 2: Run(staircase())}, rule) == {2: (10, 50, 120)}
+    with pytest.raises(
+        ValueError, match=r"none of 1 teachers learned; the last: the teacher's accuracy ends at 0\.9"
+    ):
+        tables.chosen({1: Run(unsettled)}, rule)
+
+
+def test_numbered_candidates_keep_their_order_and_the_teachers_accuracy() -> None:
+    teacher = staircase().assign(seed=3, method="teacher")
+    rows = tables.numbered_rows(teacher, {3: (10, 50, 50)})
+    assert rows.to_dict("list") == {
+        "seed": [3, 3, 3],
+        "candidate": [1, 2, 3],
+        "step": [10, 50, 50],
+        "accuracy": [0.13, 0.5, 0.5],
+    }
+
+
+def test_a_feature_stands_out_above_twice_the_rest_of_its_own_degree_and_step() -> None:
+    values = {(0, 10): 1.0, (0, 20): 2.0, (1, 10): 2.0, (1, 20): 4.5, (2, 10): 1.0, (2, 20): 4.0}
+    rows = [
+        {"seed": 1, "degree": degree, "scope": scope, "node": node, "level": node.bit_length(), "step": step}
+        | {"mean": value * (1 if (degree, scope) == (2, "below") else node + 1)}
+        for (node, step), value in values.items()
+        for degree, scope in ((1, "below"), (2, "below"), (2, "class_0"))
+    ]
+    found = tables.onsets(pd.DataFrame(rows).sample(frac=1, random_state=0))
+    second = found[found.degree == 2]
+    assert second.drop(columns="degree").to_dict("list") == {
+        "seed": [1, 1],
+        "node": [1, 2],
+        "level": [1, 2],
+        "step": [20.0, math.inf],
+    }
+    assert found[found.degree == 1].step.tolist() == [10.0, 10.0]  # the control: other values, other steps
+
+
+def test_the_rows_of_a_tree_name_every_node_and_class_once_and_keep_the_order_of_classes() -> None:
+    paths = [((1, 1), (2, 1)), ((1, 1), (2, -1)), ((1, -1), (3, 1)), ((1, -1), (3, -1))]
+    rows = tables.tree_rows([(0, 1), (2, 3), (4, 5)], paths).set_index("child")
+    assert sorted(rows.index) == ["1", "2", "3", "class 1", "class 2", "class 3", "class 4"]
+    assert rows.loc[["2", "3"], "sign"].tolist() == [1, -1]
+    assert rows.place.to_dict() == {
+        **{"1": 0.5, "2": 0.25, "3": 0.75},
+        **{"class 1": 0.125, "class 2": 0.375, "class 3": 0.625, "class 4": 0.875},
+    }
+    assert rows.loc["3", "text"] == "x5 x6"
+    mirrored = tables.tree_rows([(0, 1), (2, 3), (4, 5)], paths[::-1]).set_index("child")
+    assert mirrored.loc["3", "place"] == 0.25  # with -1 on the left
+    assert mirrored.loc["class 1", "sign"] == -1

@@ -26,7 +26,9 @@ from torch import Tensor, nn
 
 from pdlib.specs import Model, Parameters, Task, require, whole
 
-SHORT = 64  # positions up to which plain products beat the fused kernel on a CPU
+# On a CPU plain products beat the fused kernel in training: up to so many positions, and with causal attention and
+# small heads at any length, if they are cut into blocks of queries, which leave out most of what comes later.
+SHORT, SMALL, QUERIES_AT_ONCE = 64, 32, 32
 SCORES_AT_ONCE = 8_000_000  # attention scores a layer when a network is only evaluated
 
 
@@ -226,6 +228,17 @@ class Transformer(Model):
                 parameters[name] = generator.normal(0.0, std, shape)
         return parameters
 
+    def check_parameters(self, parameters: Parameters) -> None:
+        """Raise `SpecError` if a parameter is missing, unknown or of another shape; names both shapes."""
+        expected = self.shapes(len(parameters.get("output.weight", range(self.vocabulary))))
+        for name in expected.keys() | parameters.keys():
+            got = parameters[name].shape if name in parameters else "nothing"
+            require(
+                got == expected.get(name),
+                f"parameter {name} of shape {got}",
+                f"{expected.get(name, 'no such parameter')}, from {self}",
+            )
+
     def module(self, parameters: Parameters) -> TransformerModule:
         """Return the network as a PyTorch module with copies of these parameters.
 
@@ -234,16 +247,9 @@ class Transformer(Model):
         SpecError
             If a parameter is missing, unknown or of another shape; names both shapes.
         """
-        classes = parameters.get("output.weight", parameters.get("token.weight", np.zeros((0, 0))))
-        expected = self.shapes(len(classes))
-        for name in expected.keys() | parameters.keys():
-            got = parameters[name].shape if name in parameters else "nothing"
-            require(
-                got == expected.get(name),
-                f"parameter {name} of shape {got}",
-                f"{expected.get(name, 'no such parameter')}, from {self}",
-            )
-        return TransformerModule(self, {name: torch.tensor(parameters[name]) for name in expected})
+        self.check_parameters(parameters)
+        names = self.shapes(len(parameters.get("output.weight", range(self.vocabulary))))
+        return TransformerModule(self, {name: torch.tensor(parameters[name]) for name in names})
 
     def logits(self, parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
         """Return the logits at the last position, shape (example, class).
@@ -261,7 +267,7 @@ class Transformer(Model):
         n = max(1, SCORES_AT_ONCE // (self.n_heads * inputs.shape[1] ** 2))
         with torch.inference_mode():
             parts = [
-                module(tokens_of(inputs[i : i + n]).to(device), at=-1).cpu().numpy()
+                module(tokens_of(inputs[i : i + n], self.vocabulary).to(device), at=-1).cpu().numpy()
                 for i in range(0, len(inputs), n)
             ]
         return np.concatenate(parts)
@@ -290,15 +296,29 @@ def bert(n_layers: int, n_heads: int, head_size: int = 8, **changes: Any) -> Tra
     return Transformer(n_layers, n_heads, head_size, **(choices | changes))
 
 
-def tokens_of(inputs: NDArray[Any]) -> Tensor:
+def tokens_of(inputs: NDArray[Any], vocabulary: int = 0) -> Tensor:
     """Return token numbers (example, position), int64; floating-point inputs are signs, -1 being token 1.
+
+    With a vocabulary, a token outside it is a `SpecError`; so is a floating-point input that is no sign.
 
     >>> tokens_of(np.array([[1.0, -1.0]])).tolist()
     [[0, 1]]
     """
     if np.issubdtype(inputs.dtype, np.floating):
-        return torch.from_numpy(inputs < 0).long()
-    return torch.from_numpy(inputs.astype(np.int64))
+        signs = np.abs(inputs) == 1
+        if not signs.all():
+            require(
+                False,
+                f"floating-point input {inputs[~signs][0]}",
+                "a sign, -1.0 or 1.0",
+                "Give tokens as integers.",
+            )
+        tokens = torch.from_numpy(inputs < 0).long()
+    else:
+        tokens = torch.from_numpy(inputs.astype(np.int64))
+    if vocabulary:
+        _check_tokens(tokens, vocabulary)
+    return tokens
 
 
 class TransformerModule(nn.Module):
@@ -356,13 +376,22 @@ class TransformerModule(nn.Module):
         Raises
         ------
         SpecError
-            If a sequence is longer than the positions, a token lies outside the vocabulary, or a query would
-            see no key at all.
+            If a sequence is longer than the positions, a token lies outside the vocabulary, a query would see no
+            key at all, or there are no segments to tell apart.
         """
         spec = self.spec
         p = tokens.shape[1]
         require(
             p <= spec.n_positions, f"sequences of {p} tokens", f"at most n_positions = {spec.n_positions}"
+        )
+        if isinstance(at, int):
+            require(-p <= at < p, f"at = {at} in sequences of {p} tokens", f"from {-p} to {p - 1}")
+        if not tokens.is_cuda:  # there it would wait for the device, so that `tokens_of` does it before
+            _check_tokens(tokens, spec.vocabulary)
+        require(
+            segments is None or spec.norm == "post",
+            f"segments with norm = {spec.norm!r}",
+            "norm = 'post', which has an embedding of them",
         )
         if mask is not None:
             _check_mask(mask, spec.attends == "causal")
@@ -478,23 +507,52 @@ class TransformerModule(nn.Module):
         n, p, _ = projected.shape
         split = projected.view(n, p, -1, h, d).permute(
             2, 0, 3, 1, 4
-        )  # (query key value, example, head, position, size)
-        q, k, v = split if row is None else (query.view(n, h, 1, d), *split)
-        dropout = spec.dropout if self.training else 0.0
-        short = row is None and p <= SHORT and not q.is_cuda
-        if attention is None and not short:
-            plain = spec.attends == "causal" and row is None and mask is None
-            allowed = None if plain else self._allowed(row, p, mask, q)
-            out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, is_causal=plain)
+        )  # (of q k v, example, head, position, size)
+        causal = spec.attends == "causal"
+        blockwise = row is None and not split.is_cuda and (p <= SHORT or (causal and d <= SMALL))
+        if attention is not None or blockwise:
+            flat = split.reshape(-1, n * h, p, d).unbind()
+            q, k, v = flat if row is None else (query.view(n * h, 1, d), *flat)
+            out = self._plain_attention(q, k, v, self._allowed(row, p, mask, q), attention)
         else:
-            scores = (q / math.sqrt(d)) @ k.transpose(2, 3)
-            allowed = self._allowed(row, p, mask, q)
-            weights = (scores if allowed is None else scores + allowed).softmax(dim=3)
-            if attention is not None:
-                attention.append(weights)
-            out = (F.dropout(weights, dropout) if dropout else weights) @ v
+            q, k, v = split if row is None else (query.view(n, h, 1, d), *split)
+            whole = causal and row is None and mask is None
+            allowed = None if whole else self._allowed(row, p, mask, q)
+            dropout = spec.dropout if self.training else 0.0
+            out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, is_causal=whole)
         joined = out.mean(dim=1) if spec.heads == "averaged" else out.transpose(1, 2).reshape(n, -1, size)
         return joined if row is None else joined[:, 0]
+
+    def _plain_attention(
+        self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, attention: list[Tensor] | None
+    ) -> Tensor:
+        """Return (example, head, query, size) from q, k, v of shape (example x head, position, size).
+
+        With causal attention a block of queries is multiplied with the keys up to its own end alone.
+        """
+        h = self.spec.n_heads
+        (b, n_queries, d), p = q.shape, k.shape[1]
+        cut = self.spec.attends == "causal" and n_queries == p and attention is None
+        size = -(-p // -(-p // QUERIES_AT_ONCE)) if cut else n_queries  # blocks of nearly the same size
+        keys, parts = k.transpose(1, 2), []
+        for start in range(0, n_queries, size):
+            stop = min(start + size, n_queries)
+            seen = stop if cut else p
+            queries = q[:, start:stop]
+            if allowed is None:
+                scores = torch.bmm(queries / math.sqrt(d), keys)
+            else:
+                added = allowed[..., :seen]
+                added = added[..., start:stop, :] if added.shape[-2] > 1 else added
+                if added.ndim == 4:  # one for each example
+                    added = added.expand(-1, h, -1, -1).reshape(b, -1, seen)
+                scores = torch.baddbmm(added, queries, keys[:, :, :seen], alpha=1 / math.sqrt(d))
+            weights = scores.softmax(dim=2)
+            if attention is not None:
+                attention.append(weights.view(-1, h, n_queries, p))
+            parts.append(torch.bmm(self._dropped(weights), v[:, :seen]))
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return out.view(-1, h, n_queries, d)
 
     def _allowed(self, row: int | None, p: int, mask: Tensor | None, like: Tensor) -> Tensor | None:
         """Return 0 for keys that a query sees and minus infinity for others, or None if it sees all of them."""
@@ -512,7 +570,19 @@ class TransformerModule(nn.Module):
         return allowed
 
 
+def _check_tokens(tokens: Tensor, vocabulary: int) -> None:
+    if not tokens.numel():
+        return
+    low, high = torch.aminmax(tokens)
+    if low < 0 or high >= vocabulary:
+        token = int(low if low < 0 else high)
+        require(False, f"token {token}", f"from 0 to {vocabulary - 1}, the vocabulary", "Raise vocabulary.")
+
+
 def _check_mask(mask: Tensor, causal: bool) -> None:
+    require(
+        mask.dtype == torch.bool, f"a mask of type {mask.dtype}", "a boolean one, true where a token is seen"
+    )
     blind = ~mask[:, 0] if causal else ~mask.any(dim=1)
     if bool(blind.any()):
         example = int(blind.nonzero()[0, 0])

@@ -10,8 +10,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pdlib.specs import Purpose, Task, require, whole
+from pdlib.specs import Purpose, Task, later, require, whole
 from pdlib.tasks.bits import BitStream, stream_identity
+
+
+@njit(cache=True)
+def _class_of(inputs: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+    out = np.empty(inputs.shape[0], np.uint8)
+    for i in range(inputs.shape[0]):
+        odd = False
+        for j in positions:
+            odd ^= inputs[i, j] < 0
+        out[i] = odd
+    return out
 
 
 @njit(cache=True)
@@ -46,7 +57,10 @@ class SparseParity(Task):
     n_bits
         d.
     support_size
-        k, with k < d; the support is the first k coordinates, without loss of generality for an MLP.
+        k, with k < d.
+    positions
+        The support S, zero-based and rising; by default the first k coordinates. An MLP cannot tell one support
+        from another; a Transformer with a causal mask can.
 
     References
     ----------
@@ -63,6 +77,7 @@ class SparseParity(Task):
     version: ClassVar[int] = 1
     n_bits: int  # d
     support_size: int  # k
+    positions: tuple[int, ...] = later(())  # S
 
     def __post_init__(self) -> None:
         whole(n_bits=self.n_bits, support_size=self.support_size)
@@ -72,6 +87,18 @@ class SparseParity(Task):
             f"fewer than n_bits d = {self.n_bits}",
             "Lower support_size or raise n_bits.",
         )
+        if self.positions:
+            distinct = sorted(set(self.positions))
+            require(
+                list(self.positions) == distinct
+                and len(distinct) == self.support_size
+                and distinct[0] >= 0
+                and distinct[-1] < self.n_bits,
+                f"positions = {self.positions}",
+                f"{self.support_size} distinct rising positions from 0 to {self.n_bits - 1}",
+            )
+            if self.positions == tuple(range(self.support_size)):
+                object.__setattr__(self, "positions", ())  # one spec for one task
 
     @property
     def n_classes(self) -> int:
@@ -86,9 +113,12 @@ class SparseParity(Task):
     @property
     def support(self) -> tuple[int, ...]:
         """S, zero-based: the coordinates whose product decides the class."""
-        return tuple(range(self.support_size))
+        return self.positions or tuple(range(self.support_size))
 
     def stream(self, seed: int, purpose: Purpose) -> BitStream:
         """Return the stream of this task, seed and purpose."""
-        label = partial(parity_class, support_size=self.support_size)
+        if self.positions:
+            label = partial(_class_of, positions=np.array(self.positions, dtype=np.int64))
+        else:
+            label = partial(parity_class, support_size=self.support_size)
         return BitStream(stream_identity(self.canonical(), seed, purpose), self.n_bits, label)

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
 from pdlib.models.transformer import Transformer, tokens_of
 from pdlib.specs import Adam, Parameters, SpecError, Training, require
@@ -60,32 +62,22 @@ class GradientLearner:
         self._module: nn.Module = spec.model.module(initial).to(self._device, dtype).train()
         self._names = [name for name, _ in self._module.named_parameters()]
         self._parameters = list(self._module.parameters())
-        self._flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self._parameters]))
-        self._flat.grad = torch.zeros_like(self._flat)
+        self._flat = torch.cat([p.detach().reshape(-1) for p in self._parameters])
+        self._grad = torch.zeros_like(self._flat)
         start = 0
         for p in self._parameters:
-            p.data = self._flat.data[start : start + p.numel()].view(p.shape)
+            part = slice(start, start + p.numel())
+            p.data, p.grad = self._flat[part].view(p.shape), self._grad[part].view(p.shape)
             start += p.numel()
-        self._optimizer = self._made(spec)
+        self._moments: dict[str, Tensor] = {}
+        if isinstance(spec.optimizer, Adam):
+            self._moments = {name: torch.zeros_like(self._flat) for name in ("exp_avg", "exp_avg_sq")}
+            self._moments["step"] = torch.zeros((), dtype=torch.float32, device=self._device)
         self._generator_seed(spec.seed)
         if f"{STATE}generator" in saved:
             self._restore(saved)
         compiled = self._device.type == "cuda" and os.environ.get("PDLIB_COMPILE", "1") != "0"
         self._forward: Callable[..., Tensor] = torch.compile(self._module) if compiled else self._module
-
-    def _made(self, spec: Training) -> torch.optim.Optimizer:
-        how = spec.optimizer
-        if isinstance(how, Adam):
-            kind = torch.optim.AdamW if how.weight_decay else torch.optim.Adam
-            return kind(
-                [self._flat],
-                lr=how.learning_rate,
-                betas=how.betas,
-                eps=how.epsilon,
-                weight_decay=how.weight_decay,
-                fused=True,
-            )
-        return torch.optim.SGD([self._flat], lr=how.learning_rate)
 
     def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
         """Take one step a rate.
@@ -98,6 +90,11 @@ class GradientLearner:
             Target distributions.
         rates : shape (step,)
             Learning rates.
+
+        Raises
+        ------
+        SpecError
+            If a token lies outside the vocabulary, or the targets have another number of classes than the network.
         """
         batch = self._spec.batch_size
         x_all = self._inputs(inputs)
@@ -105,33 +102,55 @@ class GradientLearner:
         n_micro = getattr(self._spec.optimizer, "n_micro_batches", 1)
         for i, rate in enumerate(rates):
             x, y = x_all[i * batch : (i + 1) * batch], y_all[i * batch : (i + 1) * batch]
-            if n_micro == 1:
-                self._gradient(x, y, out=self._flat.grad)
-            else:
-                assert self._flat.grad is not None
-                self._flat.grad.zero_()
-                part = torch.empty_like(self._flat)
-                for xs, ys in zip(x.chunk(n_micro), y.chunk(n_micro), strict=True):
-                    self._gradient(xs, ys, out=part)
-                    self._flat.grad.add_(part, alpha=1 / n_micro)
-            if getattr(self._spec.optimizer, "clip_norm", 0.0):
-                nn.utils.clip_grad_norm_([self._flat], self._spec.optimizer.clip_norm)  # type: ignore[attr-defined]
-            self._optimizer.param_groups[0]["lr"] = float(rate)
-            self._optimizer.step()
+            self._grad.zero_()
+            for xs, ys in zip(x.chunk(n_micro), y.chunk(n_micro), strict=True):
+                self._add_gradient(xs, ys, n_micro)
+            self._step(float(rate))
+
+    @torch.no_grad()
+    def _step(self, rate: float) -> None:
+        """Take a step by PyTorch's functional forms: making one of its optimizers takes seconds, of imports."""
+        how = self._spec.optimizer
+        if not isinstance(how, Adam):
+            self._flat.add_(self._grad, alpha=-rate)
+            return
+        if how.clip_norm:  # as `clip_grad_norm_` does it
+            self._grad.mul_((how.clip_norm / (self._grad.norm() + 1e-6)).clamp_(max=1.0))
+        step = adamw if how.weight_decay else adam
+        step(
+            [self._flat],
+            [self._grad],
+            [self._moments["exp_avg"]],
+            [self._moments["exp_avg_sq"]],
+            [],
+            [self._moments["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=how.betas[0],
+            beta2=how.betas[1],
+            lr=rate,
+            weight_decay=how.weight_decay,
+            eps=how.epsilon,
+            maximize=False,
+        )
 
     def _inputs(self, inputs: NDArray[Any]) -> Tensor:
         if isinstance(self._spec.model, Transformer):
-            return tokens_of(inputs).to(self._device)
+            return tokens_of(inputs, self._spec.model.vocabulary).to(self._device)
         return torch.from_numpy(np.ascontiguousarray(inputs)).to(self._device, self._flat.dtype)
 
-    def _gradient(self, x: Tensor, y: Tensor, out: Tensor | None) -> None:
+    def _add_gradient(self, x: Tensor, y: Tensor, n_micro: int) -> None:
+        """Add the gradient of a batch's mean loss, divided by the number of its parts."""
         with self._randomness(), self._narrow():
             logits = (
                 self._forward(x, at=-1) if isinstance(self._spec.model, Transformer) else self._forward(x)
             )
+            if logits.shape != y.shape:
+                raise SpecError(
+                    f"targets of {y.shape[1]} classes: expected {logits.shape[1]}, the network's outputs."
+                )
             loss = nn.functional.cross_entropy(logits.to(y.dtype), y)
-        found = torch.autograd.grad(loss, self._parameters)
-        torch.cat([g.reshape(-1) for g in found], out=out)
+        (loss if n_micro == 1 else loss / n_micro).backward()  # type: ignore[no-untyped-call]
 
     def _narrow(self) -> AbstractContextManager[Any]:
         if self._spec.precision == "bfloat16":
@@ -161,31 +180,20 @@ class GradientLearner:
     def state(self) -> Parameters:
         """Return what the run needs to go on: parameters, the optimizer's moments, the generator's state."""
         saved = self.parameters() | {f"{STATE}generator": self._random_state.cpu().numpy()}
-        for name, value in self._optimizer.state[self._flat].items():
-            value = torch.as_tensor(value).detach().cpu().numpy()
-            saved[f"{STATE}{name}"] = np.atleast_1d(value).copy()
+        for name, value in self._moments.items():
+            saved[f"{STATE}{name}"] = np.atleast_1d(value.cpu().numpy()).copy()
         return saved
 
     def _restore(self, saved: Parameters) -> None:
         self._random_state = torch.from_numpy(saved[f"{STATE}generator"].copy())
-        moments = {
-            k.removeprefix(STATE): torch.from_numpy(v.copy())
-            for k, v in saved.items()
-            if k.startswith(STATE) and k != f"{STATE}generator"
-        }
-        if "step" in moments:
-            moments["step"] = moments["step"].reshape(())
-        for name, value in moments.items():
-            if name != "step" and value.shape != self._flat.shape:
-                raise SpecError(
-                    f"saved {name} of {value.numel()} numbers: expected {self._flat.numel()}, one a parameter."
-                )
-        self._optimizer.load_state_dict(
-            {
-                "state": {0: moments} if moments else {},
-                "param_groups": self._optimizer.state_dict()["param_groups"],
-            }
-        )
+        for name, moment in self._moments.items():
+            value = torch.from_numpy(saved[f"{STATE}{name}"].copy())
+            require(
+                value.numel() == moment.numel(),
+                f"saved {name} of {value.numel()} numbers",
+                f"{moment.numel()}, as this network has",
+            )
+            moment.copy_(value.reshape(moment.shape))
 
 
 class _Generator:

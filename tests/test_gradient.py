@@ -1,0 +1,546 @@
+"""Training by a gradient over batches: against plain PyTorch loops, killed and resumed, taught and teaching."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from torch import Tensor, nn
+
+from pdlib import (
+    MLP,
+    SGD,
+    Adam,
+    Distillation,
+    Explicit,
+    Progressive,
+    Store,
+    Training,
+    Transformer,
+    execute,
+    labels,
+)
+from pdlib.labels import Targets, blocks_of
+from pdlib.models.mlp import softmax
+from pdlib.models.transformer import tokens_of
+from pdlib.specs import Optimizer, Piece, SpecError, Task
+from pdlib.training import train, untrained
+from pdlib.training.gradient import GradientLearner
+
+GPT2 = Transformer(2, 2, 4, n_positions=10, initial_std=0.3)
+DROPPED = replace(GPT2, dropout=0.2)
+N_STEPS, BATCH = 40, 32
+
+
+def batched(**changes: Any) -> Training:
+    """A float64 training over batches, with changes."""
+    base: dict[str, Any] = {
+        "model": GPT2,
+        "optimizer": Adam(0.01),
+        "n_steps": N_STEPS,
+        "evaluate_every": 20,
+        "checkpoint_every": 10,
+        "batch_size": BATCH,
+        "precision": "float64",
+    }
+    return tiny.training(**(base | changes))
+
+
+def batches(spec: Training) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Step, inputs as the network wants them, and true classes, drawn one batch at a time."""
+    stream = spec.task.stream(spec.seed, "train")
+    for step in range(spec.n_steps):
+        bits, classes = stream.examples(step * spec.batch_size, (step + 1) * spec.batch_size)
+        x = tokens_of(bits) if isinstance(spec.model, Transformer) else torch.from_numpy(bits).double()
+        yield step, x, torch.from_numpy(classes.astype(np.int64))
+
+
+def output(module: nn.Module, x: Tensor) -> Tensor:
+    """Logits (example, class): all of a Transformer's, then the last position."""
+    logits: Tensor = module(x)
+    return logits[:, -1] if logits.ndim == 3 else logits
+
+
+def plain_loop(
+    spec: Training,
+    make: Callable[[Any], torch.optim.Optimizer],
+    targets: Callable[[int, Tensor, Tensor], Tensor] = lambda step, x, y: y,
+    clip: float = 0.0,
+) -> dict[str, np.ndarray]:
+    """Final parameters of the loop one would write, every parameter a tensor of its own."""
+    module = spec.model.module(spec.model.initial(spec.task.n_inputs, spec.task.n_classes, spec.seed)).train()
+    optimizer = make(module.parameters())
+    for step, x, y in batches(spec):
+        optimizer.param_groups[0]["lr"] = rate_of(spec, step)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(output(module, x), targets(step, x, y)).backward()
+        if clip:
+            norm = nn.utils.clip_grad_norm_(module.parameters(), clip)
+            assert norm > clip or step > 5  # it does something
+        optimizer.step()
+    return {name: p.detach().numpy() for name, p in module.named_parameters()}
+
+
+def rate_of(spec: Training, step: int) -> float:
+    """The rate of a step, from the formula."""
+    how = spec.optimizer
+    warm = max(1.0, round(how.warmup_fraction * spec.n_steps))
+    if step < warm:
+        return how.learning_rate * (step + 1) / warm
+    if how.schedule == "constant":
+        return how.learning_rate
+    return how.learning_rate * (1 + np.cos(np.pi * (step - warm) / (spec.n_steps - warm))) / 2
+
+
+def assert_close(one: dict[str, np.ndarray], other: dict[str, np.ndarray], atol: float = 1e-10) -> None:
+    """Agree to 1e-10; the bias of a key has the gradient 0 but for rounding, which Adam enlarges: to 1e-7."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        far = np.abs(value - other[name])
+        if name.endswith("qkv.bias") and atol:
+            query, key, rest = np.split(far, 3)
+            assert key.max() < 1e-7, name
+            far = np.concatenate((query, rest))
+        assert far.max() <= atol, name
+
+
+def largest_move(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+
+
+# Against the loop one would write
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters)
+
+
+LOOPS: dict[str, tuple[Optimizer, Callable[[Any], torch.optim.Optimizer]]] = {
+    "sgd": (SGD(0.1), torch.optim.SGD),
+    "sgd, cosine": (SGD(0.1, "cosine", 0.25), torch.optim.SGD),
+    "adam": (Adam(0.01), adam),
+    "adam, warm-up": (Adam(0.01, warmup_fraction=0.5), adam),
+    "adam, cosine": (Adam(0.01, "cosine", 0.1), adam),
+    "adam, other moments": (
+        Adam(0.01, betas=(0.8, 0.9), epsilon=1e-3),
+        lambda p: torch.optim.Adam(p, betas=(0.8, 0.9), eps=1e-3),
+    ),
+    "adamw": (Adam(0.01, weight_decay=0.1), lambda p: torch.optim.AdamW(p, weight_decay=0.1)),
+}
+
+
+@pytest.mark.parametrize("model", [GPT2, MLP(16)], ids=["transformer", "mlp"])
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_training_equals_a_plain_loop(store: Store, name: str, model: Any) -> None:
+    optimizer, make = LOOPS[name]
+    spec = batched(model=model, optimizer=optimizer, seed=2)
+    table = train(spec, store)
+    expected = plain_loop(spec, make)
+    final = tiny.final(spec, store)
+    assert_close(final, expected)
+    assert largest_move(final, untrained(spec)) > 1e-2
+    held_out, truth = spec.task.stream(0, "evaluation").examples(0, spec.n_evaluation)
+    module = model.module(expected).eval()
+    x = tokens_of(held_out) if isinstance(model, Transformer) else torch.from_numpy(held_out).double()
+    loss = nn.functional.cross_entropy(output(module, x), torch.from_numpy(truth).long())
+    assert table.loss_nats.iloc[-1] == pytest.approx(float(loss.detach()), abs=1e-10)
+    assert table.samples_seen.tolist() == [0, 20 * BATCH, 40 * BATCH]
+
+
+def test_another_rate_decay_or_moment_is_another_training(store: Store) -> None:
+    """The control: each setting of the loops above is seen in the parameters."""
+    finals = []
+    for optimizer, _ in LOOPS.values():
+        spec = batched(optimizer=optimizer, n_steps=10, evaluate_every=10)
+        train(spec, store)
+        finals.append(tiny.final(spec, store))
+    for i, one in enumerate(finals):
+        for other in finals[:i]:
+            assert largest_move(one, other) > 1e-4
+
+
+@pytest.mark.parametrize("model", [GPT2, MLP(16)], ids=["transformer", "mlp"])
+def test_clipping_is_that_of_separate_parameters(store: Store, model: Any) -> None:
+    spec = batched(model=model, optimizer=Adam(0.01, clip_norm=0.05))
+    train(spec, store)
+    assert_close(tiny.final(spec, store), plain_loop(spec, adam, clip=0.05))
+    free = batched(model=model)
+    train(free, store)
+    assert largest_move(tiny.final(spec, store), tiny.final(free, store)) > 1e-4  # the control
+
+
+@pytest.mark.parametrize("n_micro", [2, 8, 32])
+@pytest.mark.parametrize("model", [GPT2, MLP(16)], ids=["transformer", "mlp"])
+def test_gradients_added_up_over_parts_are_those_of_the_whole_batch(
+    store: Store, model: Any, n_micro: int
+) -> None:
+    finals = []
+    for parts in (1, n_micro):
+        spec = batched(model=model, optimizer=Adam(0.01, clip_norm=0.1, n_micro_batches=parts))
+        train(spec, store)
+        finals.append(tiny.final(spec, store))
+    assert_close(*finals)
+    with pytest.raises(SpecError, match=r"n_micro_batches = 5: expected a divisor of batch_size = 32"):
+        batched(optimizer=Adam(0.01, n_micro_batches=5))
+
+
+def test_a_bidirectional_tied_network_trains_as_in_a_plain_loop(store: Store) -> None:
+    from pdlib.models.transformer import bert
+
+    spec = batched(model=bert(2, 2, 4, n_positions=10, vocabulary=2, initial_std=0.3))
+    train(spec, store)
+    assert_close(tiny.final(spec, store), plain_loop(spec, adam))
+
+
+def test_a_batch_of_one_is_trained_by_adam_too(store: Store) -> None:
+    spec = batched(model=MLP(16), batch_size=1)
+    train(spec, store)
+    assert_close(tiny.final(spec, store), plain_loop(spec, adam))
+
+
+def test_a_transformer_learns_a_small_parity(store: Store) -> None:
+    spec = batched(
+        n_steps=400, evaluate_every=400, precision="float32", task=replace(tiny.TASK, support_size=2)
+    )
+    assert train(spec, store).accuracy.iloc[-1] == 1.0
+    hard = replace(spec, task=replace(tiny.TASK, support_size=9), n_steps=200, evaluate_every=200)
+    assert abs(train(hard, store).accuracy.iloc[-1] - 0.5) < 0.15  # the control: noise, for so short a run
+
+
+# The same bits
+
+
+@pytest.mark.parametrize("model", [DROPPED, MLP(16)], ids=["transformer", "mlp"])
+def test_a_run_repeats_to_the_last_bit(tmp_path: Path, model: Any) -> None:
+    spec = batched(model=model, precision="float32")
+    one, other = (Store(tmp_path / name, published=None) for name in "ab")
+    pd.testing.assert_frame_equal(train(spec, one), train(spec, other), check_exact=True)
+    tiny.assert_same_parameters(tiny.final(spec, one), tiny.final(spec, other))
+
+
+def test_cuts_do_not_change_the_arithmetic_nor_what_dropout_drops(store: Store) -> None:
+    finals = []
+    for every, kept in ((40, 0), (7, 0), (40, 3)):
+        spec = batched(model=DROPPED, evaluate_every=every, checkpoint_every=kept)
+        train(spec, store)
+        finals.append(tiny.final(spec, store))
+    assert_close(finals[0], finals[1], 0)
+    assert_close(finals[0], finals[2], 0)
+
+
+def step_data(spec: Training, n_steps: int = 6) -> tuple[Any, Any, Any]:
+    bits, classes = spec.task.stream(0, "train").examples(0, n_steps * spec.batch_size)
+    return bits, np.eye(2)[classes], np.full(n_steps, 0.01)
+
+
+def learned(spec: Training, *, saved: Any = None) -> GradientLearner:
+    initial = {k: v.astype(spec.precision) for k, v in GPT2.initial(10, 2, seed=0).items()}
+    learner = GradientLearner(spec, saved or initial)
+    learner.steps(*step_data(spec))
+    return learner
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.1), Adam(0.01), Adam(0.01, weight_decay=0.1)], ids=["sgd", "adam", "adamw"]
+)
+def test_a_learner_goes_on_from_its_state_to_the_same_bits(optimizer: Any, precision: str) -> None:
+    spec = batched(model=DROPPED, optimizer=optimizer, precision=precision)
+    through = learned(spec)
+    state = through.state()
+    assert all(isinstance(value, np.ndarray) for value in state.values())
+    resumed = learned(spec, saved=state)
+    through.steps(*step_data(spec))
+    tiny.assert_same_parameters(resumed.parameters(), through.parameters())
+    tiny.assert_same_parameters(resumed.state(), through.state())
+    others = {"state/generator": learned(replace(spec, seed=9)).state()["state/generator"]}
+    if "state/step" in state:
+        others |= {"state/exp_avg": state["state/exp_avg"] * 0, "state/step": np.ones(1, "float32")}
+    for name, value in others.items():  # the controls: each part of the state is needed
+        other = learned(spec, saved=state | {name: value})
+        assert largest_move(other.parameters(), through.parameters()) > 1e-6
+
+
+def test_dropout_follows_the_seed_of_the_run() -> None:
+    one, again, other = (learned(batched(model=DROPPED, seed=s)).parameters() for s in (0, 0, 1))
+    tiny.assert_same_parameters(one, again)
+    assert largest_move(one, other) > 1e-6
+    without = [learned(batched(model=GPT2, seed=s)).parameters() for s in (0, 1)]
+    tiny.assert_same_parameters(*without)  # the seed reaches the steps by dropout alone
+
+
+def test_each_step_drops_other_numbers() -> None:
+    spec = batched(model=DROPPED)
+    learner = learned(spec)
+    states = [learner.state()["state/generator"]]
+    bits, targets, rates = step_data(spec, 1)
+    for _ in range(2):
+        learner.steps(bits, targets, rates)
+        states.append(learner.state()["state/generator"])
+    assert len({s.tobytes() for s in states}) == 3
+
+
+def test_a_run_leaves_pytorchs_own_generator_alone(store: Store) -> None:
+    before = torch.get_rng_state()
+    train(batched(model=DROPPED), store)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(123)  # and does not hear from it
+    after = learned(batched(model=DROPPED)).parameters()
+    torch.manual_seed(321)
+    tiny.assert_same_parameters(after, learned(batched(model=DROPPED)).parameters())
+    torch.set_rng_state(before)
+
+
+# Killed
+
+
+def killable() -> Training:
+    return batched(model=DROPPED, precision="float32", optimizer=Adam(0.01, "cosine", 0.1, weight_decay=0.01))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) -> Store:
+    root = tmp_path_factory.mktemp("uninterrupted")
+    process = start(tiny.run, [killable()], root)
+    process.join()
+    assert process.exitcode == 0
+    return Store(root, published=None)
+
+
+@pytest.mark.parametrize("moment", ["half written", "before the move", "after the move"])
+def test_a_transformer_killed_while_it_writes_ends_with_the_same_bits(
+    store: Store, start: Callable[..., Any], uninterrupted: Store, moment: str
+) -> None:
+    spec, kills, resumed_from = killable(), 0, set()
+    while True:
+        progress = store.load_progress(spec)
+        if progress is not None:
+            resumed_from.add(progress[0])
+        process = start(tiny.run, [spec], store.root, kill_at_write=2 + kills % 3, moment=moment)
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        kills += 1
+        assert kills < 30
+    assert kills >= 2
+    assert len(resumed_from) >= 2
+    assert max(resumed_from) >= 20
+    tiny.assert_same_result(spec, store, uninterrupted)
+
+
+def test_what_a_resumed_transformer_needs_is_in_its_saved_state(store: Store, tmp_path: Path) -> None:
+    """The control: with moments or generator of the start, the same table does not come out."""
+    spec = killable()
+    whole = train(spec, Store(tmp_path / "whole", published=None))
+
+    class Stopped(BaseException):
+        pass
+
+    done = 0
+
+    def stop_late(n: int) -> None:
+        nonlocal done
+        done += n
+        if done > 20:
+            raise Stopped
+
+    def interrupted() -> Store:
+        nonlocal done
+        done = 0
+        store = Store(tmp_path / str(len(list(tmp_path.iterdir()))), published=None)
+        with pytest.raises(Stopped):
+            train(spec, store, save_every_s=0, on_steps=stop_late)
+        return store
+
+    pd.testing.assert_frame_equal(train(spec, interrupted()), whole, check_exact=True)
+    for name, value in (("exp_avg", 0.0), ("generator", None)):
+        store = interrupted()
+        progress = store.load_progress(spec)
+        assert progress is not None
+        step, state, table = progress
+        assert step == 20
+        fresh = GradientLearner(spec, untrained(spec)).state()["state/generator"]
+        state[f"state/{name}"] = fresh if value is None else state[f"state/{name}"] * 0
+        store.save_progress(spec, step, state, table)
+        assert train(spec, store).loss_nats.iloc[-1] != whole.loss_nats.iloc[-1]
+
+
+# Taught
+
+# of a scale at which its checkpoints differ from each other, and from the truth
+TEACHER = batched(
+    model=replace(GPT2, initial_std=1.0), n_steps=60, evaluate_every=30, checkpoint_every=20, seed=7
+)
+
+
+@pytest.fixture(scope="module")
+def _teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("teacher")
+    execute([TEACHER], Store(root, published=None), n_workers=1, progress=False)
+    return root
+
+
+@pytest.fixture
+def taught(tmp_path: Path, _teacher: Path) -> Store:
+    import shutil
+
+    shutil.copytree(_teacher, tmp_path / "taught")
+    return Store(tmp_path / "taught", published=None)
+
+
+def asked(spec: Training, store: Store) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """Targets of a step, from the teacher's checkpoint of that step, asked about this batch alone."""
+    how = spec.supervision
+    assert isinstance(how, Distillation)
+    modules = {
+        p.checkpoint: TEACHER.model.module(store.load_checkpoint(TEACHER, p.checkpoint)) for p in spec.pieces
+    }
+
+    def targets(step: int, x: Tensor, y: Tensor) -> Tensor:
+        piece = next(p for p in spec.pieces if p.start <= step < p.stop)
+        with torch.no_grad():
+            values = output(modules[piece.checkpoint], x if x.dtype == torch.int64 else (x < 0).long())
+        if how.targets == "hard":
+            return values.argmax(dim=1)
+        kept = (
+            torch.from_numpy(softmax(values.numpy(), how.temperature)).half().double()
+        )  # as labels are stored
+        return kept / kept.sum(dim=1, keepdim=True)
+
+    return targets
+
+
+@pytest.mark.parametrize("targets", ["hard", "soft"])
+@pytest.mark.parametrize(
+    "model", [replace(GPT2, n_heads=1, head_size=4), MLP(16)], ids=["transformer", "mlp"]
+)
+def test_a_student_of_stored_labels_is_that_of_a_teacher_asked_at_every_step(
+    taught: Store, model: Any, targets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "GRID", 300)  # blocks end within batches
+    how = Distillation(TEACHER, Explicit((20, 40, -1), (5, 9)), 0.5 if targets == "soft" else 1.0, targets)
+    spec = batched(model=model, supervision=how, n_steps=30, evaluate_every=30, seed=3)
+    assert [p.checkpoint for p in spec.pieces] == [20, 40, 60]
+    train(spec, taught)
+    final = tiny.final(spec, taught)
+    assert_close(final, plain_loop(spec, adam, asked(spec, taught)))
+    shifted = asked(spec, taught)
+    other = plain_loop(spec, adam, lambda step, x, y: shifted((step + 5) % 30, x, y))
+    assert largest_move(final, other) > 1e-4  # the control: checkpoints in another order
+
+
+def test_labels_of_a_batch_cover_its_examples_and_change_teacher_with_the_step(
+    taught: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "GRID", 500)
+    how = Distillation(TEACHER, Progressive(3, 10), targets="hard")
+    spec = batched(supervision=how, n_steps=30, seed=3)
+    blocks = blocks_of(spec)
+    assert [(b.start, b.stop) for b in blocks] == [(0, 320), (320, 500), (500, 640), (640, 960)]
+    assert [b.checkpoint for b in blocks] == [20, 40, 40, 60]
+    assert [Piece(b.start // BATCH, b.stop // BATCH, b.checkpoint) for b in (blocks[0], blocks[3])] == [
+        spec.pieces[0],
+        spec.pieces[-1],
+    ]
+    stream = spec.task.stream(spec.seed, "train")
+    found = Targets(spec, stream, taught)
+    for step in (0, 9, 10, 15, 20, 29):
+        first, last = step * BATCH, (step + 1) * BATCH
+        bits, classes = stream.examples(first, last)
+        checkpoint = next(p.checkpoint for p in spec.pieces if p.start <= step < p.stop)
+        asked = {
+            c: np.eye(2)[TEACHER.model.logits(taught.load_checkpoint(TEACHER, c), bits).argmax(axis=1)]
+            for c in TEACHER.checkpoints
+        }
+        got = found.probabilities(first, last, classes)
+        np.testing.assert_array_equal(got, asked[checkpoint])
+        for other in (np.eye(2)[classes], *(asked[c] for c in TEACHER.checkpoints if c != checkpoint)):
+            assert not np.array_equal(got, other)  # the control: the truth, and the other checkpoints
+
+
+# Refused
+
+
+@dataclass(frozen=True)
+class Miscounted(Task):
+    """Says two classes and gives three."""
+
+    n_inputs = 10
+    n_classes = 2
+
+    def stream(self, seed: int, purpose: Any) -> Any:
+        inner = tiny.TASK.stream(seed, purpose)
+
+        class Stream:
+            identity = "three classes"
+
+            def examples(self, start: int, stop: int, out: Any = None) -> Any:
+                bits, classes = inner.examples(start, stop, out=out)
+                return bits, classes + 1
+
+        return Stream()
+
+
+def test_classes_and_targets_outside_the_output_are_refused(store: Store) -> None:
+    spec = batched()
+    learner = GradientLearner(spec, untrained(spec))
+    bits, _, rates = step_data(spec)
+    with pytest.raises(SpecError, match=r"targets of 3 classes: expected 2, the network's outputs"):
+        learner.steps(bits, np.full((len(bits), 3), 1 / 3), rates)
+    found = Targets(replace(spec, task=Miscounted()), Miscounted().stream(0, "train"), store)
+    with pytest.raises(SpecError, match=r"class 2: expected below n_classes = 2"):
+        found.probabilities(0, 3, np.array([0, 1, 2], np.uint8))
+
+
+def test_a_token_outside_the_vocabulary_is_refused_before_a_step_is_taken() -> None:
+    spec = batched()
+    learner = GradientLearner(spec, untrained(spec))
+    bits, targets, rates = step_data(spec)
+    tokens = (bits < 0).astype(np.int64)
+    tokens[-1, 4] = 2
+    with pytest.raises(SpecError, match=r"token 2: expected from 0 to 1, the vocabulary"):
+        learner.steps(tokens, targets, rates)
+    tiny.assert_same_parameters(learner.parameters(), untrained(spec))
+
+
+def test_bfloat16_wants_a_device_that_has_it(store: Store) -> None:
+    spec = batched(precision="bfloat16")
+    with pytest.raises(
+        SpecError, match=r"precision 'bfloat16' on cpu: expected a CUDA device\. Use 'float32'"
+    ):
+        train(spec, store)
+
+
+def test_a_saved_state_of_another_network_is_refused() -> None:
+    spec = batched()
+    state = learned(spec).state()
+    state["state/exp_avg"] = state["state/exp_avg"][:-1]
+    with pytest.raises(SpecError, match=r"saved exp_avg of \d+ numbers: expected \d+, as this network has"):
+        GradientLearner(spec, state)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Adam(0.1, betas=(0.9,)), "betas = (0.9,)"),  # type: ignore[arg-type]
+        (lambda: Adam(0.1, betas=(0.9, 1.0)), "betas = (0.9, 1.0)"),
+        (lambda: Adam(0.1, epsilon=0.0), "epsilon = 0.0"),
+        (lambda: Adam(0.1, weight_decay=-1.0), "weight_decay = -1.0"),
+        (lambda: Adam(0.1, clip_norm=float("nan")), "clip_norm = nan"),
+        (lambda: Adam(0.1, n_micro_batches=0), "n_micro_batches = 0"),
+        (lambda: Adam(0.0), "learning_rate = 0.0"),
+    ],
+)
+def test_an_adam_that_cannot_be_is_refused(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(SpecError, match="expected") as caught:
+        make()
+    assert said in str(caught.value)

@@ -1,0 +1,508 @@
+"""The Transformer against a plain loop, its shortcuts against the long way, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from pdlib import Adam, SparseParity, Training, Transformer
+from pdlib.models import transformer
+from pdlib.models.transformer import TransformerModule, bert, tokens_of
+from pdlib.specs import SpecError
+
+N_CLASSES, N_TOKENS, VOCABULARY = 6, 9, 3
+MODELS = {
+    "gpt2": Transformer(2, 3, 4, n_positions=12, vocabulary=VOCABULARY),
+    "one layer": Transformer(1, 2, 4, n_positions=12, vocabulary=VOCABULARY),
+    "averaged": Transformer(2, 3, 4, n_positions=12, vocabulary=VOCABULARY, heads="averaged"),
+    "averaged, wide": Transformer(2, 3, 4, width=10, n_positions=12, vocabulary=VOCABULARY, heads="averaged"),
+    "free head size": Transformer(2, 3, 5, width=8, mlp_width=7, n_positions=12, vocabulary=VOCABULARY),
+    "tied": Transformer(2, 2, 4, n_positions=12, vocabulary=N_CLASSES, tied=True),
+    "all, pre": Transformer(2, 2, 4, n_positions=12, vocabulary=VOCABULARY, attends="all"),
+    "causal, post": Transformer(2, 2, 4, n_positions=12, vocabulary=VOCABULARY, norm="post"),
+    "bert": bert(3, 2, 4, n_positions=12, vocabulary=N_CLASSES),
+    "bert, untied, averaged": bert(
+        2, 3, 4, n_positions=12, vocabulary=VOCABULARY, tied=False, heads="averaged", norm_epsilon=1e-3
+    ),
+    "transformed": Transformer(
+        2, 2, 4, n_positions=12, vocabulary=VOCABULARY, output="transformed", activation="gelu"
+    ),
+}
+all_models = pytest.mark.parametrize("name", MODELS)
+
+
+def parameters_of(model: Transformer, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random numbers everywhere, also where a network starts at 0 or 1."""
+    generator = np.random.default_rng(seed)
+    return {
+        name: value + 0.4 * generator.standard_normal(value.shape)
+        for name, value in model.initial(N_TOKENS, N_CLASSES, seed).items()
+    }
+
+
+def network(model: Transformer, seed: int = 0) -> TransformerModule:
+    return model.module(parameters_of(model, seed)).eval()
+
+
+def tokens_for(model: Transformer, n: int = 5, p: int = N_TOKENS, seed: int = 0) -> Tensor:
+    return torch.randint(0, model.vocabulary, (n, p), generator=torch.Generator().manual_seed(seed))
+
+
+def gradients(module: TransformerModule, logits: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    """Gradients of a weighted sum of the logits."""
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    found = torch.autograd.grad((logits * weights).sum(), parameters)
+    return dict(zip(names, found, strict=True))
+
+
+def assert_same(one: Any, other: Any, atol: float = 1e-11) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=atol)
+
+
+def weights_like(logits: Tensor, seed: int = 3) -> Tensor:
+    return torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed), dtype=logits.dtype)
+
+
+# A plain loop: one example, one query, one head at a time; products, sums and exponentials written out
+
+
+def plain(
+    module: TransformerModule, tokens: Tensor, mask: Tensor | None = None, segments: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Logits (example, position, class) and attention weights (layer, example, head, query, key)."""
+    model, of = module.spec, dict(module.named_parameters())
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        variance = ((x - x.mean()) ** 2).mean()
+        scaled = (x - x.mean()) / (variance + model.norm_epsilon).sqrt()
+        return of[f"{name}.weight"] * scaled + of[f"{name}.bias"]
+
+    def linear(name: str, x: Tensor) -> Tensor:
+        return of[f"{name}.weight"] @ x + of[f"{name}.bias"]
+
+    def gelu(x: Tensor) -> Tensor:
+        if model.activation == "gelu":
+            return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+        return x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+    h, d = model.n_heads, model.head_size
+    logits, seen = [], []
+    for example in range(len(tokens)):
+        p = tokens.shape[1]
+        x = [of["token.weight"][tokens[example, t]] + of["position.weight"][t] for t in range(p)]
+        if model.norm == "post":
+            kind = [0] * p if segments is None else segments[example].tolist()
+            x = [norm("embedding_norm", x[t] + of["segment.weight"][kind[t]]) for t in range(p)]
+        for i in range(model.n_layers):
+            layer = f"layers.{i}"
+            before = [norm(f"{layer}.attention_norm", v) for v in x] if model.norm == "pre" else x
+            projected = [linear(f"{layer}.qkv", v).view(3, h, d) for v in before]
+            after, rows = [], []
+            for t in range(p):
+                keys = [
+                    s
+                    for s in range(p)
+                    if (model.attends == "all" or s <= t) and (mask is None or bool(mask[example, s]))
+                ]
+                found, attention = [], torch.zeros(h, p, dtype=torch.float64)
+                for j in range(h):
+                    scores = torch.stack([projected[t][0, j] @ projected[s][1, j] for s in keys])
+                    weights = torch.exp(scores / math.sqrt(d))
+                    weights = weights / weights.sum()
+                    found.append(sum(w * projected[s][2, j] for w, s in zip(weights, keys, strict=True)))
+                    attention[j, keys] = weights.detach()
+                rows.append(attention)
+                joined = torch.cat(found) if model.heads == "concatenated" else sum(found) / h
+                y = x[t] + linear(f"{layer}.joined", joined)
+                y = y if model.norm == "pre" else norm(f"{layer}.attention_norm", y)
+                inner = norm(f"{layer}.mlp_norm", y) if model.norm == "pre" else y
+                z = y + linear(f"{layer}.mlp_out", gelu(linear(f"{layer}.mlp_in", inner)))
+                after.append(z if model.norm == "pre" else norm(f"{layer}.mlp_norm", z))
+            x = after
+            seen.append(torch.stack(rows, dim=1))  # (head, query, key)
+        if model.norm == "pre":
+            x = [norm("final_norm", v) for v in x]
+        if model.output == "transformed":
+            x = [norm("transform_norm", gelu(linear("transform", v))) for v in x]
+        out = [(of["token.weight"] if model.tied else of["output.weight"]) @ v for v in x]
+        if model.output == "transformed":
+            out = [v + of["output.bias"] for v in out]
+        logits.append(torch.stack(out))
+    n = len(tokens)
+    return torch.stack(logits), torch.stack(seen).view(n, model.n_layers, h, p, p).transpose(0, 1)
+
+
+@all_models
+def test_logits_gradients_and_attention_are_those_of_a_plain_loop(name: str) -> None:
+    module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
+    expected, attention = plain(module, tokens)
+    layers: list[Tensor] = []
+    logits = module(tokens, attention=layers)
+    assert_same(logits, expected)
+    assert_same(torch.stack(layers), attention)
+    weights = weights_like(logits)
+    assert_same(gradients(module, module(tokens), weights), gradients(module, expected, weights), 1e-10)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "causal, post", "averaged"])
+def test_padding_and_segments_are_those_of_a_plain_loop(name: str) -> None:
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model, n=3)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    mask[0, 5:] = False
+    mask[1, 3] = False
+    if model.attends == "all":
+        mask[2, :4] = False
+    segments = (torch.arange(N_TOKENS) > 4).long().expand(3, -1) if model.norm == "post" else None
+    expected, attention = plain(module, tokens, mask, segments)
+    layers: list[Tensor] = []
+    assert_same(module(tokens, mask=mask, segments=segments, attention=layers), expected)
+    assert_same(torch.stack(layers), attention)
+    assert_same(module(tokens, at=-1, mask=mask, segments=segments), expected[:, -1])
+    assert float((module(tokens) - expected).detach().abs().max()) > 1e-3  # the control
+
+
+def test_a_plain_loop_with_another_scale_or_exchanged_heads_is_another_network() -> None:
+    """The control: the comparison sees a wrong head size in the square root, and heads in another order."""
+    model = MODELS["gpt2"]
+    tokens = tokens_for(model)
+    expected, _ = plain(network(model), tokens)
+    parameters = parameters_of(model)
+    a = model.n_heads * model.head_size
+    scaled = {k: v.copy() for k, v in parameters.items()}
+    scaled["layers.0.qkv.weight"][:a] *= math.sqrt(model.head_size / (model.head_size + 1))
+    turned = {k: v.copy() for k, v in parameters.items()}
+    turned["layers.0.qkv.weight"][2 * a :] = np.roll(
+        turned["layers.0.qkv.weight"][2 * a :], model.head_size, axis=0
+    )
+    for changed in (scaled, turned):
+        assert float((model.module(changed)(tokens) - expected).detach().abs().max()) > 1e-3
+
+
+# Logits where they are asked for
+
+
+@all_models
+def test_logits_at_one_position_are_a_row_of_all(name: str) -> None:
+    module = network(MODELS[name])
+    tokens = tokens_for(MODELS[name])
+    everything = module(tokens)
+    for at in (-1, 0, 4, N_TOKENS - 1, -N_TOKENS, -3):
+        row = module(tokens, at=at)
+        assert row.shape == (5, N_CLASSES)
+        assert_same(row, everything[:, at], 1e-12)
+        weights = weights_like(row)
+        ours = gradients(module, row, weights)
+        assert_same(ours, gradients(module, module(tokens)[:, at], weights))
+    other = gradients(module, module(tokens)[:, -2], weights)  # the control: another position
+    assert max(float((ours[k] - other[k]).abs().max()) for k in ours) > 1e-3
+
+
+@all_models
+def test_logits_at_given_positions_are_rows_of_all_in_reading_order(name: str) -> None:
+    module = network(MODELS[name])
+    tokens = tokens_for(MODELS[name])
+    at = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.3
+    rows = module(tokens, at=at)
+    assert rows.shape == (int(at.sum()), N_CLASSES)
+    assert_same(rows, module(tokens)[at], 1e-12)
+    weights = weights_like(rows)
+    assert_same(gradients(module, rows, weights), gradients(module, module(tokens)[at], weights))
+    assert module(tokens, at=torch.zeros_like(at)).shape == (0, N_CLASSES)
+
+
+@pytest.mark.parametrize("at", [None, 2, -1])
+@all_models
+def test_attention_is_the_same_whoever_asks(name: str, at: int | None) -> None:
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model)
+    layers: list[Tensor] = []
+    assert_same(module(tokens, at=at, attention=layers), module(tokens, at=at), 1e-12)
+    assert len(layers) == model.n_layers
+    for i, weights in enumerate(layers):
+        one_query = at is not None and i == model.n_layers - 1
+        assert weights.shape == (5, model.n_heads, 1 if one_query else N_TOKENS, N_TOKENS)
+        assert_same(weights.sum(dim=3), torch.ones(weights.shape[:3], dtype=torch.float64))
+        queries = torch.tensor([at % N_TOKENS]) if one_query and at is not None else torch.arange(N_TOKENS)
+        above = torch.arange(N_TOKENS)[None] > queries[:, None]
+        assert bool((weights[:, :, above] > 0).any()) == (
+            model.attends == "all" and bool(above.any())
+        )  # exact zeros
+    full: list[Tensor] = []
+    module(tokens, attention=full)
+    if at is not None:
+        assert_same(layers[-1], full[-1][:, :, [at % N_TOKENS]], 1e-12)
+
+
+@all_models
+def test_a_causal_network_sees_nothing_of_what_comes_later(name: str) -> None:
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model)
+    other = tokens.clone()
+    other[:, 6:] = (other[:, 6:] + 1) % model.vocabulary
+    moved = (module(tokens) - module(other)).abs().amax(dim=(0, 2))
+    assert bool((moved[6:] > 1e-3).all())
+    assert bool((moved[:6] == 0).all()) == (model.attends == "causal")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_what_a_mask_hides_does_not_matter(name: str) -> None:
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    mask[:, 7:] = False
+    other = tokens.clone()
+    other[:, 7:] = 0
+    assert_same(module(tokens, mask=mask)[:, :7], module(other, mask=mask)[:, :7])
+    assert_same(module(tokens, mask=mask)[:, :7], module(tokens[:, :7]))
+
+
+# Shortcuts against the long way
+
+
+@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if m.norm == "pre"])
+def test_projections_made_once_a_pair_are_those_made_at_every_position(name: str) -> None:
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model, n=model.vocabulary + 4)
+    assert module._embedded(tokens, None)[1] is not None  # the shortcut is taken
+    assert module._embedded(tokens[: model.vocabulary], None)[1] is None  # and is not where it does not pay
+    for at in (None, -1, 3):
+        logits = module(tokens, at=at)
+        singly = torch.cat([module(example[None], at=at) for example in tokens])
+        assert_same(logits, singly, 1e-12)
+        weights = weights_like(logits)
+        assert_same(gradients(module, logits, weights), gradients(module, singly, weights))
+
+
+@pytest.mark.parametrize("at", [None, -1, 3])
+@all_models
+def test_plain_and_fused_attention_are_the_same(
+    name: str, at: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    mask[0, 8] = mask[1, 2] = False
+    for hidden in (None, mask):
+        monkeypatch.setattr(transformer, "SHORT", 1000)
+        one = module(tokens, at=at, mask=hidden)
+        monkeypatch.setattr(transformer, "SHORT", 0)
+        other = module(tokens, at=at, mask=hidden)
+        assert_same(one, other, 1e-12)
+        weights = weights_like(one)
+        assert_same(gradients(module, one, weights), gradients(module, other, weights))
+
+
+def test_long_sequences_take_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = replace(MODELS["gpt2"], n_positions=transformer.SHORT + 1)
+    called = []
+    original = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        transformer.F, "scaled_dot_product_attention", lambda *a, **k: called.append(1) or original(*a, **k)
+    )
+    module = network(model)
+    with torch.no_grad():
+        for p, n_calls in ((transformer.SHORT, 0), (transformer.SHORT + 1, model.n_layers)):
+            called.clear()
+            module(tokens_for(model, p=p))
+            assert len(called) == n_calls
+
+
+def test_logits_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MODELS["gpt2"]
+    parameters, tokens = parameters_of(model), tokens_for(model, n=7).numpy()
+    whole = model.logits(parameters, tokens)
+    assert whole.shape == (7, N_CLASSES)
+    monkeypatch.setattr(transformer, "SCORES_AT_ONCE", 3 * model.n_heads * N_TOKENS**2)
+    np.testing.assert_allclose(model.logits(parameters, tokens), whole, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(whole, network(model)(torch.from_numpy(tokens))[:, -1].detach(), atol=1e-12)
+
+
+def test_signs_are_tokens_as_the_labels_count_them() -> None:
+    """Plus one is token 0, as class 1 of the paper is class 0 and belongs to the product +1."""
+    bits, classes = SparseParity(8, 3).stream(0, "train").examples(0, 50)
+    tokens = tokens_of(bits)
+    assert tokens.dtype == torch.int64
+    assert torch.equal(1 - 2 * tokens, torch.from_numpy(bits).long())
+    np.testing.assert_array_equal(tokens[:, :3].sum(dim=1) % 2, classes)
+    model = Transformer(1, 2, 4, n_positions=8)
+    parameters = model.initial(8, 2, seed=0)
+    np.testing.assert_array_equal(model.logits(parameters, bits), model.logits(parameters, tokens.numpy()))
+
+
+@pytest.mark.parametrize("p", [5, N_TOKENS])
+@pytest.mark.parametrize("name", ["gpt2", "one layer", "bert", "free head size"])
+def test_multiply_adds_are_half_the_operations_that_pytorch_counts(name: str, p: int) -> None:
+    model = MODELS[name]
+    module = network(model)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(tokens_for(model, n=1, p=p))
+    w = model.full_width
+    output = w * N_CLASSES + (w * w if model.output == "transformed" else 0)
+    assert counter.get_total_flops() / 2 == model.multiply_adds(p, N_CLASSES) + p * output - w * N_CLASSES
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("at", [None, -1])
+@pytest.mark.parametrize("name", ["gpt2", "bert", "averaged"])
+def test_dropout_acts_in_training_alone(name: str, at: int | None) -> None:
+    model = replace(MODELS[name], dropout=0.3)
+    tokens = tokens_for(model, n=8)
+    expected = network(MODELS[name])(tokens, at=at)
+    module = network(model)
+    assert_same(module(tokens, at=at), expected, 1e-12)
+    np.testing.assert_allclose(
+        model.logits(parameters_of(model), tokens.numpy()),
+        network(MODELS[name])(tokens, at=-1).detach(),
+        atol=1e-12,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        one, other = module.train()(tokens, at=at), module(tokens, at=at)
+        assert float((one - expected).detach().abs().max()) > 1e-3
+        assert float((one - other).detach().abs().max()) > 1e-3
+        torch.manual_seed(0)
+        assert torch.equal(module(tokens, at=at), one)
+        assert_same(module.eval()(tokens, at=at), expected, 1e-12)
+        assert_same(network(MODELS[name]).train()(tokens, at=at), expected, 1e-12)  # a rate of 0
+
+
+# Initial weights
+
+
+def test_initial_weights_follow_from_the_seed_alone() -> None:
+    model = MODELS["gpt2"]
+    one, again, other = (model.initial(9, 6, seed=s) for s in (0, 0, 1))
+    assert list(one) == list(model.shapes(6))
+    for name, value in one.items():
+        assert value.dtype == np.float64
+        np.testing.assert_array_equal(value, again[name])
+        if name.endswith("weight") and "norm" not in name:
+            assert not np.array_equal(value, other[name])
+
+
+def test_averaged_heads_have_one_heads_width_unless_said() -> None:
+    assert MODELS["averaged"].full_width == 4
+    assert MODELS["averaged, wide"].full_width == 10
+    assert MODELS["averaged, wide"].shapes(2)["layers.0.joined.weight"] == (10, 4)
+    assert MODELS["free head size"].shapes(2)["layers.0.qkv.weight"] == (3 * 15, 8)
+    assert MODELS["free head size"].shapes(2)["layers.0.joined.weight"] == (8, 15)
+
+
+# Refused
+
+GPT2 = MODELS["gpt2"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n_layers", 0),
+        ("n_heads", 2.0),
+        ("head_size", -1),
+        ("width", -1),
+        ("width", 8.0),
+        ("mlp_width", -1),
+        ("n_positions", 0),
+        ("vocabulary", 0),
+        ("attends", "past"),
+        ("norm", "none"),
+        ("heads", "summed"),
+        ("tied", "yes"),
+        ("output", "mlp"),
+        ("activation", "relu"),
+        ("norm_epsilon", -1e-5),
+        ("norm_epsilon", float("nan")),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("dropout", "0.1"),
+        ("initial_std", float("inf")),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"^{field} = {value!r}: expected"):
+        replace(GPT2, **{field: value})
+
+
+def test_sequences_longer_than_the_positions_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"sequences of 13 tokens: expected at most n_positions = 12"):
+        network(GPT2)(tokens_for(GPT2, p=13))
+    network(GPT2)(tokens_for(GPT2, p=12))
+    with pytest.raises(SpecError, match=r"sequences of 13 tokens: expected at most n_positions = 12\. Raise"):
+        Training(SparseParity(13, 2), GPT2, Adam(0.1), n_steps=1, evaluate_every=1)
+
+
+@pytest.mark.parametrize("n", [2, 20])  # with and without the table of pairs
+@pytest.mark.parametrize("token", [VOCABULARY, -1, 1000])
+def test_a_token_outside_the_vocabulary_is_refused_and_never_read_as_another(n: int, token: int) -> None:
+    tokens = tokens_for(GPT2, n=n)
+    tokens[1, 2] = token
+    said = rf"token {token}: expected from 0 to 2, the vocabulary"
+    with pytest.raises(SpecError, match=said):
+        network(GPT2)(tokens)
+    with pytest.raises(SpecError, match=said):
+        GPT2.logits(parameters_of(GPT2), tokens.numpy())
+
+
+def test_a_number_that_is_no_sign_is_refused() -> None:
+    for value in (0.0, 0.5, float("nan"), 2.0):
+        with pytest.raises(SpecError, match=rf"input {value}: expected a sign, .* Give tokens as integers"):
+            GPT2.logits(parameters_of(GPT2), np.array([[1.0, value, -1.0]]))
+
+
+@pytest.mark.parametrize("at", [9, -10, 100])
+def test_a_position_outside_the_sequence_is_refused(at: int) -> None:
+    with pytest.raises(SpecError, match=rf"at = {at} in sequences of 9 tokens: expected from -9 to 8"):
+        network(GPT2)(tokens_for(GPT2), at=at)
+
+
+def test_a_mask_that_leaves_a_query_without_a_key_is_refused() -> None:
+    tokens = tokens_for(GPT2)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    mask[3] = False
+    with pytest.raises(SpecError, match=r"hides every key, in example 3: expected .* Leave the example out"):
+        network(MODELS["bert"])(tokens, mask=mask)
+    mask[3] = True
+    mask[2, 0] = False
+    with pytest.raises(SpecError, match=r"hides the first token.*, in example 2: .* Put padding after"):
+        network(GPT2)(tokens, mask=mask)
+    assert bool(network(MODELS["bert"])(tokens, mask=mask).isfinite().all())
+    with pytest.raises(SpecError, match=r"a mask of type torch\.int64: expected a boolean one"):
+        network(GPT2)(tokens, mask=mask.long())
+
+
+def test_segments_want_an_embedding_of_them() -> None:
+    tokens = tokens_for(GPT2)
+    with pytest.raises(SpecError, match=r"segments with norm = 'pre': expected norm = 'post'"):
+        network(GPT2)(tokens, segments=torch.zeros_like(tokens))
+
+
+def test_parameters_of_another_shape_are_refused_naming_both() -> None:
+    parameters = parameters_of(GPT2)
+    weight = parameters["layers.1.mlp_in.weight"]
+    with pytest.raises(
+        SpecError, match=r"layers\.1\.mlp_in\.weight of shape \(47, 12\): expected \(48, 12\)"
+    ):
+        GPT2.module(parameters | {"layers.1.mlp_in.weight": weight[:-1]})
+    with pytest.raises(SpecError, match=r"final_norm\.bias of shape nothing: expected \(12,\)"):
+        GPT2.module({k: v for k, v in parameters.items() if k != "final_norm.bias"})
+    with pytest.raises(SpecError, match=r"extra of shape \(1,\): expected no such parameter"):
+        GPT2.module(parameters | {"extra": np.zeros(1)})
+    with pytest.raises(SpecError, match=r"token\.weight of shape \(6, 8\): expected \(5, 8\)"):
+        replace(MODELS["tied"], vocabulary=5).module(parameters_of(MODELS["tied"]))
+
+
+def test_a_tied_output_has_as_many_classes_as_tokens() -> None:
+    with pytest.raises(
+        SpecError, match=r"2 classes with a tied output: expected as many as the vocabulary, 6"
+    ):
+        MODELS["tied"].initial(9, 2, seed=0)
+    MODELS["tied"].initial(9, 6, seed=0)
