@@ -28,35 +28,31 @@
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke, laptop or paper
 figures: str = "all"  # core: Figures 1 (middle), 12, 13; all: also 7, 10, 11, 14 and ablations
-n_bits: int = 12  # d; paper: 100
-support_size: int = 3  # k; paper: 6
+n_bits: int = 8  # d; paper: 100
+support_size: int = 2  # k; paper: 6
 head_size: int = 8  # D; paper: 8
 teacher_heads: int = 4  # H; paper: 32
 student_heads: int = 2  # H; paper: 4
 teacher_std: float = 0.15  # initial standard deviation; not stated
 student_std: float = 0.2  # the same of the student; not stated
 teacher_rate: float = 2.0e-3  # eta of Adam; not stated
-student_rates: list[float] = [1.0e-3, 2.0e-3]  # not stated
+student_rates: list[float] = [2.0e-3, 4.0e-3]  # not stated
 warmup_fraction: float = 0.1  # share of the steps; not stated
 batch_size: int = 32  # not stated
-n_steps: int = 300  # of teacher and students; paper: 250,000
-checkpoint_every: int = 25  # also the evaluations; paper: 10,000
-progressive_steps: int = 50  # T of progressive; paper: 10,000
-two_checkpoint_steps: int = 75  # T of (2, T); not stated
-n_evaluation: int = 512  # held-out inputs
-seeds: list[int] = [1, 2, 3]  # ancestries reported
+n_steps: int = 120  # of teacher and students; paper: 250,000
+checkpoint_every: int = 10  # also the evaluations; paper: 10,000
+progressive_steps: int = 40  # T of progressive; paper: 10,000
+two_checkpoint_steps: int = 40  # T of (2, T); not stated
+n_evaluation: int = 128  # held-out inputs
+seeds: list[int] = [1, 2]  # ancestries reported
 tuning_seeds: list[int] = [101]  # ancestries to choose rates on
-n_probe_samples: int = 2_000  # of the correlations; paper: 100,000
-n_attention_samples: int = 128  # of Figure 11; paper: 1,024
+n_probe_samples: int = 500  # of the correlations; paper: 100,000
+n_attention_samples: int = 64  # of Figure 11; paper: 1,024
 ablation_seeds: list[int] = [1, 2]  # of what is not core
-ablation_tuning_seeds: list[int] = [
-    101
-]  # ancestries to choose their rates on
-ablation_steps: int = (
-    200  # budget of Figures 7, 10 and the sizes; paper: 250,000
-)
-head_counts: list[int] = [1, 4]  # H in Figures 7 and 10a
-fixed_width: int = 32  # W in Figures 10b and 10c; paper: 256
+ablation_tuning_seeds: list[int] = [101]  # to choose their rates on
+ablation_steps: int = 40  # budget of Figures 7, 10; paper: 250,000
+head_counts: list[int] = [2, 4]  # H in Figures 7 and 10a
+fixed_width: int = 16  # W in Figures 10b and 10c; paper: 256
 fixed_width_heads: list[int] = [1, 4]  # H in Figure 10b
 averaged_heads: list[int] = [1, 2]  # H in Figure 10c
 heads_std: float = 0.15  # initial standard deviation in Figures 7 and 10
@@ -256,6 +252,8 @@ for ax, s in zip(axes.flat, used[:4], strict=False):
         ax,
     )
     ax.set_title(f"seed {s}", fontsize=9)
+for ax in axes.flat[len(used) :]:
+    ax.set_axis_off()
 plots.finish(fig, runs.provenance(measured), 4)
 plt.show()
 
@@ -628,7 +626,8 @@ if figures == "all":
     }
     fig, axes = plt.subplots(1, 3, figsize=(11.4, 4.4), sharey=True)
     plots.plot_family(by_size.table, axes[0], "method", words)
-    plots.plot_family(page_tables["depths"], axes[1], "n_layers")
+    layers = {1: "1 layer", 2: "2 layers"}
+    plots.plot_family(page_tables["depths"], axes[1], "n_layers", layers)
     order = sorted(set(by_place.table.method), reverse=True)
     plots.plot_family(
         by_place.table, axes[2], "method", {m: m for m in order}

@@ -19,9 +19,13 @@ import tiny
 from pdlib import engine
 from pdlib.engine import RunsFailedError, execute
 from pdlib.models.mlp import MLP
+from pdlib.models.transformer import Transformer
+from pdlib.probes.attention import AttentionPaths
+from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD, Calculation, Measurement, Probe, Training
-from pdlib.store import Record, Store, StoreError
+from pdlib.specs import SGD, Adam, Calculation, Measurement, Probe, Training
+from pdlib.store import MissingError, Record, Store, StoreError
+from pdlib.tasks.parity import SparseParity
 from pdlib.theory.first_stage import SeparationShare
 from pdlib.theory.majority import FourierGap, Majority
 
@@ -129,6 +133,54 @@ def test_a_measurement_is_its_probe_applied_to_each_checkpoint(store: Store) -> 
         for row in PROBE.probe.rows(TEACHER, store.load_checkpoint(TEACHER, step))
     ]
     pd.testing.assert_frame_equal(record.table, pd.DataFrame(expected), check_exact=True)
+
+
+ATTENTIVE = tiny.training(
+    task=SparseParity(10, 3, (2, 5, 9)),
+    model=Transformer(2, 2, 4, n_positions=10, initial_std=0.3),
+    optimizer=Adam(0.01),
+    n_steps=20,
+    evaluate_every=10,
+    checkpoint_every=10,
+    batch_size=16,
+    seed=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("training", "probe"),
+    [
+        (TEACHER, PROBE.probe),
+        (ATTENTIVE, AttentionPaths(64)),
+        (ATTENTIVE, MonomialCorrelations((1, 2), n_samples=500, n_off_support=20)),
+    ],
+    ids=["MLP", "Transformer, attention", "Transformer, correlations"],
+)
+def test_a_measurement_at_step_0_is_that_of_the_untrained_network(
+    store: Store, training: Training, probe: Probe
+) -> None:
+    last = training.n_steps
+    (record,) = execute([Measurement(training, probe, (0, last))], store, progress=False)
+    initial = training.model.initial(10, 2, training.seed)
+    single = {name: value.astype("float32") for name, value in initial.items()}
+    expected = [
+        {"step": step, **row}
+        for step, parameters in ((0, single), (last, store.load_checkpoint(training, last)))
+        for row in probe.rows(training, parameters)
+    ]
+    pd.testing.assert_frame_equal(record.table, pd.DataFrame(expected), check_exact=True)
+    first, trained = (record.table[record.table.step == s].drop(columns="step") for s in (0, last))
+    assert not first.reset_index(drop=True).equals(trained.reset_index(drop=True))  # the control
+    other = training.model.initial(10, 2, training.seed + 1)
+    assert probe.rows(training, other) != first.to_dict("records")
+
+
+def test_the_untrained_network_is_measured_without_a_checkpoint(store: Store) -> None:
+    table = engine.measure(Measurement(ATTENTIVE, AttentionPaths(64), (0,)), store)
+    assert table.step.tolist() == [0]
+    assert not any(store.root.rglob("*.safetensors"))
+    with pytest.raises(MissingError, match="checkpoint 10 of training"):  # the control
+        engine.measure(Measurement(ATTENTIVE, AttentionPaths(64), (0, 10)), store)
 
 
 def test_a_calculation_is_its_rows_kept_and_found_again(store: Store, ran: list[str]) -> None:

@@ -107,6 +107,15 @@ ATTENTIVE = replace(
     batch_size=8,
     seed=3,
 )
+BATCHED = replace(
+    TEACHER,
+    optimizer=Adam(0.01, warmup_fraction=0.1, weight_decay=0.1, clip_norm=0.2, n_micro_batches=2),
+    n_steps=60,
+    evaluate_every=30,
+    checkpoint_every=0,
+    batch_size=16,
+    seed=4,
+)
 CHANGED = """results of {what} changed: {got!r}, and the golden ones are {golden!r}. If that is meant, raise the
 version of the component that gives it its meaning (class attribute `version`, or labels.VERSION), and write the
 new numbers and version here, in one commit. Stored results of the old version are then outdated, and pages say so."""
@@ -153,7 +162,7 @@ GOLDEN_TREE = [
 ]  # loss, accuracies by level, checksum
 GOLDEN_FEATURES = [1.22178440653, 1.23879389346, 0.145969099159]  # sums of means, of maxima, of noise floors
 GOLDEN_PLACED_CLASSES = [1, 0, 1, 0, 1, 0, 0, 0]
-GOLDEN_INITIAL_TRANSFORMER = [145.999201296, -1.27272427119]
+GOLDEN_INITIAL_TRANSFORMER = [145.99920129573, -1.2727242711892]
 GOLDEN_ATTENTIVE = [
     1.13307183577,
     0.706250709927,
@@ -161,8 +170,8 @@ GOLDEN_ATTENTIVE = [
     0.49609375,
     0.5,
     0.47265625,
-    146.703652956,
-    -0.858708578046,
+    146.70365295587,
+    -0.8587085780461,
 ]  # losses, accuracies, checksum
 GOLDEN_ATTENTION = {  # untrained, after 10 and after 20 steps
     "on_support": [0.303305408274, 0.301292825634, 0.299860400588],
@@ -175,6 +184,16 @@ GOLDEN_ATTENTION = {  # untrained, after 10 and after 20 steps
     "off_coordinate_low": [0.0970935618568, 0.098046332498, 0.098112311933],
     "off_coordinate_high": [0.101360493085, 0.102074321948, 0.102266597135],
 }
+GOLDEN_BATCHED = [
+    0.702648028926,
+    0.699709094368,
+    0.741934974515,
+    0.46875,
+    0.5078125,
+    0.45703125,
+    5.9101781663,
+    -0.9764766454398,
+]  # losses, accuracies, checksum
 GOLDEN_FINGERPRINTS = {
     "labels": "9765c16135785e378a972ad7d8d3926b",
     "hard": "b55046fab965f7d9abc893862bd58d20",
@@ -289,6 +308,12 @@ def test_a_transformer_in_training_and_its_attention_are_golden(store: Store) ->
     assert found.keys() == GOLDEN_ATTENTION.keys()
     for name, values in found.items():
         same(f"attention paths, {name},", values, GOLDEN_ATTENTION[name])
+
+
+def test_an_mlp_in_training_by_adam_is_golden(store: Store) -> None:
+    (record,) = execute([BATCHED], store, progress=False)
+    got = [*record.table.loss_nats, *record.table.accuracy, *checksum(tiny.final(BATCHED, store))]
+    same("a float64 training by Adam", got, GOLDEN_BATCHED)
 
 
 def test_fingerprints_are_golden() -> None:

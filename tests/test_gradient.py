@@ -544,3 +544,31 @@ def test_an_adam_that_cannot_be_is_refused(make: Callable[[], Any], said: str) -
     with pytest.raises(SpecError, match="expected") as caught:
         make()
     assert said in str(caught.value)
+
+
+def test_a_run_is_saved_between_its_cuts_and_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = batched(model=DROPPED, precision="float32", n_steps=20, evaluate_every=20, checkpoint_every=20)
+    whole, broken = Store(tmp_path / "whole", published=None), Store(tmp_path / "broken", published=None)
+    table = train(spec, whole)
+    monkeypatch.setattr("pdlib.training.EXAMPLES_AT_ONCE", 3 * spec.batch_size)
+
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    done = 0
+
+    def stop(n: int) -> None:
+        nonlocal done
+        done += n
+        if done == 9:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(spec, broken, save_every_s=0.0, on_steps=stop)
+    progress = broken.load_progress(spec)
+    assert progress is not None
+    assert progress[0] == 9  # no evaluation, no checkpoint
+    pd.testing.assert_frame_equal(train(spec, broken, save_every_s=0.0), table, check_exact=True)
+    tiny.assert_same_parameters(tiny.final(spec, whole), tiny.final(spec, broken))

@@ -281,37 +281,49 @@ def test_projections_made_once_a_pair_are_those_made_at_every_position(name: str
         assert_same(gradients(module, logits, weights), gradients(module, singly, weights))
 
 
+# positions, head sizes and queries: everything at once, in blocks of 3 or single queries, by the fused kernel
+WAYS = {"at once": (99, 99, 99), "blocks": (99, 99, 4), "single": (0, 99, 1), "fused": (0, 0, 32)}
+
+
 @pytest.mark.parametrize("at", [None, -1, 3])
 @all_models
-def test_plain_and_fused_attention_are_the_same(
+def test_attention_at_once_in_blocks_and_fused_is_the_same(
     name: str, at: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
     mask = torch.ones_like(tokens, dtype=torch.bool)
     mask[0, 8] = mask[1, 2] = False
     for hidden in (None, mask):
-        monkeypatch.setattr(transformer, "SHORT", 1000)
-        one = module(tokens, at=at, mask=hidden)
-        monkeypatch.setattr(transformer, "SHORT", 0)
-        other = module(tokens, at=at, mask=hidden)
-        assert_same(one, other, 1e-12)
-        weights = weights_like(one)
-        assert_same(gradients(module, one, weights), gradients(module, other, weights))
+        found = []
+        for short, small, queries in WAYS.values():
+            monkeypatch.setattr(transformer, "SHORT", short)
+            monkeypatch.setattr(transformer, "SMALL", small)
+            monkeypatch.setattr(transformer, "QUERIES_AT_ONCE", queries)
+            logits = module(tokens, at=at, mask=hidden)
+            found.append((logits.detach(), gradients(module, logits, weights_like(logits))))
+        for other in found[1:]:
+            assert_same(other, found[0])
 
 
-def test_long_sequences_take_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = replace(MODELS["gpt2"], n_positions=transformer.SHORT + 1)
+def test_long_sequences_take_the_fused_kernel_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = transformer.SHORT + 1
     called = []
     original = torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(
         transformer.F, "scaled_dot_product_attention", lambda *a, **k: called.append(1) or original(*a, **k)
     )
-    module = network(model)
-    with torch.no_grad():
-        for p, n_calls in ((transformer.SHORT, 0), (transformer.SHORT + 1, model.n_layers)):
-            called.clear()
-            module(tokens_for(model, p=p))
-            assert len(called) == n_calls
+    for changes, p, expected in (
+        ({}, long, 0),
+        ({"attends": "all"}, transformer.SHORT, 0),
+        ({"attends": "all"}, long, 2),
+        ({"head_size": transformer.SMALL + 1}, transformer.SHORT, 0),
+        ({"head_size": transformer.SMALL + 1}, long, 2),
+    ):
+        model = replace(MODELS["gpt2"], n_positions=long, **changes)
+        called.clear()
+        with torch.no_grad():
+            network(model)(tokens_for(model, p=p))
+        assert len(called) == expected, (changes, p)
 
 
 def test_logits_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

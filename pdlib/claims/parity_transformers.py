@@ -16,14 +16,13 @@ anything, so no run is censored. An accuracy of 0.5 is chance.
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from pdlib.claims import Claim, Criterion, MissingTableError, Tables, UndecidedError
 from pdlib.claims.parity import (
     ONE_SHOT,
     TWICE,
-    degree_1_fading,
-    degree_1_gap,
     low_temperature_distance,
     speed_against_teacher,
     speed_gain,
@@ -42,6 +41,35 @@ def _table(tables: Tables, name: str) -> pd.DataFrame:
 def _speed(tables: Tables, name: str, by: str) -> pd.DataFrame:
     """Mean accuracy over the run, a row a seed, a column a value of `by`."""
     return _table(tables, name).groupby(["seed", by]).accuracy.mean().unstack()
+
+
+def _peaks(tables: Tables, stage: str) -> pd.DataFrame:
+    """Highest degree-1 mean correlation of each group in a stage of the teacher's run, by seed.
+
+    `transition`: after the candidate `before`, up to the candidate `after`; `before`: from the candidate `before` on back to
+    half its step (the first steps, when the initial weights still show, are left out).
+    """
+    rows = _table(tables, "correlations").query("degree == 1")
+    at = _table(tables, "candidates").pivot_table(index="seed", columns="candidate", values="step")
+    before, after = rows.seed.map(at.before), rows.seed.map(at.after)
+    chosen = {
+        "transition": (rows.step > before) & (rows.step <= after),
+        "before": (rows.step >= before / 2) & (rows.step <= before),
+    }
+    return rows[chosen[stage]].pivot_table(index="seed", columns="group", values="mean", aggfunc="max")
+
+
+def degree_1_gap(tables: Tables, stage: str) -> pd.Series[float]:
+    """log2 of the highest in-support over the highest off-support mean correlation in a stage."""
+    peaks = _peaks(tables, stage)
+    return pd.Series(np.log2(peaks.in_support / peaks.off_support))
+
+
+def degree_1_fading(tables: Tables) -> pd.Series[float]:
+    """log2 of the in-support peak in the transition over the in-support value at the end."""
+    inside = _table(tables, "correlations").query("degree == 1 and group == 'in_support'")
+    final = inside.sort_values("step").groupby("seed")["mean"].last()
+    return pd.Series(np.log2(_peaks(tables, "transition").in_support / final))
 
 
 def heads_gain(tables: Tables, name: str = "heads") -> pd.Series[float]:

@@ -1,8 +1,8 @@
 r"""One Transformer for the whole book: causal or bidirectional, pre- or post-norm.
 
-With its defaults it is GPT-2 {cite:p}`radford2019`, with those of `bert` it is BERT with its masked-word head: the same
-weights give the same logits (`pdlib.models.huggingface` reads and writes them). Three things are done once that
-are commonly done again and again, all exact:
+With its defaults it is GPT-2 (Radford et al. 2019), with those of `bert` it is BERT with its masked-word head (Devlin et
+al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Three things are
+done once that are commonly done again and again, all exact:
 
 - logits are computed where they are asked for only: at one position, or at given ones; the last layer then
   computes queries, attention rows and MLP for these positions alone;
@@ -512,7 +512,7 @@ class TransformerModule(nn.Module):
         blockwise = row is None and not split.is_cuda and (p <= SHORT or (causal and d <= SMALL))
         if attention is not None or blockwise:
             flat = split.reshape(-1, n * h, p, d).unbind()
-            q, k, v = flat if row is None else (query.view(n * h, 1, d), *flat)
+            q, k, v = flat if row is None else (query.reshape(n * h, 1, d), *flat)
             out = self._plain_attention(q, k, v, self._allowed(row, p, mask, q), attention)
         else:
             q, k, v = split if row is None else (query.view(n, h, 1, d), *split)

@@ -1,7 +1,8 @@
 """One entry for all training: `train(spec, store)`; the teacher, if any, is part of the spec.
 
 The loop cuts a run at its evaluations, its checkpoints and its changes of teacher, so that the cuts follow
-from the spec alone: a run resumed at a cut does the same arithmetic as one that was never interrupted.
+from the spec alone: a run resumed at a cut does the same arithmetic as one that was never interrupted. Where a step's
+arithmetic does not depend on the steps it is done with, a run is also saved between cuts.
 """
 
 from __future__ import annotations
@@ -105,8 +106,12 @@ def train(
                 targets.probabilities(first, last, true_classes),
                 spec.optimizer.rates(step, stop, spec.n_steps).astype(stored_precision(spec)),
             )
-            on_steps(stop - step)
-            step = stop
+            n_steps, step = stop - step, stop
+            due = state.divisible and step < cut and time.monotonic() - saved >= save_every_s
+            if due:
+                store.save_progress(spec, step, state.state(), pd.DataFrame(rows))
+                saved = time.monotonic()
+            on_steps(n_steps)
         if step not in evaluations | checkpoints or (resumed is not None and step <= resumed[0]):
             continue
         parameters = state.parameters()

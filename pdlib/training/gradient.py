@@ -48,6 +48,8 @@ class GradientLearner:
     True
     """
 
+    divisible = True
+
     def __init__(self, spec: Training, saved: Parameters, device: str = "cpu") -> None:
         require(
             spec.precision != "bfloat16" or device.startswith("cuda"),

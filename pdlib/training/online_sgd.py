@@ -46,6 +46,7 @@ class Learner(Protocol):
     """A network in training."""
 
     n_columns: int  # of a row of inputs: the coordinates; here also the constant 1 of the bias, and zeros
+    divisible: bool  # whether the bits stay when a call of `steps` is divided; here they don't, within a block
 
     def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
         """Take one step a rate, each on its share of the rows; here on one row."""
@@ -195,6 +196,8 @@ _turn = threading.Lock()  # the limit holds for the process, so threads that tra
 class CompiledLearner:
     """The block engine on the CPU, in the precision of the parameters it is given."""
 
+    divisible = False
+
     def __init__(self, parameters: Parameters) -> None:
         weight, bias = parameters["0.weight"], parameters["0.bias"]
         self._width, self._n_inputs = weight.shape
@@ -263,6 +266,8 @@ def set_threads(n: int) -> None:
 
 class TorchLearner:
     """The same block form in PyTorch operations, on any of its devices."""
+
+    divisible = False
 
     def __init__(self, parameters: Parameters, device: str) -> None:
         move = {name: torch.from_numpy(value).to(device) for name, value in parameters.items()}
