@@ -90,7 +90,31 @@ STUDENTS = few(
 )
 WARM = few("targets", *(("hard", 7, 0.5, 0.9), ("1", 7, 0.6, 0.6), ("hard", 8, 0.5, 0.7), ("1", 8, 0.9, 0.9)))
 
+# in the support and off it at steps 10, 20, ...; ① at 40, ③ at 70
+CURVES = {
+    7: ([9.0, 1.0, 2.0, 4.0, 8.0, 16.0, 2.0, 4.0], [9.0, 1.0, 1.0, 1.0, 4.0, 2.0, 1.0, 9.0]),
+    8: ([9.0, 2.0, 1.0, 1.0, 1.0, 2.0, 4.0, 16.0], [9.0, 1.0, 8.0, 1.0, 8.0, 2.0, 1.0, 9.0]),
+}
+DEGREES = {
+    "correlations": pd.DataFrame(
+        [
+            {"seed": s, "step": 10 * (i + 1), "degree": degree, "group": group, "mean": value * degree**9}
+            for s, groups in CURVES.items()
+            for group, values in zip(("in_support", "off_support"), groups, strict=True)
+            for i, value in enumerate(values)
+            for degree in (1, 2)
+        ]
+    ).sample(frac=1, random_state=0),
+    "candidates": pd.DataFrame(
+        [(name, s, step) for s in CURVES for name, step in (("before", 40), ("middle", 60), ("after", 70))],
+        columns=["candidate", "seed", "step"],
+    ),
+}
+
 EFFECTS: list[tuple[str, dict[str, Any], Tables, dict[int, float]]] = [
+    ("degree_1_gap", {"stage": "transition"}, DEGREES, {7: 2.0, 8: -1.0}),  # 16/4, 4/8
+    ("degree_1_gap", {"stage": "before"}, DEGREES, {7: 2.0, 8: -2.0}),  # 4/1, 2/8, without step 10
+    ("degree_1_fading", {}, DEGREES, {7: 2.0, 8: -2.0}),  # 16/4, 4/16
     ("heads_gain", {}, {"heads": HEADS}, {7: 0.2, 8: -0.3, 9: -0.3}),
     ("heads_gain", {"name": "others"}, {"others": HEADS[HEADS.n_heads < 16]}, {7: 0.15, 8: -0.4, 9: -0.2}),
     ("heads_order", {}, {"heads": HEADS}, {7: 1.0, 8: -0.5, 9: -1.0}),
@@ -233,7 +257,7 @@ def _stated() -> Tables:
 def as_denied() -> Tables:
     masses = {0: 0.5, 40: 0.9, 80: 0.2, 100: 0.52}
     return world(
-        correlations=lambda step: 0.01 if step in (60, 70) else 0.2,
+        correlations=lambda step: 0.01 if 40 < step <= 80 else 0.2,  # the candidates before and after
         mass=lambda step: masses.get(step, 0.5),
         good={BEFORE: EARLY, AFTER: EARLY},
         targets={"hard": FLAT, "0.0001": EARLY, "1": EARLY},
@@ -436,14 +460,14 @@ def test_a_second_spike_is_judged_by_the_teachers_that_have_one(n: int, verdict:
 # What the page did not run
 
 NEEDED = {
-    "R1 (Transformer)": {"teacher", "candidates", "correlations"},
+    "R1 (Transformer)": {"candidates", "correlations"},
     "R2 (Transformer)": {"students"},
     "R6": {"heads", "scaled_heads"},
     "Figure 1 (middle)": {"students"},
     "Figure 7 (right)": {"heads"},
     "Figure 10": {"heads", "fixed_width_heads", "averaged_heads"},
     "Figure 11": {"attention", "candidates"},
-    "Figure 12": {"teacher", "correlations"},
+    "Figure 12": {"candidates", "correlations"},
     "Figure 13": {"students"},
     "Figure 14 (Transformer)": {"temperatures", "students"},
     "speed-of-the-large-transformer": {"teacher", "students"},
