@@ -63,7 +63,7 @@ def execute(
     *,
     executor: Executor | None = None,
     n_workers: int | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     criteria: Mapping[str, str] | None = None,
     need_checkpoints: bool = False,
     progress: bool = True,
@@ -81,9 +81,10 @@ def execute(
         light; if `$PDLIB_SCHEDULER` is an address, the Dask cluster there (extra `cluster`). The caller
         closes an executor it gives.
     n_workers
-        Worker processes when `executor` is not given; by default one a core. 1 means this process.
+        Worker processes when `executor` is not given; by default one a core, or one a GPU. 1 means this process.
     device
-        `"cpu"`, or a PyTorch device.
+        Where trainings compute: `"cpu"`, or a PyTorch device; by default `$PDLIB_DEVICE`, else the CPU. `"cuda"` takes all
+        GPUs of the machine, one run each; `"cuda:0"` that one.
     criteria
         Hashes of the criteria that will judge these runs, stored with them; see `pdlib.claims`.
     need_checkpoints
@@ -112,10 +113,11 @@ def execute(
     if graph:
         provenance = {"commit": commit(), "criteria": dict(criteria or {})}
         published = str(store.published) if store.published is not None else None
+        device = device or os.environ.get("PDLIB_DEVICE", "cpu")
         workplace = Workplace(str(store.root), published, device, provenance)
-        cores = os.cpu_count() or 1
+        at_once = (os.cpu_count() or 1) if device == "cpu" else len(devices(device))
         if executor is None and n_workers is None:
-            n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else cores
+            n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else at_once
         scheduler = os.environ.get("PDLIB_SCHEDULER")
         with _progress(graph, progress) as advance:
             if executor is not None:
@@ -199,6 +201,7 @@ def _size(spec: Training) -> float:
 def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = lambda n: None) -> None:
     """Compute one run whose dependencies are stored, unless another process has done so meanwhile."""
     store = workplace.store()
+    device = _own_device or devices(workplace.device)[0]
     with store.lock(spec):
         if (store.run_folder(spec) / "result.json").exists() and (
             not isinstance(spec, Training) or store.has_checkpoints(spec)
@@ -211,9 +214,9 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
         elif isinstance(spec, Measurement):
             table = measure(spec, store)
         else:
-            table = train(spec, store, device=workplace.device, on_steps=on_steps)
+            table = train(spec, store, device=device, on_steps=on_steps)
         cost = {"wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)}
-        provenance = workplace.provenance | cost | {"resumed": resumed, "device": workplace.device}
+        provenance = workplace.provenance | cost | {"resumed": resumed, "device": device}
         provenance |= {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **surroundings(),
@@ -284,12 +287,40 @@ def _run_on(
     _raise_failures(graph, failed)
 
 
+def devices(device: str) -> list[str]:
+    """Return the devices that a name stands for: `"cuda"` for each GPU of the machine, any other for itself.
+
+    >>> devices("cpu")
+    ['cpu']
+    """
+    if device != "cuda":
+        return [device]
+    n = torch.cuda.device_count()
+    if n == 0:
+        raise RuntimeError("device 'cuda': PyTorch finds no GPU here. Expected one or more; use 'cpu'.")
+    return [f"cuda:{i}" for i in range(n)]
+
+
+_own_device: str | None = None  # a worker's; None in a process that is no worker of a pool
+
+
+def _start_worker(n_threads: int, own: Any) -> None:
+    """Set a new worker's threads and give it the next device, which is its own as long as it lives."""
+    global _own_device
+    set_threads(n_threads)
+    _own_device = own.get()
+
+
 def _run_in_pool(
     n: int, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
 ) -> None:
     threads = max(1, (os.cpu_count() or 1) // n)
     for attempt in range(POOL_RETRIES + 1):
-        pool = ProcessPoolExecutor(n, get_context("spawn"), initializer=set_threads, initargs=(threads,))
+        context = get_context("spawn")
+        own, names = context.Queue(), devices(workplace.device)
+        for i in range(n):
+            own.put(names[i % len(names)])
+        pool = ProcessPoolExecutor(n, context, initializer=_start_worker, initargs=(threads, own))
         try:
             return _run_on(pool, graph, workplace, advance)
         except BrokenProcessPool:

@@ -425,3 +425,49 @@ def test_the_work_of_a_calculation_is_what_it_says() -> None:
     assert engine._work(Impossible("", 123.0)) == 123.0
     assert engine._work(CALCULATION) == CALCULATION.work == 1e6
     assert engine._steps(CALCULATION) == 1
+
+
+def test_cuda_stands_for_every_gpu_and_is_refused_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert engine.devices("cuda") == ["cuda:0", "cuda:1"]
+    assert engine.devices("cuda:1") == ["cuda:1"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(RuntimeError, match="PyTorch finds no GPU here"):
+        engine.devices("cuda")
+
+
+def test_each_worker_of_a_pool_has_a_device_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[str] = []
+
+    class Pool:
+        def __init__(self, n: int, context: Any, initializer: Any, initargs: Any) -> None:
+            for _ in range(n):
+                initializer(*initargs)
+                given.append(engine._own_device)
+
+        def shutdown(self, **_: Any) -> None:
+            pass
+
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(engine, "_run_on", lambda *_: None)
+    monkeypatch.setattr(engine, "set_threads", lambda n: None)
+    monkeypatch.setattr(engine, "_own_device", None)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    workplace = engine.Workplace(str(tmp_path), None, "cuda", {})
+    engine._run_in_pool(3, {}, workplace, lambda n: None)
+    assert given == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_the_device_comes_from_the_environment_and_stands_in_the_provenance(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    spec = tiny.training(n_steps=10, evaluate_every=10, checkpoint_every=10)
+    (record,) = engine.execute([spec], store, progress=False)
+    assert record.provenance["device"] == "cpu"
+    monkeypatch.setenv("PDLIB_DEVICE", "cuda:7")
+    with pytest.raises(engine.RunsFailedError):
+        engine.execute([tiny.training(seed=5)], store, n_workers=1, progress=False)

@@ -46,7 +46,9 @@ class Learner(Protocol):
     """A network in training."""
 
     n_columns: int  # of a row of inputs: the coordinates; here also the constant 1 of the bias, and zeros
-    divisible: bool  # whether the bits stay when a call of `steps` is divided; here they don't, within a block
+    divisible: (
+        bool  # whether the bits stay when a call of `steps` is divided; here they don't, within a block
+    )
 
     def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
         """Take one step a rate, each on its share of the rows; here on one row."""
