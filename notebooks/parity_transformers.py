@@ -431,7 +431,7 @@ if figures == "all":
 # m_j = \frac{1}{H^2} \sum_i \Bigl(\sum_h A^{(2,h)}_{d,i}\Bigr) \Bigl(\sum_h A^{(1,h)}_{i,j}\Bigr) ,
 # $$ (eq-path-mass)
 #
-# which sums to 1 over $j$. A causal mask favours early positions before anything is learned: with uniform attention
+# which sums to 1 over $j$. A causal mask favors early positions before anything is learned: with uniform attention
 # the first coordinate gets $\tfrac1d \sum_i \tfrac1i$, the last $\tfrac1{d^2}$. So the untrained value is drawn too.
 
 # %%

@@ -179,3 +179,9 @@ def test_a_support_that_cannot_be_is_refused(positions: Any) -> None:
     ):
         SparseParity(10, 3, positions)
     assert SparseParity(10, 3, (7, 8, 9)).support == (7, 8, 9)  # the control
+
+
+@pytest.mark.parametrize("positions", [(1.0, 2.0, 3.0), (True, 2, 3)])
+def test_positions_are_whole_numbers_so_that_a_task_has_one_fingerprint(positions: Any) -> None:
+    with pytest.raises(SpecError, match=r"positions\[0\] = (1\.0|True): expected a whole number"):
+        SparseParity(10, 3, positions)

@@ -8,7 +8,7 @@ Tables they read, a row an evaluation or a measured group, always with the colum
   square root of the width; `fixed_width_heads` (Figure 10b) and `averaged_heads` (10c) likewise
 - `sizes`: `method` (`heads`, `head_size`, `mlp_width`: where the same number of parameters went), `step`, `accuracy`
 - `depths`: `n_layers`, `step`, `accuracy`
-- `spikes`: `method` (`two_checkpoint_spike`, and those of `students` to compare with), `step`, `accuracy`
+- `spikes`: `step`, `accuracy` of the students of a second spike's checkpoint; without a row if no teacher has one
 
 Speed is judged by the mean accuracy over the evaluations of a run of fixed length: it needs no run to reach
 anything, so no run is censored. An accuracy of 0.5 is chance.

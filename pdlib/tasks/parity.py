@@ -88,6 +88,8 @@ class SparseParity(Task):
             "Lower support_size or raise n_bits.",
         )
         if self.positions:
+            for i, position in enumerate(self.positions):
+                require(type(position) is int, f"positions[{i}] = {position!r}", "a whole number")
             distinct = sorted(set(self.positions))
             require(
                 list(self.positions) == distinct
