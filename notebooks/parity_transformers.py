@@ -349,7 +349,7 @@ plt.show()
 #
 # Progressive distillation over the *whole* run of the teacher is another matter at this size. The teacher's checkpoints from
 # before its transition answer almost at random, the student takes them at their word, and is the worse for it when
-# the short transition comes; progressive from ① on skips them.
+# the short transition comes. Progressive from ① on skips most of them, and helps only some of the students.
 
 # %% tags=["nbval-ignore-output"]
 everyone = pd.concat([teacher_table, students.table])
@@ -458,7 +458,7 @@ if figures == "all":
     page_tables["attention"] = joined(
         ({"seed": s}, r) for s, r in zip(used, watched, strict=True)
     )
-    fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8))
     for ax, s in zip(axes, used[:2], strict=False):
         plots.plot_attention(
             page_tables["attention"].query("seed == @s"),
@@ -710,6 +710,10 @@ pd.DataFrame(runs.cost()).T.rename(
 #   teachers with rates from $10^{-4}$ to $10^{-3}$, $k = 4$, students of 4 heads, soft labels, a warm-up over 40 % of the run.
 #   Students of 4 heads follow part of their teachers; none of it works on every teacher. A student that first imitates ① for 500
 #   steps learns from ② later or not at all; after 100 steps of ① it is merely late.
+#
+# - **Figures 7, 10 and the sizes** have fewer seeds and a shorter budget than the core, and choose each network's rate on one
+#   ancestry. Within that budget even the most heads learn with some seeds only, hence wide intervals.
+# - **A second spike** is found by a rule, in whichever teachers have one, not in one teacher by eye.
 #
 # Not tried: larger batches, schedules of the rate, other depths than 1 and 2, the paper's own size on a CPU. What differs
 # between paper, official code and this book in general stands in {doc}`../book/errata`.
