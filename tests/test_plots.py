@@ -144,6 +144,17 @@ def tree() -> pd.DataFrame:
     return tables.tree_rows([(0, 1), (2, 3), (4, 5)], paths)
 
 
+def paths() -> pd.DataFrame:
+    """What a probe of attention leaves: the mass on a coordinate of the support rises, that off it falls."""
+    on, off = np.array([0.1, 0.1, 0.3]), np.array([0.05, 0.05, 0.01])
+    table = pd.DataFrame({"step": [0, 10, 20], "on_coordinate": on, "off_coordinate": off})
+    for name in ("on_coordinate", "off_coordinate"):
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] - 0.01, table[name] + 0.01
+    return table
+
+
+RISING = pd.DataFrame({"step": [0, 10, 20], "accuracy": [0.5, 0.7, 1.0]})
+
 DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
     "plot_accuracy": (
         lambda ax: plots.plot_accuracy(accuracy("one_shot", "progressive"), ax),
@@ -175,6 +186,30 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         lambda ax: plots.plot_checkpoint_quality(accuracy("teacher", seeds=1), correlations(1), final(), ax),
         ["teacher's accuracy", "its (2, T) student's final accuracy", "correlation in the support, scaled"],
         ("teacher checkpoint (training steps)", "held-out accuracy"),
+    ),
+    "plot_family": (
+        lambda ax: plots.plot_family(accuracy("one_shot").assign(n_heads=4), ax, "n_heads"),
+        ["4 heads (n = 3)"],
+        ("training steps", "held-out accuracy"),
+    ),
+    "plot_attention": (
+        lambda ax: plots.plot_attention(paths(), RISING, ax),
+        [
+            "on a coordinate of the support",
+            "on a coordinate of the support, untrained",
+            "on another coordinate",
+            "on another coordinate, untrained",
+            "accuracy, scaled",
+            "transition",
+        ],
+        ("training steps", "attention along length-2 paths"),
+    ),
+    "plot_correlation_seeds": (
+        lambda ax: plots.plot_correlation_seeds(
+            correlations(1).assign(minimum=0.0), accuracy("teacher", seeds=1), ax
+        ),
+        ["in the support", "off the support", "accuracy, scaled", "noise floor"],
+        ("training steps", "mean |correlation|, degree 1"),
     ),
     "plot_tree": (lambda ax: plots.plot_tree(tree(), ax, ("1", "2", "class 1")), [], ("", "")),
     "mark_numbered": (
@@ -232,6 +267,22 @@ def test_a_curve_is_the_mean_over_seeds_within_its_interval(ax: Axes) -> None:
     low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
     assert low == pytest.approx(interval.low)
     assert high <= 1.0  # an accuracy is never drawn above 1
+
+
+def test_a_family_is_drawn_in_the_order_of_its_names_each_in_its_own_color_and_line(ax: Axes) -> None:
+    table = accuracy("one_shot", "progressive")
+    plots.plot_family(table, ax, "method", {"progressive": "P", "one_shot": "O"})
+    first, second = ax.get_lines()[:2]
+    assert [str(line.get_label()) for line in (first, second)] == ["P (n = 3)", "O (n = 3)"]
+    assert first.get_linestyle() != second.get_linestyle()
+    assert not np.array_equal(np.asarray(first.get_color()), np.asarray(second.get_color()))
+
+
+def test_the_shaded_transition_is_where_the_accuracy_is_between_its_ends(ax: Axes) -> None:
+    teacher = pd.DataFrame({"step": [0, 5, 10, 20], "accuracy": [0.5, 0.6, 0.9, 1.0]})
+    plots.plot_attention(paths(), teacher, ax)
+    (span,) = [p for p in ax.patches if p.get_label() == "transition"]
+    assert (span.get_x(), span.get_width()) == (5, 5)  # type: ignore[attr-defined]
 
 
 def test_one_seed_has_no_band(ax: Axes) -> None:
