@@ -71,7 +71,7 @@ class Visit:
         self.page.on(
             "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
         )
-        self.page.goto(path.as_uri(, timeout=120_000) + query)
+        self.page.goto(path.as_uri() + query, timeout=120_000)
         self.page.wait_for_load_state("load")
         self.page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
 
