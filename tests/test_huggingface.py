@@ -80,7 +80,7 @@ def theirs(name: str, dtype: torch.dtype = torch.float64, seed: int = 0, **chang
         module = transformers.BertForMaskedLM(config)
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
-        parameter.data.add_(0.4 * torch.randn(parameter.shape, generator=generator))
+        parameter.data.add_(0.2 * torch.randn(parameter.shape, generator=generator))
     if name in BERT and not config.tie_word_embeddings:  # it has the bias twice, and adds one of them
         module.cls.predictions.bias.data.copy_(module.cls.predictions.decoder.bias.data)
     return module.to(dtype).eval()

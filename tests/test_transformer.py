@@ -241,6 +241,22 @@ def test_attention_is_the_same_whoever_asks(name: str, at: int | None) -> None:
         assert_same(layers[-1], full[-1][:, :, [at % N_TOKENS]], 1e-12)
 
 
+@pytest.mark.parametrize("at", [2, -1])
+@all_models
+def test_one_position_drops_what_all_positions_drop(
+    name: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def every_third(self: transformer.TransformerModule, hidden: Tensor) -> Tensor:
+        return hidden * (torch.arange(hidden.shape[-1]) % 3 != 0) * 1.5
+
+    model = replace(MODELS[name], dropout=1 / 3)
+    module, tokens = network(model).train(), tokens_for(model)
+    kept = module(tokens, at=at)
+    monkeypatch.setattr(transformer.TransformerModule, "_dropped", every_third)
+    assert_same(module(tokens, at=at), module(tokens)[:, at], 1e-12)
+    assert not torch.allclose(module(tokens, at=at), kept)
+
+
 @all_models
 def test_a_causal_network_sees_nothing_of_what_comes_later(name: str) -> None:
     model = MODELS[name]
@@ -271,8 +287,10 @@ def test_what_a_mask_hides_does_not_matter(name: str) -> None:
 def test_projections_made_once_a_pair_are_those_made_at_every_position(name: str) -> None:
     model = MODELS[name]
     module, tokens = network(model), tokens_for(model, n=model.vocabulary + 4)
-    assert module._embedded(tokens, None)[1] is not None  # the shortcut is taken
-    assert module._embedded(tokens[: model.vocabulary], None)[1] is None  # and is not where it does not pay
+    assert module._embedded(tokens, None, whole=True)[1] is not None  # the shortcut is taken
+    assert (
+        module._embedded(tokens[: model.vocabulary], None, whole=True)[1] is None
+    )  # and is not where it does not pay
     for at in (None, -1, 3):
         logits = module(tokens, at=at)
         singly = torch.cat([module(example[None], at=at) for example in tokens])

@@ -386,8 +386,6 @@ class TransformerModule(nn.Module):
         )
         if isinstance(at, int):
             require(-p <= at < p, f"at = {at} in sequences of {p} tokens", f"from {-p} to {p - 1}")
-        if not tokens.is_cuda:  # there it would wait for the device, so that `tokens_of` does it before
-            _check_tokens(tokens, spec.vocabulary)
         require(
             segments is None or spec.norm == "post",
             f"segments with norm = {spec.norm!r}",
@@ -395,9 +393,13 @@ class TransformerModule(nn.Module):
         )
         if mask is not None:
             _check_mask(mask, spec.attends == "causal")
-        hidden, projected = self._embedded(tokens, segments)
         last = spec.n_layers - 1
         rows = None
+        try:  # on CUDA a wrong token is found by `tokens_of` alone: a check here would wait for the device
+            hidden, projected = self._embedded(tokens, segments, whole=last > 0 or not isinstance(at, int))
+        except IndexError:
+            _check_tokens(tokens, spec.vocabulary)
+            raise
         for i in range(spec.n_layers):
             layer = getattr(self.layers, str(i))
             if i == last and isinstance(at, int):
@@ -425,13 +427,19 @@ class TransformerModule(nn.Module):
     def _dropped(self, hidden: Tensor) -> Tensor:
         return F.dropout(hidden, self.spec.dropout, self.training) if self.spec.dropout else hidden
 
-    def _embedded(self, tokens: Tensor, segments: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the first layer's input and, if cheaper made a (token, position) pair, its projections."""
+    def _embedded(
+        self, tokens: Tensor, segments: Tensor | None, *, whole: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the first layer's input and, if cheaper made a (token, position) pair, its projections.
+
+        `whole`: whether the first layer needs them, at all positions.
+        """
         spec = self.spec
         n, p = tokens.shape
         position = self.position.weight[:p]
         shared = (
-            spec.vocabulary < n
+            whole
+            and spec.vocabulary < n
             and segments is None
             and not (spec.dropout and self.training)
             and spec.norm == "pre"
@@ -469,11 +477,14 @@ class TransformerModule(nn.Module):
         normed = None
         if projected is None:
             normed = self._normed(layer.attention_norm, hidden) if pre else hidden
-        joined = self._attended(layer, normed, projected, row, mask, attention)
-        if row is not None:
+        if row is None:
+            joined = self._attended(layer, normed, projected, mask, attention)
+            if isinstance(at, Tensor):
+                hidden, joined = hidden[at], joined[at]
+        else:
+            assert normed is not None
+            joined = self._attended_at(layer, normed, row, mask, attention)
             hidden = hidden[:, row]
-        elif isinstance(at, Tensor):
-            hidden, joined = hidden[at], joined[at]
         branch = self._dropped(F.linear(joined, layer.joined.weight, layer.joined.bias))
         hidden = hidden + branch
         normed = self._normed(layer.mlp_norm if pre else layer.attention_norm, hidden)
@@ -486,42 +497,57 @@ class TransformerModule(nn.Module):
         layer: Any,
         normed: Tensor | None,
         projected: Tensor | None,
-        row: int | None,
         mask: Tensor | None,
         attention: list[Tensor] | None,
     ) -> Tensor:
-        """Return what the heads hand on, (example, position, joined) or, for one row, (example, joined)."""
+        """Return what the heads hand on, (example, position, joined)."""
         spec = self.spec
         h, d = spec.n_heads, spec.head_size
-        size = h * d
         if projected is None:
             assert normed is not None
-            weight, bias = layer.qkv.weight, layer.qkv.bias
-            if row is None:
-                projected = F.linear(normed, weight, bias)
-            else:
-                (wq, wkv), (bq, bkv) = weight.split((size, 2 * size)), bias.split((size, 2 * size))
-                query, projected = F.linear(normed[:, row], wq, bq), F.linear(normed, wkv, bkv)
-        elif row is not None:
-            query, projected = projected[:, row, :size], projected[..., size:]
+            projected = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
         n, p, _ = projected.shape
-        split = projected.view(n, p, -1, h, d).permute(
-            2, 0, 3, 1, 4
-        )  # (of q k v, example, head, position, size)
+        # (of q k v, example, head, position, size)
+        split: Tensor = projected.view(n, p, 3, h, d).permute(2, 0, 3, 1, 4)
         causal = spec.attends == "causal"
-        blockwise = row is None and not split.is_cuda and (p <= SHORT or (causal and d <= SMALL))
+        blockwise = not split.is_cuda and (p <= SHORT or (causal and d <= SMALL))
         if attention is not None or blockwise:
-            flat = split.reshape(-1, n * h, p, d).unbind()
-            q, k, v = flat if row is None else (query.reshape(n * h, 1, d), *flat)
-            out = self._plain_attention(q, k, v, self._allowed(row, p, mask, q), attention)
+            q, k, v = split.reshape(3, n * h, p, d).unbind()
+            out = self._plain_attention(q, k, v, self._allowed(None, p, mask, q), attention)
         else:
-            q, k, v = split if row is None else (query.view(n, h, 1, d), *split)
-            whole = causal and row is None and mask is None
-            allowed = None if whole else self._allowed(row, p, mask, q)
+            q, k, v = split
+            whole = causal and mask is None
+            allowed = None if whole else self._allowed(None, p, mask, q)
             dropout = spec.dropout if self.training else 0.0
             out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, is_causal=whole)
-        joined = out.mean(dim=1) if spec.heads == "averaged" else out.transpose(1, 2).reshape(n, -1, size)
-        return joined if row is None else joined[:, 0]
+        joined: Tensor = out.mean(dim=1) if spec.heads == "averaged" else out.transpose(1, 2).flatten(2)
+        return joined
+
+    def _attended_at(
+        self, layer: Any, normed: Tensor, row: int, mask: Tensor | None, attention: list[Tensor] | None
+    ) -> Tensor:
+        r"""Return what the heads hand on at one position, (example, joined), without keys and values.
+
+        With one query a head, products with its keys are :math:`q^\top (W_K x_j + b_K) = (W_K^\top q)^\top x_j` up to what
+        the softmax ignores, and its value is :math:`W_V \sum_j a_j x_j + b_V \sum_j a_j`: what is projected is a vector
+        a head, not one a position.
+        """
+        spec = self.spec
+        h, d, (n, p, w) = spec.n_heads, spec.head_size, normed.shape
+        (wq, wk, wv), (bq, _, bv) = layer.qkv.weight.split(h * d), layer.qkv.bias.split(h * d)
+        query = F.linear(normed[:, row], wq, bq) / math.sqrt(d)
+        into = torch.bmm(query.view(n, h, d).transpose(0, 1), wk.view(h, d, w)).transpose(0, 1)
+        scores = torch.bmm(into, normed.transpose(1, 2))  # (example, head, position)
+        allowed = self._allowed(row, p, mask, scores)
+        weights = (scores if allowed is None else scores + allowed.view(-1, 1, p)).softmax(dim=2)
+        if attention is not None:
+            attention.append(weights[:, :, None])
+        weights = self._dropped(weights)
+        seen = torch.bmm(weights, normed)  # (example, head, width)
+        out: Tensor = torch.bmm(seen.transpose(0, 1), wv.view(h, d, w).transpose(1, 2)).transpose(0, 1)
+        drops = spec.dropout and self.training  # otherwise the weights sum to 1
+        out = out + (bv.view(h, d) * weights.sum(dim=2, keepdim=True) if drops else bv.view(h, d))
+        return out.mean(dim=1) if spec.heads == "averaged" else out.reshape(n, h * d)
 
     def _plain_attention(
         self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, attention: list[Tensor] | None
@@ -531,12 +557,12 @@ class TransformerModule(nn.Module):
         With causal attention a block of queries is multiplied with the keys up to its own end alone.
         """
         h = self.spec.n_heads
-        (b, n_queries, d), p = q.shape, k.shape[1]
-        cut = self.spec.attends == "causal" and n_queries == p and attention is None
-        size = -(-p // -(-p // QUERIES_AT_ONCE)) if cut else n_queries  # blocks of nearly the same size
+        b, p, d = q.shape
+        cut = self.spec.attends == "causal" and attention is None
+        size = -(-p // -(-p // QUERIES_AT_ONCE)) if cut else p  # blocks of nearly the same size
         keys, parts = k.transpose(1, 2), []
-        for start in range(0, n_queries, size):
-            stop = min(start + size, n_queries)
+        for start in range(0, p, size):
+            stop = min(start + size, p)
             seen = stop if cut else p
             queries = q[:, start:stop]
             if allowed is None:
@@ -549,10 +575,10 @@ class TransformerModule(nn.Module):
                 scores = torch.baddbmm(added, queries, keys[:, :, :seen], alpha=1 / math.sqrt(d))
             weights = scores.softmax(dim=2)
             if attention is not None:
-                attention.append(weights.view(-1, h, n_queries, p))
+                attention.append(weights.view(-1, h, p, p))
             parts.append(torch.bmm(self._dropped(weights), v[:, :seen]))
         out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        return out.view(-1, h, n_queries, d)
+        return out.view(-1, h, p, d)
 
     def _allowed(self, row: int | None, p: int, mask: Tensor | None, like: Tensor) -> Tensor | None:
         """Return 0 for keys that a query sees and minus infinity for others, or None if it sees all of them."""

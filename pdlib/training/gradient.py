@@ -8,8 +8,8 @@ resumed run repeats the bits of one that was never interrupted.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from torch.optim.adamw import adamw
 from pdlib.models.transformer import Transformer, tokens_of
 from pdlib.specs import Adam, Parameters, SpecError, Training, require
 
-SMALL = 2e7  # multiply-adds of a batch; below, waking a second thread costs more than it saves
 STATE = "state/"  # what a saved run holds beside its parameters
 
 
@@ -102,12 +101,6 @@ class GradientLearner:
         batch = self._spec.batch_size
         x_all = self._inputs(inputs)
         y_all = torch.from_numpy(np.ascontiguousarray(targets)).to(self._device, self._flat.dtype)
-        small = self._spec.model.multiply_adds(self.n_columns, y_all.shape[1]) * batch < SMALL
-        with _one_thread() if small and self._device.type == "cpu" else nullcontext():
-            self._each_step(x_all, y_all, rates)
-
-    def _each_step(self, x_all: Tensor, y_all: Tensor, rates: NDArray[Any]) -> None:
-        batch = self._spec.batch_size
         n_micro = getattr(self._spec.optimizer, "n_micro_batches", 1)
         for i, rate in enumerate(rates):
             x, y = x_all[i * batch : (i + 1) * batch], y_all[i * batch : (i + 1) * batch]
@@ -203,17 +196,6 @@ class GradientLearner:
                 f"{moment.numel()}, as this network has",
             )
             moment.copy_(value.reshape(moment.shape))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Generator:
