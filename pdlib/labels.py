@@ -20,6 +20,7 @@ from pdlib.store import DamagedError, Store
 
 VERSION = 1  # of the code below; part of every key
 GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other lengths share them
+SEQUENCES_GRID = 4096  # the same for sequences, whose teachers are slower
 EXAMPLES_AT_ONCE = 8192
 
 
@@ -46,20 +47,20 @@ def _bits(n_classes: int) -> int:
     return max(1, math.ceil(math.log2(n_classes)))
 
 
-def blocks(piece: Piece) -> list[Piece]:
-    """Cut a piece at the multiples of `GRID`.
+def blocks(piece: Piece, grid: int = GRID) -> list[Piece]:
+    """Cut a piece at the multiples of the grid.
 
     >>> [(b.start, b.stop) for b in blocks(Piece(500_000, 1_200_000, checkpoint=10))]
     [(500000, 1000000), (1000000, 1200000)]
     """
-    edges = [piece.start, *range((piece.start // GRID + 1) * GRID, piece.stop, GRID), piece.stop]
+    edges = [piece.start, *range((piece.start // grid + 1) * grid, piece.stop, grid), piece.stop]
     return [Piece(a, b, piece.checkpoint) for a, b in pairwise(edges)]
 
 
 def blocks_of(spec: Training) -> list[Piece]:
     """Return the blocks of a student's labels, counted in examples: a step has `batch_size` of them."""
-    n = spec.batch_size
-    return [b for p in spec.pieces for b in blocks(Piece(p.start * n, p.stop * n, p.checkpoint))]
+    n, grid = spec.batch_size, SEQUENCES_GRID if spec.task.vocabulary else GRID
+    return [b for p in spec.pieces for b in blocks(Piece(p.start * n, p.stop * n, p.checkpoint), grid)]
 
 
 def key(supervision: Distillation, stream: ExampleStream, block: Piece) -> dict[str, str]:
@@ -92,11 +93,12 @@ class Targets:
         self._classes = np.eye(
             spec.task.n_classes, dtype="float64" if spec.precision == "float64" else "float32"
         )
+        self._sequences = spec.task.vocabulary > 0
         self._blocks = blocks_of(spec)
-        self._current: tuple[Piece, NDArray[Any]] | None = None
+        self._current: tuple[Piece, NDArray[Any], NDArray[np.int64]] | None = None
 
     def probabilities(self, start: int, stop: int, true_classes: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return the targets of the samples start ... stop - 1, shape (sample, class)."""
+        """Return the targets of the samples start ... stop - 1, shape (sample, class), or all targets of sequences."""
         if not isinstance(self._supervision, Distillation):
             if true_classes.max(initial=0) >= len(self._classes):
                 raise SpecError(
@@ -105,9 +107,9 @@ class Targets:
             return np.asarray(self._classes[true_classes])
         parts = []
         while start < stop:
-            block, values = self._block_of(start)
+            block, values, first = self._block_of(start)
             end = min(stop, block.stop)
-            part = values[start - block.start : end - block.start]
+            part = values[first[start - block.start] : first[end - block.start]]
             if self._supervision.targets == "hard":
                 parts.append(self._classes[part])
             else:
@@ -116,14 +118,30 @@ class Targets:
             start = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _block_of(self, step: int) -> tuple[Piece, NDArray[Any]]:
+    def _block_of(self, step: int) -> tuple[Piece, NDArray[Any], NDArray[np.int64]]:
+        """Return the block of a sample, its labels, and the number of the first label of each of its samples."""
         if self._current is None or not self._current[0].start <= step < self._current[0].stop:
             assert isinstance(self._supervision, Distillation)
             block = next(b for b in self._blocks if b.start <= step < b.stop)
             n_classes = len(self._classes)
-            values = label_block(self._supervision, self._stream, block, n_classes, self._store, self._device)
-            self._current = block, values
+            counts = _targets_of(self._stream, block) if self._sequences else None
+            values = label_block(
+                self._supervision, self._stream, block, n_classes, self._store, self._device, counts
+            )
+            first = np.zeros(block.stop - block.start + 1, np.int64)
+            first[1:] = np.cumsum(np.ones(len(first) - 1, np.int64) if counts is None else counts)
+            self._current = block, values, first
         return self._current
+
+
+def _targets_of(stream: ExampleStream, block: Piece) -> NDArray[np.int64]:
+    """Return how many targets each sequence of a block has; the stream makes it again, the labels do not store it."""
+    return np.concatenate(
+        [
+            stream.examples(start, min(start + EXAMPLES_AT_ONCE, block.stop))[0].n_targets
+            for start in range(block.start, block.stop, EXAMPLES_AT_ONCE)
+        ]
+    )
 
 
 def label_block(
@@ -133,8 +151,11 @@ def label_block(
     n_classes: int,
     store: Store,
     device: str = "cpu",
+    counts: NDArray[np.int64] | None = None,
 ) -> NDArray[Any]:
     """Return a block's labels, stored or made now: classes (example,), or distributions (example, class).
+
+    `counts` says how many targets each sequence of the block has; then there is a label a target.
 
     Raises
     ------
@@ -152,7 +173,7 @@ def label_block(
                 teacher = store.load_checkpoint(supervision.teacher, block.checkpoint)
                 found = _made(supervision, teacher, stream, block, n_classes, device)
                 store.save_labels(name, found)
-    n = block.stop - block.start
+    n = block.stop - block.start if counts is None else int(counts.sum())
     if supervision.targets == "hard":
         expected: tuple[int, ...] = (-(-n * _bits(n_classes) // 8),)
     else:

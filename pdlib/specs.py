@@ -153,6 +153,101 @@ def whole(**values: int) -> None:
         require(type(value) is int and value >= 1, f"{name} = {value!r}", "a whole number of at least 1")
 
 
+@dataclass(frozen=True)
+class Sequences:
+    """A block of token sequences, and the positions of each at which a class is asked for.
+
+    Parameters
+    ----------
+    tokens : shape (example, position)
+        Whole numbers; beyond the end of a sequence, any.
+    at : shape (example, position)
+        Where something is asked; the classes of a block, its targets, are listed in reading order.
+    visible : shape (example, position)
+        What may be attended to. Beyond the end of a sequence neither `at` nor `visible` is true.
+
+    Examples
+    --------
+    >>> at = np.array([[False, True, True], [True, False, False]])
+    >>> block = Sequences(np.zeros((2, 3), int), at, np.array([[True, True, True], [True, True, False]]))
+    >>> len(block), block.n_targets.tolist(), block[1:].tokens.shape
+    (2, [2, 1], (1, 2))
+    """
+
+    tokens: NDArray[Any]
+    at: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, rows: slice) -> Sequences:
+        """Return some of the examples, cut after the last position of the longest."""
+        at, visible = self.at[rows], self.visible[rows]
+        used = np.flatnonzero((at | visible).any(axis=0))
+        length = int(used[-1]) + 1 if len(used) else 0
+        return Sequences(self.tokens[rows, :length], at[:, :length], visible[:, :length])
+
+    @property
+    def n_targets(self) -> NDArray[np.intp]:
+        """How many classes are asked for in each example, shape (example,)."""
+        return np.asarray(np.count_nonzero(self.at, axis=1))
+
+    def weights(self) -> NDArray[np.float64]:
+        r"""Return the weight of each target in the block's loss, shape (target,): they sum to 1.
+
+        A mean over the targets of an example, then over the examples that have any (paper, Equations 3 and 4):
+
+        .. math:: w_i = \frac{1}{n} \, \frac{1}{|\mathcal{M}|}
+        """
+        counts = self.n_targets
+        asked = counts[counts > 0]
+        return np.asarray(np.repeat(1.0 / asked, asked) / max(1, len(asked)))
+
+
+class Sentences(Protocol):
+    """A block of token sequences as their source draws them, nothing asked yet."""
+
+    @property
+    def tokens(self) -> NDArray[Any]:
+        """Shape (sentence, position); beyond the end of a sentence, 0."""
+        ...
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Shape (sentence,)."""
+        ...
+
+
+class SentenceStream(Protocol):
+    """Endless token sequences, numbered from 0; any block can be made again anywhere."""
+
+    identity: str
+
+    def sentences(self, start: int, stop: int) -> Sentences:
+        """Return the sentences start ... stop - 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source(Spec):
+    """Where token sequences come from, for the tasks that ask something about them."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens, which are whole numbers from 0."""
+        raise NotImplementedError
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest sequence."""
+        raise NotImplementedError
+
+    def sentence_stream(self, identity: str) -> SentenceStream:
+        """Return the endless stream of sequences that this text names."""
+        raise NotImplementedError
+
+
 class ExampleStream(Protocol):
     """Endless examples, numbered from 0; any block can be made again anywhere."""
 
@@ -160,8 +255,11 @@ class ExampleStream(Protocol):
 
     def examples(
         self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return inputs (example, bit) and true classes (example,) of the examples start ... stop - 1."""
+    ) -> tuple[Any, NDArray[np.uint8]]:
+        """Return inputs and true classes of the examples start ... stop - 1.
+
+        Inputs are an array (example, coordinate), with a class each, or `Sequences`, with a class a target.
+        """
         ...
 
 
@@ -176,8 +274,13 @@ class Task(Spec):
 
     @property
     def n_inputs(self) -> int:  # d
-        """Number of input coordinates."""
+        """Number of input coordinates, or the length of the longest sequence."""
         raise NotImplementedError
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens of a task whose inputs are `Sequences`; 0 for any other."""
+        return 0
 
     def stream(self, seed: int, purpose: Purpose) -> ExampleStream:
         """Return the endless stream of examples of this task, seed and purpose."""
@@ -202,8 +305,8 @@ class Model(Spec):
         """Return initial parameters, float64, a function of these numbers alone."""
         raise NotImplementedError
 
-    def logits(self, parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
-        """Return the outputs (example, class) for inputs (example, n_inputs), computed in large batches."""
+    def logits(self, parameters: Parameters, inputs: Any, device: str = "cpu") -> NDArray[Any]:
+        """Return the outputs (example, class) for inputs (example, n_inputs), or (target, class) for `Sequences`."""
         raise NotImplementedError
 
     def module(self, parameters: Parameters) -> Any:

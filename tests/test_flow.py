@@ -19,8 +19,8 @@ ALLOWED = {
     "schedules": {"specs"},
     "tasks": {"specs"},
     "models": {"specs", "store"},  # the store to write a file whole or not at all
-    "probes": {"specs", "models"},
-    "theory": {"specs", "models"},
+    "probes": {"specs", "models", "tasks"},
+    "theory": {"specs", "models", "tasks", "probes"},
     "store": {"specs"},
     "labels": {"specs", "store", "models"},
     "training": {"specs", "store", "models", "labels"},

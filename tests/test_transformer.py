@@ -283,7 +283,7 @@ def test_what_a_mask_hides_does_not_matter(name: str) -> None:
 # Shortcuts against the long way
 
 
-@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if m.norm == "pre"])
+@all_models
 def test_projections_made_once_a_pair_are_those_made_at_every_position(name: str) -> None:
     model = MODELS[name]
     module, tokens = network(model), tokens_for(model, n=model.vocabulary + 4)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pdlib.specs import Model, Parameters, require, whole
+from pdlib.specs import Model, Parameters, Task, require, whole
 
 # A tile of the hidden layer, 512 x 1024 numbers, stays in a core's cache between its product and its ReLU:
 # twice as fast at width 50,000 as one product over all units.
@@ -59,6 +59,10 @@ class MLP(Model):
     def logits(self, parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
         """See the function `logits`."""
         return logits(parameters, inputs, device)
+
+    def check(self, task: Task) -> None:
+        """Raise `SpecError` if the task's inputs are sequences of tokens."""
+        require(task.vocabulary == 0, f"an MLP for {task}", "a Transformer, since its inputs are sequences")
 
     def module(self, parameters: Parameters) -> nn.Module:
         """See `as_module`."""

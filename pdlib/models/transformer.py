@@ -24,12 +24,15 @@ import torch.nn.functional as F  # noqa: N812  everybody's name for it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pdlib.specs import Model, Parameters, Task, require, whole
+from pdlib.specs import Model, Parameters, Sequences, Task, require, whole
 
 # On a CPU plain products beat the fused kernel in training: up to so many positions, and with causal attention and
 # small heads at any length, if they are cut into blocks of queries, which leave out most of what comes later.
 SHORT, SMALL, QUERIES_AT_ONCE = 64, 32, 32
-SCORES_AT_ONCE = 8_000_000  # attention scores a layer when a network is only evaluated
+SCORES_AT_ONCE = {
+    "cpu": 1_000_000,
+    "cuda": 300_000_000,
+}  # attention scores a layer, at evaluation: what caches hold
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,12 @@ class Transformer(Model):
         return self.head_size * (self.n_heads if self.heads == "concatenated" else 1)
 
     def check(self, task: Task) -> None:
-        """Raise `SpecError` if sequences of the task are longer than the positions."""
+        """Raise `SpecError` if the task's sequences are longer than the positions, or its tokens too many."""
+        require(
+            task.vocabulary in (0, self.vocabulary),
+            f"a task of {task.vocabulary} tokens",
+            f"as many as the network's vocabulary, {self.vocabulary}",
+        )
         require(
             task.n_inputs <= self.n_positions,
             f"sequences of {task.n_inputs} tokens",
@@ -251,25 +259,31 @@ class Transformer(Model):
         names = self.shapes(len(parameters.get("output.weight", range(self.vocabulary))))
         return TransformerModule(self, {name: torch.tensor(parameters[name]) for name in names})
 
-    def logits(self, parameters: Parameters, inputs: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
-        """Return the logits at the last position, shape (example, class).
+    def logits(self, parameters: Parameters, inputs: Any, device: str = "cpu") -> NDArray[Any]:
+        """Return the logits at the last position, (example, class), or where `Sequences` ask: (target, class).
 
         Parameters
         ----------
         parameters
             As `shapes` describes.
         inputs : shape (example, position)
-            Tokens, or signs as floating-point numbers, of which +1 is token 0 and -1 token 1.
+            Tokens; signs as floating-point numbers, of which +1 is token 0 and -1 token 1; or `Sequences`.
         device
             Where PyTorch computes.
         """
         module = self.module(parameters).to(device).eval()
-        n = max(1, SCORES_AT_ONCE // (self.n_heads * inputs.shape[1] ** 2))
+        n_positions = (inputs.tokens if isinstance(inputs, Sequences) else inputs).shape[1]
+        at_once = SCORES_AT_ONCE.get(torch.device(device).type, SCORES_AT_ONCE["cuda"])
+        n = max(1, at_once // (self.n_heads * n_positions**2))
+        parts = []
         with torch.inference_mode():
-            parts = [
-                module(tokens_of(inputs[i : i + n], self.vocabulary).to(device), at=-1).cpu().numpy()
-                for i in range(0, len(inputs), n)
-            ]
+            for i in range(0, len(inputs), n):
+                part = inputs[i : i + n]
+                if isinstance(part, Sequences):
+                    tokens, at, mask = sequence_tensors(part, self.vocabulary, device)
+                    parts.append(module(tokens, at=at, mask=mask).cpu().numpy())
+                else:
+                    parts.append(module(tokens_of(part, self.vocabulary).to(device), at=-1).cpu().numpy())
         return np.concatenate(parts)
 
     def multiply_adds(self, n_inputs: int, n_classes: int) -> float:
@@ -319,6 +333,23 @@ def tokens_of(inputs: NDArray[Any], vocabulary: int = 0) -> Tensor:
     if vocabulary:
         _check_tokens(tokens, vocabulary)
     return tokens
+
+
+def sequence_tensors(
+    block: Sequences, vocabulary: int, device: Any = "cpu"
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return tokens, where logits are asked for, and what is visible: None if every position is.
+
+    Raises
+    ------
+    SpecError
+        If a token lies outside the vocabulary.
+    """
+    tokens = tokens_of(block.tokens, vocabulary).to(device)
+    at = torch.from_numpy(np.ascontiguousarray(block.at)).to(device)
+    if block.visible.all():
+        return tokens, at, None
+    return tokens, at, torch.from_numpy(np.ascontiguousarray(block.visible)).to(device)
 
 
 class TransformerModule(nn.Module):
@@ -380,6 +411,25 @@ class TransformerModule(nn.Module):
             key at all, or there are no segments to tell apart.
         """
         spec = self.spec
+        hidden = self.embeddings(tokens, at, mask=mask, segments=segments, attention=attention)
+        if spec.output == "transformed":
+            transform = self.transform
+            hidden = F.linear(hidden, transform.weight, transform.bias)
+            hidden = self._normed(self.transform_norm, self._activated(hidden))
+        weight = self.token.weight if spec.tied else self.output.weight
+        return F.linear(hidden, weight, self.output.bias if spec.output == "transformed" else None)
+
+    def embeddings(
+        self,
+        tokens: Tensor,
+        at: int | Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        attention: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Return what the last layer hands to the output, (..., width); parameters and errors as of `forward`."""
+        spec = self.spec
         p = tokens.shape[1]
         require(
             p <= spec.n_positions, f"sequences of {p} tokens", f"at most n_positions = {spec.n_positions}"
@@ -407,14 +457,7 @@ class TransformerModule(nn.Module):
             hidden = self._layer(
                 layer, hidden, projected if i == 0 else None, rows, mask, attention, at if i == last else None
             )
-        if spec.norm == "pre":
-            hidden = self._normed(self.final_norm, hidden)
-        if spec.output == "transformed":
-            transform = self.transform
-            hidden = F.linear(hidden, transform.weight, transform.bias)
-            hidden = self._normed(self.transform_norm, self._activated(hidden))
-        weight = self.token.weight if spec.tied else self.output.weight
-        return F.linear(hidden, weight, self.output.bias if spec.output == "transformed" else None)
+        return self._normed(self.final_norm, hidden) if spec.norm == "pre" else hidden
 
     # ------------------------------------------------------------------ parts
 
@@ -437,19 +480,15 @@ class TransformerModule(nn.Module):
         spec = self.spec
         n, p = tokens.shape
         position = self.position.weight[:p]
-        shared = (
-            whole
-            and spec.vocabulary < n
-            and segments is None
-            and not (spec.dropout and self.training)
-            and spec.norm == "pre"
-        )
+        shared = whole and spec.vocabulary < n and segments is None and not (spec.dropout and self.training)
         if shared:
             pairs = self.token.weight[:, None] + position  # (token, position, width)
             layer = getattr(self.layers, "0")
-            projections = F.linear(
-                self._normed(layer.attention_norm, pairs), layer.qkv.weight, layer.qkv.bias
-            )
+            if spec.norm == "post":
+                pairs = normed = self._normed(self.embedding_norm, pairs + self.segment.weight[0])
+            else:
+                normed = self._normed(layer.attention_norm, pairs)
+            projections = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
             both = torch.cat((pairs, projections), dim=2)
             index = tokens * p + torch.arange(p, device=tokens.device)
             found = F.embedding(index, both.view(spec.vocabulary * p, -1))

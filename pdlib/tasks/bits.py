@@ -30,6 +30,20 @@ def _spread(words: NDArray[np.uint64], n_bits: int, out: NDArray[Any]) -> None:
                 out[i, first + j] = 1 - 2 * np.int32((word >> np.uint64(j)) & one)
 
 
+def random_words(identity: str, start: int, stop: int, n_words: int) -> NDArray[np.uint64]:
+    """Return the raw random words of the items start ... stop - 1 of a stream, `n_words` each: (item, word).
+
+    >>> block = random_words("00ff", 0, 5, 3)
+    >>> bool((random_words("00ff", 2, 4, 3) == block[2:4]).all())      # any block, made again
+    True
+    """
+    first, last = start * n_words, stop * n_words
+    counter = first // WORDS_PER_COUNT
+    generator = np.random.Philox(key=int(identity, 16), counter=counter)
+    raw = generator.random_raw(last - counter * WORDS_PER_COUNT)
+    return np.asarray(raw[first - counter * WORDS_PER_COUNT :]).reshape(stop - start, n_words)
+
+
 class BitStream:
     r"""Endless examples :math:`x \in \{-1, +1\}^d`, uniform and independent, with labels.
 
@@ -61,11 +75,7 @@ class BitStream:
 
     def words(self, start: int, stop: int) -> NDArray[np.uint64]:
         """Return the raw random words of the examples start ... stop - 1, shape (example, word)."""
-        first, last = start * self._words, stop * self._words
-        counter = first // WORDS_PER_COUNT
-        generator = np.random.Philox(key=int(self.identity, 16), counter=counter)
-        raw = generator.random_raw(last - counter * WORDS_PER_COUNT)
-        return raw[first - counter * WORDS_PER_COUNT :].reshape(stop - start, self._words)
+        return random_words(self.identity, start, stop, self._words)
 
     def examples(
         self, start: int, stop: int, out: NDArray[Any] | None = None, dtype: DTypeLike = np.float32

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pdlib.labels import Targets
 from pdlib.models.mlp import MLP
-from pdlib.specs import SGD, Parameters, Training, require
+from pdlib.specs import SGD, Parameters, Sequences, Training, require
 from pdlib.store import Store
 from pdlib.training.online_sgd import Learner, learner
 
@@ -93,14 +93,14 @@ def train(
     if resumed is None:
         rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, device))
     steps_at_once = max(1, EXAMPLES_AT_ONCE // batch)
-    inputs = np.zeros((steps_at_once * batch, state.n_columns), stored_precision(spec))
-    inputs[:, spec.task.n_inputs :][:, :1] = 1.0  # the bias's input, where the engine wants one
+    room = None if spec.task.vocabulary else _room(spec, state, steps_at_once * batch)
     saved = time.monotonic()
     for cut in cuts:
         while step < cut:
             stop = min(step + steps_at_once, cut)
             first, last = step * batch, stop * batch
-            block, true_classes = stream.examples(first, last, out=inputs[: last - first])
+            out = None if room is None else room[: last - first]
+            block, true_classes = stream.examples(first, last, out=out)
             state.steps(
                 block,
                 targets.probabilities(first, last, true_classes),
@@ -123,6 +123,13 @@ def train(
             store.save_progress(spec, step, state.state(), pd.DataFrame(rows))
             saved = time.monotonic()
     return pd.DataFrame(rows)
+
+
+def _room(spec: Training, state: Learner, n_examples: int) -> NDArray[Any]:
+    """Return an array for inputs, used again and again."""
+    room = np.zeros((n_examples, state.n_columns), stored_precision(spec))
+    room[:, spec.task.n_inputs :][:, :1] = 1.0  # the bias's input, where the engine wants one
+    return room
 
 
 def untrained(spec: Training) -> Parameters:
@@ -154,15 +161,19 @@ def _evaluation(
     spec: Training,
     step: int,
     parameters: Parameters,
-    inputs: NDArray[Any],
+    inputs: Any,
     classes: NDArray[np.uint8],
     device: str,
 ) -> dict[str, Any]:
-    """Return the table row of one evaluation; accuracy and mean cross-entropy against the true classes."""
+    """Return the table row of one evaluation; accuracy and mean cross-entropy against the true classes.
+
+    Of sequences the accuracy is a mean over all targets, the loss one over sequences (paper, Equation 3).
+    """
     values = spec.model.logits(parameters, inputs, device).astype(np.float64)
     top = values.max(axis=1, keepdims=True)
     log_normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
-    loss = float((log_normalizer - values[np.arange(len(values)), classes]).mean())
+    losses = log_normalizer - values[np.arange(len(values)), classes]
+    loss = float((losses * inputs.weights()).sum() if isinstance(inputs, Sequences) else losses.mean())
     if not np.isfinite(loss):
         raise DivergedError(
             f"training {spec.fingerprint}: the held-out loss is {loss} at step {step} with learning_rate "

@@ -8,7 +8,7 @@ resumed run repeats the bits of one that was never interrupted.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
-from pdlib.models.transformer import Transformer, tokens_of
-from pdlib.specs import Adam, Parameters, SpecError, Training, require
+from pdlib.models.transformer import Transformer, sequence_tensors, tokens_of
+from pdlib.specs import Adam, Parameters, Sequences, SpecError, Training, require
 
 STATE = "state/"  # what a saved run holds beside its parameters
 
@@ -81,15 +81,15 @@ class GradientLearner:
         compiled = self._device.type == "cuda" and os.environ.get("PDLIB_COMPILE", "1") != "0"
         self._forward: Callable[..., Tensor] = torch.compile(self._module) if compiled else self._module
 
-    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
+    def steps(self, inputs: Any, targets: NDArray[Any], rates: NDArray[Any]) -> None:
         """Take one step a rate.
 
         Parameters
         ----------
         inputs : shape (step x example, input)
-            The batches, one after the other.
+            The batches, one after the other; or `Sequences`, whose loss is weighted as they say, batch by batch.
         targets : shape (step x example, class)
-            Target distributions.
+            Target distributions, one an example or, of `Sequences`, one a target.
         rates : shape (step,)
             Learning rates.
 
@@ -98,16 +98,37 @@ class GradientLearner:
         SpecError
             If a token lies outside the vocabulary, or the targets have another number of classes than the network.
         """
-        batch = self._spec.batch_size
-        x_all = self._inputs(inputs)
         y_all = torch.from_numpy(np.ascontiguousarray(targets)).to(self._device, self._flat.dtype)
-        n_micro = getattr(self._spec.optimizer, "n_micro_batches", 1)
-        for i, rate in enumerate(rates):
-            x, y = x_all[i * batch : (i + 1) * batch], y_all[i * batch : (i + 1) * batch]
+        parts = self._sequences(inputs, y_all) if isinstance(inputs, Sequences) else self._rows(inputs, y_all)
+        for rate in rates:
             self._grad.zero_()
-            for xs, ys in zip(x.chunk(n_micro), y.chunk(n_micro), strict=True):
-                self._add_gradient(xs, ys, n_micro)
+            for _ in range(getattr(self._spec.optimizer, "n_micro_batches", 1)):
+                self._add_gradient(*next(parts))
             self._step(float(rate))
+
+    def _rows(self, inputs: NDArray[Any], y_all: Tensor) -> Iterator[tuple[Any, ...]]:
+        """Yield parts of batches, one after the other: what the network takes, targets, and their weight."""
+        n_micro = getattr(self._spec.optimizer, "n_micro_batches", 1)
+        size = self._spec.batch_size // n_micro
+        at = {"at": -1} if isinstance(self._spec.model, Transformer) else {}
+        for x, y in zip(torch.split(self._inputs(inputs), size), torch.split(y_all, size), strict=True):
+            yield x, at, y, 1 / n_micro
+
+    def _sequences(self, inputs: Sequences, y_all: Tensor) -> Iterator[tuple[Any, ...]]:
+        """Yield parts of batches of sequences; each is cut to its own longest."""
+        batch, n_micro = self._spec.batch_size, getattr(self._spec.optimizer, "n_micro_batches", 1)
+        model, done = self._spec.model, 0
+        assert isinstance(model, Transformer)  # others refuse such a task
+        for start in range(0, len(inputs), batch):
+            whole = inputs[start : start + batch]
+            weights = torch.from_numpy(whole.weights()).to(self._device, self._flat.dtype)
+            used, size = 0, batch // n_micro
+            for i in range(0, batch, size):
+                part = whole[i : i + size]
+                tokens, at, mask = sequence_tensors(part, model.vocabulary, self._device)
+                n = int(part.n_targets.sum())
+                yield tokens, {"at": at, "mask": mask}, y_all[done : done + n], weights[used : used + n]
+                done, used = done + n, used + n
 
     @torch.no_grad()
     def _step(self, rate: float) -> None:
@@ -141,18 +162,21 @@ class GradientLearner:
             return tokens_of(inputs, self._spec.model.vocabulary).to(self._device)
         return torch.from_numpy(np.ascontiguousarray(inputs)).to(self._device, self._flat.dtype)
 
-    def _add_gradient(self, x: Tensor, y: Tensor, n_micro: int) -> None:
-        """Add the gradient of a batch's mean loss, divided by the number of its parts."""
+    def _add_gradient(self, x: Tensor, how: dict[str, Any], y: Tensor, weight: Tensor | float) -> None:
+        """Add the gradient of the targets' weighted sum of losses or, with one weight for all, of their mean."""
         with self._randomness(), self._narrow():
-            logits = (
-                self._forward(x, at=-1) if isinstance(self._spec.model, Transformer) else self._forward(x)
-            )
+            logits = self._forward(x, **how)
             if logits.shape != y.shape:
                 raise SpecError(
                     f"targets of {y.shape[1]} classes: expected {logits.shape[1]}, the network's outputs."
                 )
-            loss = nn.functional.cross_entropy(logits.to(y.dtype), y)
-        (loss if n_micro == 1 else loss / n_micro).backward()  # type: ignore[no-untyped-call]
+            if isinstance(weight, Tensor):
+                losses = nn.functional.cross_entropy(logits.to(y.dtype), y, reduction="none")
+                loss = (losses * weight).sum()
+            else:
+                loss = nn.functional.cross_entropy(logits.to(y.dtype), y)
+                loss = loss if weight == 1 else loss * weight
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def _narrow(self) -> AbstractContextManager[Any]:
         if self._spec.precision == "bfloat16":

@@ -1,0 +1,150 @@
+"""Masked prediction (paper, Definition 4.1), on the sequences of any source."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pdlib.specs import Purpose, Sentences, Sequences, Source, Task, require
+from pdlib.tasks.bits import random_words, stream_identity
+
+SHOWN_MASK, SHOWN_RANDOM = 0.8, 0.1  # of the selected positions; the rest keep their token
+
+
+@njit(cache=True)
+def _corrupt(
+    tokens: NDArray[Any],
+    lengths: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    mask_rate: float,
+    n_tokens: int,
+    at: NDArray[np.bool_],
+) -> None:
+    """Select positions and replace their tokens in place, by one uniform number a position."""
+    for i in range(tokens.shape[0]):
+        for j in range(lengths[i]):
+            u = (words[i, j] >> np.uint64(11)) * 2.0**-53 / mask_rate
+            if u >= 1.0:
+                continue
+            at[i, j] = True
+            if u < SHOWN_MASK:
+                tokens[i, j] = n_tokens
+            elif u < SHOWN_MASK + SHOWN_RANDOM:
+                tokens[i, j] = min(n_tokens - 1, int((u - SHOWN_MASK) / SHOWN_RANDOM * n_tokens))
+
+
+@dataclass(frozen=True)
+class MaskedPrediction(Task):
+    r"""Each position is selected with probability p; its token is to be told from the rest.
+
+    A selected position shows the token [mask] (80 %), a token drawn uniformly, which may be the original (10 %), or
+    its own (10 %). Masks are drawn afresh for each sentence of the endless stream. A sentence without a selected
+    position has no weight in the loss.
+
+    Tokens are those of the source, then [mask], which is a class too: the output may be tied.
+
+    Parameters
+    ----------
+    source
+        Where the sequences come from.
+    mask_rate
+        p, in (0, 1).
+    selected
+        `"visible"`: selected positions are attended to like others. `"hidden"`: nobody attends to them, whatever
+        they show; each still sees itself, past the attention. (In a sentence of selected positions only, they
+        are visible.) The official code hides them; the paper does not say so.
+
+    References
+    ----------
+    Paper, Definition 4.1 and appendix D.5.2.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)), mask_rate=0.3)
+    >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 4)
+    >>> len(classes) == inputs.n_targets.sum()
+    True
+    >>> task.vocabulary                  # three terminals and [mask]
+    4
+    """
+
+    version: ClassVar[int] = 1
+    source: Source
+    mask_rate: float = 0.3  # p
+    selected: Literal["visible", "hidden"] = "visible"
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.source, Source), f"source = {self.source!r}", "a Source, such as a Grammar")
+        require(
+            isinstance(self.mask_rate, (int, float)) and 0 < self.mask_rate < 1,
+            f"mask_rate = {self.mask_rate!r}",
+            "a number in (0, 1)",
+        )
+        object.__setattr__(self, "mask_rate", float(self.mask_rate))
+        require(
+            self.selected in ("visible", "hidden"), f"selected = {self.selected!r}", "'visible' or 'hidden'"
+        )
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens of the source, and [mask]."""
+        return self.source.n_tokens + 1
+
+    @property
+    def mask_token(self) -> int:
+        """The number of [mask]."""
+        return self.source.n_tokens
+
+    @property
+    def n_classes(self) -> int:
+        """As many as tokens; nothing ever asks for [mask]."""
+        return self.vocabulary
+
+    @property
+    def n_inputs(self) -> int:
+        """Length of the longest sequence."""
+        return self.source.max_length
+
+    def stream(self, seed: int, purpose: Purpose) -> MaskedStream:
+        """Return the stream of this task, seed and purpose."""
+        return MaskedStream(self, stream_identity(self.canonical(), seed, purpose))
+
+    def shown(self, tokens: NDArray[Any], lengths: NDArray[np.int64], at: NDArray[np.bool_]) -> Sequences:
+        """Return what the network sees of corrupted sentences of which the positions `at` are selected."""
+        visible = np.arange(tokens.shape[1]) < lengths[:, None]
+        if self.selected == "hidden":
+            others = visible & ~at
+            visible = np.where(others.any(axis=1, keepdims=True), others, visible)
+        return Sequences(tokens, at, visible)
+
+
+class MaskedStream:
+    """The endless stream of a `MaskedPrediction`."""
+
+    def __init__(self, task: MaskedPrediction, text: str) -> None:
+        self.task = task
+        self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.source = task.source.sentence_stream(text + " sentences")
+        self._masks = hashlib.sha256((text + " masks").encode()).hexdigest()[:32]
+
+    def originals(self, start: int, stop: int) -> Sentences:
+        """Return the sentences start ... stop - 1 before anything is masked."""
+        return self.source.sentences(start, stop)
+
+    def examples(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> tuple[Sequences, NDArray[np.uint8]]:
+        """Return corrupted sentences and the original tokens at the selected positions, in reading order."""
+        clean = self.source.sentences(start, stop)
+        tokens = clean.tokens.astype(np.int64)
+        at = np.zeros(tokens.shape, bool)
+        words = random_words(self._masks, start, stop, self.task.n_inputs)
+        _corrupt(tokens, clean.lengths, words, self.task.mask_rate, self.task.source.n_tokens, at)
+        classes = clean.tokens[at]
+        return self.task.shown(tokens, clean.lengths, at), classes

@@ -1,0 +1,264 @@
+"""Masked prediction: what is shown, what is asked, how it is weighted, and that batches, parts and caches change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812  everybody's name for it
+
+from pdlib import MLP, SGD, Adam, Distillation, OneShot, Store, Training, execute, labels
+from pdlib.models.transformer import bert
+from pdlib.schedules import Explicit
+from pdlib.specs import Sequences, SpecError
+from pdlib.tasks.grammar import grammar
+from pdlib.tasks.masked import MaskedPrediction
+from pdlib.training import untrained
+from pdlib.training.gradient import GradientLearner
+
+GRAMMAR = grammar("cfg3b", roots=(10, 11))  # 7 to 9 tokens
+TASK = MaskedPrediction(GRAMMAR, mask_rate=0.3)
+HIDDEN = replace(TASK, selected="hidden")
+TASKS = pytest.mark.parametrize("task", [TASK, HIDDEN], ids=["visible", "hidden"])
+
+
+def network(**changes: Any) -> Any:
+    return bert(2, 2, 4, vocabulary=4, n_positions=TASK.n_inputs, initial_std=0.3, **changes)
+
+
+def run(task: MaskedPrediction = TASK, **changes: Any) -> Training:
+    spec = Training(
+        task,
+        network(),
+        Adam(1e-2, "cosine", 0.1, betas=(0.9, 0.95), clip_norm=1.0),
+        n_steps=12,
+        evaluate_every=6,
+        batch_size=16,
+        n_evaluation=32,
+        precision="float64",
+    )
+    return replace(spec, **changes)
+
+
+# What is shown
+
+
+def test_of_the_selected_positions_eight_tenths_are_masked_and_one_tenth_keeps_its_token() -> None:
+    stream = TASK.stream(0, "train")
+    shown, classes = stream.examples(0, 20_000)
+    clean = stream.originals(0, 20_000)
+    real = np.arange(clean.tokens.shape[1]) < clean.lengths[:, None]
+    assert not shown.at[~real].any()
+    n, n_real = len(classes), int(real.sum())
+    assert abs(n / n_real - 0.3) < 4 * np.sqrt(0.3 * 0.7 / n_real)
+    tokens = shown.tokens[shown.at]
+    assert (classes == clean.tokens[shown.at]).all()
+    assert (shown.tokens[real & ~shown.at] == clean.tokens[real & ~shown.at]).all()
+    for share, found in (
+        (0.8, tokens == TASK.mask_token),
+        (0.1 + 0.1 / 3, tokens == classes),  # kept, or drawn again
+        (0.2 / 3, (tokens != TASK.mask_token) & (tokens != classes)),
+    ):
+        assert abs(found.mean() - share) < 4 * np.sqrt(share * (1 - share) / n)
+    drawn = tokens[(tokens != TASK.mask_token) & (tokens != classes)]
+    assert set(drawn.tolist()) == {0, 1, 2}
+    other, _ = replace(TASK, mask_rate=0.4).stream(0, "train").examples(0, 20_000)  # the count can tell
+    assert abs(other.at.sum() / n_real - 0.3) > 4 * np.sqrt(0.3 * 0.7 / n_real)
+
+
+@TASKS
+def test_any_block_of_the_stream_can_be_made_again(task: MaskedPrediction) -> None:
+    whole, classes = task.stream(3, "train").examples(0, 50)
+    part, some = task.stream(3, "train").examples(20, 31)
+    n = part.tokens.shape[1]
+    for name in ("tokens", "at", "visible"):
+        assert np.array_equal(getattr(part, name), getattr(whole, name)[20:31, :n])
+    before = int(whole[:20].n_targets.sum())
+    assert np.array_equal(some, classes[before : before + len(some)])
+    again, _ = task.stream(4, "train").examples(20, 31)
+    assert again.tokens.shape != part.tokens.shape or not np.array_equal(again.tokens, part.tokens)
+
+
+def test_hidden_positions_are_those_selected_and_whatever_they_show() -> None:
+    seen, _ = TASK.stream(0, "train").examples(0, 300)
+    real = np.arange(seen.tokens.shape[1]) < TASK.stream(0, "train").originals(0, 300).lengths[:, None]
+    assert np.array_equal(seen.visible, real)
+    lengths = real.sum(axis=1)
+    hidden = HIDDEN.shown(seen.tokens, lengths, seen.at)
+    assert np.array_equal(hidden.visible, real & ~seen.at)
+    everything = HIDDEN.shown(seen.tokens, lengths, real)  # nothing would be left
+    assert np.array_equal(everything.visible, real)
+
+
+# How it is weighted
+
+
+def test_the_loss_is_a_mean_over_each_sentence_and_then_over_sentences() -> None:
+    at = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
+    block = Sequences(np.zeros((3, 4), int), at, np.ones((3, 4), bool))
+    assert block.weights() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])  # the second sentence has no weight
+    assert block.weights().sum() == pytest.approx(1.0)
+    assert len(block[1:2].weights()) == 0
+
+
+def plain_gradient(task: MaskedPrediction, parameters: dict[str, Any], n: int) -> dict[str, torch.Tensor]:
+    """Sentence by sentence, unpadded, by the definition."""
+    module = network().module(parameters)
+    block, classes = task.stream(0, "train").examples(0, n)
+    losses, done = [], 0
+    for i in range(n):
+        one = block[i : i + 1]
+        count = int(one.n_targets[0])
+        if not count:
+            continue
+        tokens = torch.from_numpy(one.tokens)
+        logits = module(tokens, mask=torch.from_numpy(one.visible))[0][torch.from_numpy(one.at[0])]
+        target = torch.from_numpy(classes[done : done + count].astype(np.int64))
+        losses.append(F.cross_entropy(logits, target))
+        done += count
+    torch.stack(losses).mean().backward()
+    return {name: p.grad for name, p in module.named_parameters()}
+
+
+@pytest.mark.parametrize("n_micro", [1, 4])
+@TASKS
+def test_a_step_follows_the_gradient_of_the_loss_as_defined(task: MaskedPrediction, n_micro: int) -> None:
+    n = 16
+    spec = run(task, optimizer=Adam(1e-2, n_micro_batches=n_micro))
+    start = untrained(spec)
+    learner = GradientLearner(spec, start)
+    inputs, classes = task.stream(0, "train").examples(0, n)
+    learner.steps(inputs, np.eye(4)[classes], np.zeros(1))
+    expected = plain_gradient(task, start, n)
+    for name, p in learner._module.named_parameters():
+        assert p.grad is not None
+        torch.testing.assert_close(p.grad, expected[name], rtol=0, atol=1e-12)
+    counts = inputs.n_targets
+    assert len(set(counts.tolist())) > 1  # else one mean over all positions would be the same
+
+
+@TASKS
+def test_padding_changes_nothing(task: MaskedPrediction) -> None:
+    block, _ = task.stream(0, "train").examples(0, 24)
+    parameters = untrained(run(task))
+    together = network().logits(parameters, block)
+    alone = np.concatenate([network().logits(parameters, block[i : i + 1]) for i in range(24)])
+    assert np.abs(together - alone).max() < 1e-12
+
+
+# Training, teachers, labels
+
+
+def test_evaluation_reports_accuracy_over_positions_and_loss_over_sentences(tmp_path: Path) -> None:
+    spec = run()
+    (record,) = execute([spec], Store(tmp_path, published=None), progress=False, n_workers=1)
+    inputs, classes = TASK.stream(0, "evaluation").examples(0, 32)
+    values = network().logits(untrained(spec), inputs)
+    first = record.table.iloc[0]
+    assert first.accuracy == pytest.approx(float((values.argmax(axis=1) == classes).mean()))
+    losses = F.cross_entropy(
+        torch.from_numpy(values), torch.from_numpy(classes.astype(np.int64)), reduction="none"
+    ).numpy()
+    counts = inputs.n_targets
+    by_sentence = [part.mean() for part in np.split(losses, np.cumsum(counts)[:-1]) if len(part)]
+    assert first.loss_nats == pytest.approx(float(np.mean(by_sentence)))
+    assert first.loss_nats != pytest.approx(float(losses.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("targets", [{"targets": "hard"}, {"temperature": 0.5}], ids=["hard", "soft"])
+def test_a_student_of_cached_labels_is_the_student_of_its_teacher(
+    tmp_path: Path, targets: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "SEQUENCES_GRID", 50)  # several blocks a piece
+    teacher = run(checkpoint_every=6, seed=5)
+    store = Store(tmp_path, published=None)
+    student = run(supervision=Distillation(teacher, Explicit((6, -1), (5,)), **targets), seed=7)
+    found, _ = execute([student, teacher], store, progress=False, n_workers=1)
+    parameters = untrained(student)
+    learner = GradientLearner(student, parameters)
+    stream = TASK.stream(7, "train")
+    rates = student.optimizer.rates(0, 12, 12)
+    for step in range(12):
+        source = store.load_checkpoint(teacher, 6 if step < 5 else 12)
+        inputs, _ = stream.examples(16 * step, 16 * step + 16)
+        values = torch.from_numpy(network().logits(source, inputs))
+        if "targets" in targets:
+            wanted = np.eye(4)[values.argmax(dim=1)]
+        else:
+            wanted = (values / 0.5).softmax(dim=1).half().double().numpy()
+            wanted /= wanted.sum(axis=1, keepdims=True)
+        learner.steps(inputs, wanted, rates[step : step + 1])
+    last = store.load_checkpoint(student, 12)
+    for name, value in learner.parameters().items():
+        np.testing.assert_allclose(value, last[name], rtol=0, atol=1e-12)
+    assert found.table.step.tolist() == [0, 6, 12]
+
+
+def test_runs_of_all_lengths_share_their_teachers_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "SEQUENCES_GRID", 64)
+    teacher = run(seed=5)
+    store = Store(tmp_path, published=None)
+    short = run(supervision=Distillation(teacher, OneShot(), targets="hard"))
+    execute([short], store, progress=False, n_workers=1)
+    made = {p.name for p in (tmp_path / "labels").glob("*.safetensors")}
+    assert len(made) == 3  # 192 sentences, in blocks of 64
+    long = replace(short, n_steps=24)
+    execute([long], store, progress=False, n_workers=1)
+    after = {p.name for p in (tmp_path / "labels").glob("*.safetensors")}
+    assert made < after
+    assert len(after) == 6
+    size = sum(p.stat().st_size for p in (tmp_path / "labels").glob("*.safetensors"))
+    n_targets = int(TASK.stream(0, "train").examples(0, 384)[0].n_targets.sum())
+    assert size - 6 * 1000 < n_targets  # less than a byte a label, beside the keys
+
+
+def test_a_resumed_run_repeats_the_bits_of_one_never_stopped(tmp_path: Path) -> None:
+    spec = run(HIDDEN, checkpoint_every=4, precision="float32")
+    whole, cut = Store(tmp_path / "whole", published=None), Store(tmp_path / "cut", published=None)
+    (record,) = execute([spec], whole, progress=False, n_workers=1)
+    from pdlib.training import train
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(n: int) -> None:
+        if cut.load_progress(spec) is not None:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train(spec, cut, save_every_s=0.0, on_steps=stop)
+    assert cut.load_progress(spec) is not None
+    table = train(spec, cut)
+    assert table.equals(record.table)
+    for name, value in whole.load_checkpoint(spec, 12).items():
+        assert np.array_equal(value, cut.load_checkpoint(spec, 12)[name])
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan"), "0.3"])
+def test_a_mask_rate_outside_0_and_1_is_refused(rate: Any) -> None:
+    with pytest.raises(SpecError, match=r"mask_rate = .*a number in \(0, 1\)"):
+        MaskedPrediction(GRAMMAR, mask_rate=rate)
+
+
+def test_what_does_not_fit_the_sequences_is_refused() -> None:
+    with pytest.raises(SpecError, match="n_positions = 8"):
+        run(model=bert(2, 2, 4, vocabulary=4, n_positions=8))
+    with pytest.raises(
+        SpecError, match="a task of 4 tokens: expected as many as the network's vocabulary, 5"
+    ):
+        run(model=bert(2, 2, 4, vocabulary=5, n_positions=9))
+    with pytest.raises(SpecError, match="expected a Transformer"):
+        run(model=MLP(8), optimizer=SGD(0.1))
+    with pytest.raises(SpecError, match="selected = 'gone'"):
+        MaskedPrediction(GRAMMAR, selected="gone")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="a Source"):
+        MaskedPrediction("cfg3b")  # type: ignore[arg-type]
