@@ -14,7 +14,7 @@ from pdlib import claims
 from pdlib.engine import execute
 from pdlib.specs import Run, Training
 from pdlib.store import Record, Store
-from pdlib.tables import best_rate, cost, joined
+from pdlib.tables import best_rate, cost, joined, last_rows
 
 Setting = TypeVar("Setting")  # what makes a method: usually a supervision
 
@@ -112,6 +112,7 @@ def compare(
     tuning_seeds: Sequence[int],
     seeds: Sequence[int],
     part: str = "core",
+    at_end: bool = False,
 ) -> Comparison:
     """Choose each method's rate on the tuning seeds, then run it at that rate on the others.
 
@@ -125,7 +126,9 @@ def compare(
     learning_rates
         The grid, the same for every method.
     tuning_seeds, seeds
-        Ancestries to choose on, and to report.
+        Ancestries to choose on, and to report; none to report if only the choice is wanted.
+    at_end
+        Whether rates are chosen by the accuracy at the end of the run, not by its mean over the run.
 
     Raises
     ------
@@ -144,7 +147,9 @@ def compare(
 
     names = list(methods(tuning_seeds[0]))
     tuning, _ = run([(m, rate, seed) for m in names for rate in learning_rates for seed in tuning_seeds])
-    rates = best_rate(tuning)
+    rates = best_rate(last_rows(tuning, ["method", "learning_rate", "seed"]) if at_end else tuning)
     chosen = rates.set_index("method").learning_rate
+    if not seeds:
+        return Comparison(rates, tuning.iloc[:0], [])
     table, records = run([(m, float(chosen[m]), seed) for m in names for seed in seeds])
     return Comparison(rates, table, records)

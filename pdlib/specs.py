@@ -28,6 +28,7 @@ _KINDS: dict[str, type[Spec]] = {}
 _HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdlib.theory")
 
 Purpose = Literal["train", "evaluation", "probe"]
+EVALUATION_SEED = 0  # of the stream of held-out examples: the same for all runs of a task
 
 
 def later(default: Any) -> Any:
@@ -181,12 +182,18 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitem__(self, rows: slice) -> Sequences:
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> Sequences:
         """Return some of the examples, cut after the last position of the longest."""
         at, visible = self.at[rows], self.visible[rows]
         used = np.flatnonzero((at | visible).any(axis=0))
         length = int(used[-1]) + 1 if len(used) else 0
-        return Sequences(self.tokens[rows, :length], at[:, :length], visible[:, :length])
+        return Sequences(self.tokens[rows][:, :length], at[:, :length], visible[:, :length])
+
+    @property
+    def lengths(self) -> NDArray[np.intp]:
+        """Where each example ends, shape (example,): one more than its last position seen or asked for."""
+        used = self.at | self.visible
+        return np.asarray(np.where(used.any(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1), 0))
 
     @property
     def n_targets(self) -> NDArray[np.intp]:

@@ -468,6 +468,16 @@ def candidate_rows(teacher: pd.DataFrame, candidates: Mapping[int, Candidates]) 
     return pd.DataFrame(rows).merge(teacher[["seed", "step", "accuracy"]], on=["seed", "step"], how="left")
 
 
+def last_rows(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return the row of the last step of each run, a run being a combination of the columns `by`.
+
+    >>> runs = pd.DataFrame({"seed": [1, 1, 2], "step": [0, 5, 0], "accuracy": [0.5, 0.9, 0.4]})
+    >>> last_rows(runs, ["seed"]).accuracy.tolist()
+    [0.9, 0.4]
+    """
+    return runs.sort_values("step", kind="stable").groupby(list(by), sort=False).tail(1).sort_index()
+
+
 def best_rate(runs: pd.DataFrame) -> pd.DataFrame:
     """Choose each method's learning rate on tuning seeds: the highest mean accuracy over the whole run.
 
@@ -500,3 +510,48 @@ def cost(provenances: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """
     seconds = [float(p.get("cpu_s", 0.0)) for p in provenances]
     return {"n_runs": len(seconds), "core_minutes": round(sum(seconds) / 60, 2)}
+
+
+def halfway_down(teacher: pd.DataFrame, below: float, kept: Sequence[int]) -> int | None:
+    """Return the first kept checkpoint at which the loss has fallen half of the way from its plateau to its end.
+
+    The plateau's loss is that of the first evaluation below the loss of a predictor that knows the frequencies of tokens
+    alone. On the paper's loss curve (Figure 4) the rule gives its own choice, step 1,000.
+
+    Parameters
+    ----------
+    teacher
+        Columns `step`, `loss_nats`; one run.
+    below
+        The loss of that predictor, nats.
+    kept
+        Steps whose checkpoints are kept.
+
+    Returns
+    -------
+    int or None
+        The step; None if the loss never falls below.
+
+    Examples
+    --------
+    >>> run = pd.DataFrame({"step": [0, 1, 2, 3, 4], "loss_nats": [1.4, 1.0, 0.9, 0.5, 0.2]})
+    >>> halfway_down(run, below=1.1, kept=(2, 3, 4))
+    3
+    """
+    rows = teacher.sort_values("step")
+    under = rows.loss_nats[rows.loss_nats < below]
+    if under.empty:
+        return None
+    level = (under.iloc[0] + rows.loss_nats.iloc[-1]) / 2
+    fallen = rows.step[(rows.loss_nats <= level) & rows.step.isin(kept)]
+    return int(fallen.iloc[0]) if len(fallen) else None
+
+
+def peak(table: pd.DataFrame, value: str) -> int:
+    """Return the step at which a column is largest, the first of several.
+
+    >>> peak(pd.DataFrame({"step": [2, 4, 6], "median": [0.1, 0.4, 0.2]}), "median")
+    4
+    """
+    rows = table.sort_values("step").reset_index(drop=True)
+    return int(rows.step[rows[value].idxmax()])

@@ -27,6 +27,7 @@ from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
 from pdlib.specs import SGD, Adam, Calculation, Distillation, Labels, Measurement, Spec, Training
 from pdlib.store import Store
+from pdlib.tasks.grammar import Grammar, Rule
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.complexity import Totals, WidthTradeOff
@@ -46,6 +47,8 @@ from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirect
 VERSIONS = {
     SparseParity: 1,
     HierarchicalParity: 1,
+    Grammar: 1,
+    Rule: 1,
     FeatureCorrelations: 1,
     AttentionPaths: 1,
     MLP: 1,

@@ -35,6 +35,7 @@ from pdlib.specs import (
     require,
 )
 from pdlib.store import published_folder
+from pdlib.tasks.grammar import Grammar, Rule
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.complexity import Totals, WidthTradeOff
@@ -55,6 +56,8 @@ SPECS: list[Spec] = [
     SparseParity(10, 3, (2, 5, 9)),
     SparseParity(10, 3),
     HierarchicalParity(10, 3, 2),
+    Rule(3, (1, 2), 0.5),
+    Grammar(((3,), (1, 2)), (Rule(3, (1, 2), 0.5), Rule(3, (1,), 0.5))),
     MLP(16),
     Transformer(2, 4, tied=True, norm="post", initial_std=0.1),
     Transformer(2, 4),
@@ -119,6 +122,8 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
     EqualSplit: {"n_checkpoints": 4},
     KappaSplit: {"n_checkpoints": 2, "kappa": 0.25},
     HierarchicalParity: {"n_bits": 11, "support_size": 2, "depth": 1, "mirrored": True},
+    Rule: {"left": 4, "right": (2, 1), "probability": 0.25},
+    Grammar: {"layers": ((3,), (2, 1)), "rules": (Rule(3, (1, 2), 0.25), Rule(3, (1,), 0.75))},
     FeatureCorrelations: {"degrees": (1,), "n_samples": 9, "n_rest": 9},
     AttentionPaths: {"n_samples": 9},
     MonomialCorrelations: {"degrees": (1,), "n_samples": 9, "n_off_support": 9, "temperature": 2.0},

@@ -284,12 +284,40 @@ def test_what_a_mask_hides_does_not_matter(name: str) -> None:
 
 
 @all_models
+def test_what_is_said_to_be_padding_is_never_computed_and_nothing_else_changes(name: str) -> None:
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model)
+    lengths = torch.tensor([N_TOKENS, 3, 5, 1, 7])
+    real = torch.arange(N_TOKENS) < lengths[:, None]
+    tokens = torch.where(real, tokens, 0)
+    at = real & (torch.rand(real.shape, generator=torch.Generator().manual_seed(2)) < 0.6)
+    logits = module(tokens, at=at, mask=real, real=real)
+    assert_same(logits, module(tokens, at=at, mask=real), 1e-12)
+    weights = weights_like(logits)
+    assert_same(
+        gradients(module, logits, weights),
+        gradients(module, module(tokens, at=at, mask=real), weights),
+    )
+    everywhere = module(tokens, mask=real, real=real)
+    assert_same(everywhere[real], module(tokens, mask=real)[real], 1e-12)
+    if model.attends == "causal":  # what stands at the end is seen by nobody
+        assert_same(module(tokens, at=at, real=real), module(tokens, at=at), 1e-12)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        module(tokens, mask=real)
+    whole = counter.get_total_flops()
+    with counter:
+        module(tokens, mask=real, real=real)
+    assert counter.get_total_flops() < 0.9 * whole
+
+
+@all_models
 def test_projections_made_once_a_pair_are_those_made_at_every_position(name: str) -> None:
     model = MODELS[name]
     module, tokens = network(model), tokens_for(model, n=model.vocabulary + 4)
-    assert module._embedded(tokens, None, whole=True)[1] is not None  # the shortcut is taken
+    assert module._embedded(tokens, None, None, whole=True)[1] is not None  # the shortcut is taken
     assert (
-        module._embedded(tokens[: model.vocabulary], None, whole=True)[1] is None
+        module._embedded(tokens[: model.vocabulary], None, None, whole=True)[1] is None
     )  # and is not where it does not pay
     for at in (None, -1, 3):
         logits = module(tokens, at=at)
@@ -349,7 +377,7 @@ def test_logits_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: pyte
     parameters, tokens = parameters_of(model), tokens_for(model, n=7).numpy()
     whole = model.logits(parameters, tokens)
     assert whole.shape == (7, N_CLASSES)
-    monkeypatch.setattr(transformer, "SCORES_AT_ONCE", 3 * model.n_heads * N_TOKENS**2)
+    monkeypatch.setitem(transformer.SCORES_AT_ONCE, "cpu", 3 * model.n_heads * N_TOKENS**2)
     np.testing.assert_allclose(model.logits(parameters, tokens), whole, rtol=0, atol=1e-12)
     np.testing.assert_allclose(whole, network(model)(torch.from_numpy(tokens))[:, -1].detach(), atol=1e-12)
 

@@ -1,13 +1,14 @@
 r"""One Transformer for the whole book: causal or bidirectional, pre- or post-norm.
 
 With its defaults it is GPT-2 (Radford et al. 2019), with those of `bert` it is BERT with its masked-word head (Devlin et
-al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Three things are
+al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Four things are
 done once that are commonly done again and again, all exact:
 
 - logits are computed where they are asked for only: at one position, or at given ones; the last layer then
   computes queries, attention rows and MLP for these positions alone;
 - with a small vocabulary there are fewer (token, position) pairs than positions in a batch, so the first
   layer's normalization and projections are computed once a pair and gathered;
+- of sequences padded to a common length, padding passes through attention alone, and no other product;
 - no dropout, no mask and no weights of attention are touched unless asked for.
 """
 
@@ -280,8 +281,8 @@ class Transformer(Model):
             for i in range(0, len(inputs), n):
                 part = inputs[i : i + n]
                 if isinstance(part, Sequences):
-                    tokens, at, mask = sequence_tensors(part, self.vocabulary, device)
-                    parts.append(module(tokens, at=at, mask=mask).cpu().numpy())
+                    tokens, how = sequence_tensors(part, self.vocabulary, device)
+                    parts.append(module(tokens, **how).cpu().numpy())
                 else:
                     parts.append(module(tokens_of(part, self.vocabulary).to(device), at=-1).cpu().numpy())
         return np.concatenate(parts)
@@ -337,19 +338,37 @@ def tokens_of(inputs: NDArray[Any], vocabulary: int = 0) -> Tensor:
 
 def sequence_tensors(
     block: Sequences, vocabulary: int, device: Any = "cpu"
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return tokens, where logits are asked for, and what is visible: None if every position is.
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return tokens, and `at`, `mask` and `real` for the network; without the last two if all positions are so.
 
     Raises
     ------
     SpecError
         If a token lies outside the vocabulary.
     """
-    tokens = tokens_of(block.tokens, vocabulary).to(device)
-    at = torch.from_numpy(np.ascontiguousarray(block.at)).to(device)
-    if block.visible.all():
-        return tokens, at, None
-    return tokens, at, torch.from_numpy(np.ascontiguousarray(block.visible)).to(device)
+    real = np.arange(block.tokens.shape[1]) < block.lengths[:, None]
+    given = {"at": block.at} | {
+        name: value for name, value in (("mask", block.visible), ("real", real)) if not value.all()
+    }
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(v)).to(device) for name, v in given.items()}
+    return tokens_of(block.tokens, vocabulary).to(device), tensors
+
+
+class _Packed:
+    """Which positions of a padded batch are real, and the way to and from rows of these alone."""
+
+    def __init__(self, real: Tensor) -> None:
+        self.n, self.p = real.shape
+        self.index = real.reshape(-1).nonzero()[:, 0]  # of the real positions, in reading order
+
+    def rows(self, padded: Tensor) -> Tensor:
+        """(example, position, ...) to (row, ...)."""
+        return padded.reshape(self.n * self.p, *padded.shape[2:]).index_select(0, self.index)
+
+    def padded(self, rows: Tensor) -> Tensor:
+        """(row, size) to (example, position, size), 0 elsewhere."""
+        zeros = rows.new_zeros(self.n * self.p, rows.shape[1])
+        return zeros.index_copy(0, self.index, rows).view(self.n, self.p, -1)
 
 
 class TransformerModule(nn.Module):
@@ -383,6 +402,7 @@ class TransformerModule(nn.Module):
         at: int | Tensor | None = None,
         *,
         mask: Tensor | None = None,
+        real: Tensor | None = None,
         segments: Tensor | None = None,
         attention: list[Tensor] | None = None,
     ) -> Tensor:
@@ -398,6 +418,9 @@ class TransformerModule(nn.Module):
             order.
         mask : shape (example, position), boolean
             Which tokens may be attended to; by default all.
+        real : shape (example, position), boolean
+            Which tokens are no padding; by default all. Nothing is computed for padding; without `at` the logits
+            there mean nothing. Padding must not be visible: `mask` hides it or, in a causal network, it stands at the end.
         segments : shape (example, position)
             0 or 1; by default 0. With `norm="post"` only.
         attention
@@ -411,7 +434,7 @@ class TransformerModule(nn.Module):
             key at all, or there are no segments to tell apart.
         """
         spec = self.spec
-        hidden = self.embeddings(tokens, at, mask=mask, segments=segments, attention=attention)
+        hidden = self.embeddings(tokens, at, mask=mask, real=real, segments=segments, attention=attention)
         if spec.output == "transformed":
             transform = self.transform
             hidden = F.linear(hidden, transform.weight, transform.bias)
@@ -425,6 +448,7 @@ class TransformerModule(nn.Module):
         at: int | Tensor | None = None,
         *,
         mask: Tensor | None = None,
+        real: Tensor | None = None,
         segments: Tensor | None = None,
         attention: list[Tensor] | None = None,
     ) -> Tensor:
@@ -443,10 +467,12 @@ class TransformerModule(nn.Module):
         )
         if mask is not None:
             _check_mask(mask, spec.attends == "causal")
+        packed = None if real is None or isinstance(at, int) else _Packed(real)
         last = spec.n_layers - 1
         rows = None
         try:  # on CUDA a wrong token is found by `tokens_of` alone: a check here would wait for the device
-            hidden, projected = self._embedded(tokens, segments, whole=last > 0 or not isinstance(at, int))
+            whole = last > 0 or not isinstance(at, int)
+            hidden, projected = self._embedded(tokens, segments, packed, whole=whole)
         except IndexError:
             _check_tokens(tokens, spec.vocabulary)
             raise
@@ -454,10 +480,12 @@ class TransformerModule(nn.Module):
             layer = getattr(self.layers, str(i))
             if i == last and isinstance(at, int):
                 rows = at % p
+            given = projected if i == 0 else None
             hidden = self._layer(
-                layer, hidden, projected if i == 0 else None, rows, mask, attention, at if i == last else None
+                layer, hidden, given, rows, mask, packed, attention, at if i == last else None
             )
-        return self._normed(self.final_norm, hidden) if spec.norm == "pre" else hidden
+        hidden = self._normed(self.final_norm, hidden) if spec.norm == "pre" else hidden
+        return packed.padded(hidden) if packed is not None and at is None else hidden
 
     # ------------------------------------------------------------------ parts
 
@@ -471,7 +499,7 @@ class TransformerModule(nn.Module):
         return F.dropout(hidden, self.spec.dropout, self.training) if self.spec.dropout else hidden
 
     def _embedded(
-        self, tokens: Tensor, segments: Tensor | None, *, whole: bool
+        self, tokens: Tensor, segments: Tensor | None, packed: _Packed | None, *, whole: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Return the first layer's input and, if cheaper made a (token, position) pair, its projections.
 
@@ -491,14 +519,16 @@ class TransformerModule(nn.Module):
             projections = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
             both = torch.cat((pairs, projections), dim=2)
             index = tokens * p + torch.arange(p, device=tokens.device)
+            index = index if packed is None else packed.rows(index)
             found = F.embedding(index, both.view(spec.vocabulary * p, -1))
-            hidden, projected = torch.split(found, [spec.full_width, projections.shape[2]], dim=2)
+            hidden, projected = torch.split(found, [spec.full_width, projections.shape[2]], dim=-1)
             return hidden, projected
         hidden = F.embedding(tokens, self.token.weight) + position
         if spec.norm == "post":
             segment = self.segment.weight
             hidden = hidden + (segment[0] if segments is None else F.embedding(segments, segment))
             hidden = self._normed(self.embedding_norm, hidden)
+        hidden = hidden if packed is None else packed.rows(hidden)
         return self._dropped(hidden), None
 
     def _layer(
@@ -508,18 +538,20 @@ class TransformerModule(nn.Module):
         projected: Tensor | None,
         row: int | None,
         mask: Tensor | None,
+        packed: _Packed | None,
         attention: list[Tensor] | None,
         at: int | Tensor | None,
     ) -> Tensor:
-        """Return a layer's output (example, position, width), or where it is asked for: (..., width)."""
+        """Return a layer's output (example, position, width) or, packed, (row, width), or where it is asked for."""
         pre = self.spec.norm == "pre"
         normed = None
         if projected is None:
             normed = self._normed(layer.attention_norm, hidden) if pre else hidden
         if row is None:
-            joined = self._attended(layer, normed, projected, mask, attention)
+            joined = self._attended(layer, normed, projected, mask, packed, attention)
             if isinstance(at, Tensor):
-                hidden, joined = hidden[at], joined[at]
+                wanted = at if packed is None else packed.rows(at)
+                hidden, joined = hidden[wanted], joined[wanted]
         else:
             assert normed is not None
             joined = self._attended_at(layer, normed, row, mask, attention)
@@ -537,14 +569,17 @@ class TransformerModule(nn.Module):
         normed: Tensor | None,
         projected: Tensor | None,
         mask: Tensor | None,
+        packed: _Packed | None,
         attention: list[Tensor] | None,
     ) -> Tensor:
-        """Return what the heads hand on, (example, position, joined)."""
+        """Return what the heads hand on, (example, position, joined) or, packed, (row, joined)."""
         spec = self.spec
         h, d = spec.n_heads, spec.head_size
         if projected is None:
             assert normed is not None
             projected = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
+        if packed is not None:
+            projected = packed.padded(projected)
         n, p, _ = projected.shape
         # (of q k v, example, head, position, size)
         split: Tensor = projected.view(n, p, 3, h, d).permute(2, 0, 3, 1, 4)
@@ -560,7 +595,7 @@ class TransformerModule(nn.Module):
             dropout = spec.dropout if self.training else 0.0
             out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, is_causal=whole)
         joined: Tensor = out.mean(dim=1) if spec.heads == "averaged" else out.transpose(1, 2).flatten(2)
-        return joined
+        return joined if packed is None else packed.rows(joined)
 
     def _attended_at(
         self, layer: Any, normed: Tensor, row: int, mask: Tensor | None, attention: list[Tensor] | None

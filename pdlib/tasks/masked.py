@@ -68,7 +68,7 @@ class MaskedPrediction(Task):
     >>> from pdlib.tasks.grammar import grammar
     >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)), mask_rate=0.3)
     >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 4)
-    >>> len(classes) == inputs.n_targets.sum()
+    >>> bool(len(classes) == inputs.n_targets.sum())
     True
     >>> task.vocabulary                  # three terminals and [mask]
     4

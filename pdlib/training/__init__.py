@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from pdlib.labels import Targets
 from pdlib.models.mlp import MLP
-from pdlib.specs import SGD, Parameters, Sequences, Training, require
+from pdlib.specs import EVALUATION_SEED, SGD, Parameters, Sequences, Training, require
 from pdlib.store import Store
 from pdlib.training.online_sgd import Learner, learner
 
-EVALUATION_SEED = 0  # the same held-out examples for all runs of a task
 EXAMPLES_AT_ONCE = 4096  # a call of the engine; memory does not grow with the number of steps
 
 

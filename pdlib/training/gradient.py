@@ -115,20 +115,27 @@ class GradientLearner:
             yield x, at, y, 1 / n_micro
 
     def _sequences(self, inputs: Sequences, y_all: Tensor) -> Iterator[tuple[Any, ...]]:
-        """Yield parts of batches of sequences; each is cut to its own longest."""
+        """Yield parts of batches of sequences; each is cut to its own longest.
+
+        Several parts of a batch are of similar lengths, so that little is padded; their sum is the same.
+        """
         batch, n_micro = self._spec.batch_size, getattr(self._spec.optimizer, "n_micro_batches", 1)
         model, done = self._spec.model, 0
         assert isinstance(model, Transformer)  # others refuse such a task
         for start in range(0, len(inputs), batch):
             whole = inputs[start : start + batch]
+            counts = whole.n_targets
+            total = int(counts.sum())
             weights = torch.from_numpy(whole.weights()).to(self._device, self._flat.dtype)
-            used, size = 0, batch // n_micro
-            for i in range(0, batch, size):
-                part = whole[i : i + size]
-                tokens, at, mask = sequence_tensors(part, model.vocabulary, self._device)
-                n = int(part.n_targets.sum())
-                yield tokens, {"at": at, "mask": mask}, y_all[done : done + n], weights[used : used + n]
-                done, used = done + n, used + n
+            y = y_all[done : done + total]
+            done += total
+            owner = torch.from_numpy(np.repeat(np.arange(batch), counts))  # the example of each target
+            order = np.argsort(whole.lengths, kind="stable") if n_micro > 1 else np.arange(batch)
+            for rows in np.split(order, n_micro):
+                part = whole[np.sort(rows)]  # in order, as their targets are
+                tokens, how = sequence_tensors(part, model.vocabulary, self._device)
+                mine = torch.isin(owner, torch.from_numpy(rows)) if n_micro > 1 else slice(None)
+                yield tokens, how, y[mine], weights[mine]
 
     @torch.no_grad()
     def _step(self, rate: float) -> None:
