@@ -712,7 +712,7 @@ pd.DataFrame(runs.cost()).T.rename(
 #
 # - **Figures 7, 10 and the sizes** were first run with four seeds, one tuning ancestry and 1,200 steps. By then even the most
 #   heads had learned with two of the four, and nearly every criterion was undecided. They were run again with
-#   the budget of the core, two tuning ancestries and seeds not used before, under the same criteria.
+#   the budget of the core and eight seeds not used before, under the same criteria.
 # - **A second spike** is found by a rule, in whichever teachers have one, not in one teacher by eye.
 #
 # Not tried: larger batches, schedules of the rate, other depths than 1 and 2, the paper's own size on a CPU. What differs
