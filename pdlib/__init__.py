@@ -35,6 +35,9 @@ _HOMES = {
     "MLP": "pdlib.models.mlp",
     "Transformer": "pdlib.models.transformer",
     "MonomialCorrelations": "pdlib.probes.monomials",
+    "NgramDependence": "pdlib.probes.ngrams",
+    "Predictions": "pdlib.probes.ngrams",
+    "NonterminalPrediction": "pdlib.probes.nonterminals",
     "Store": "pdlib.store",
     "execute": "pdlib.engine",
 }

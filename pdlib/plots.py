@@ -10,6 +10,7 @@ import html
 import json
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import matplotlib as mpl
@@ -18,9 +19,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from pdlib.tables import curve
+from pdlib.tables import curve, last_rows, mean_interval
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     "#000000",
@@ -41,6 +43,8 @@ METHODS: dict[str, tuple[str, str, Any]] = {
     "one_shot_hard": ("one-shot, hard labels", YELLOW, (0, (5, 1, 1, 1))),
     "progressive": ("progressive", BLUE, "-"),
     "progressive_late": ("progressive, from ① on", BLUE, (0, (4, 1, 1, 1))),
+    "progressive_half": ("progressive, over T₀/2", SKY, (0, (4, 1, 1, 1))),
+    "progressive_soft": ("progressive, τ = 1", GREEN, (0, (2, 1))),
     "two_checkpoint_before": ("(2, T), ① before", SKY, (0, (3, 1, 1, 1))),
     "two_checkpoint_middle": ("(2, T), ② in transition", GREEN, "-"),
     "two_checkpoint_after": ("(2, T), ③ after", RED, (0, (3, 1))),
@@ -316,6 +320,13 @@ def axis_of(values: Sequence[Any], ax: Axes, label: str) -> Axes:
     return ax
 
 
+def _shaded(names: Mapping[Any, str]) -> dict[Any, tuple[str, Any, Any]]:
+    """Give each value its name, a color from light to dark, and a line."""
+    shades = mpl.colormaps["cividis"](np.linspace(0.85, 0.0, len(names)))
+    lines = ["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1))]
+    return {value: (name, shades[i], lines[i % len(lines)]) for i, (value, name) in enumerate(names.items())}
+
+
 def plot_family(
     table: pd.DataFrame,
     ax: Axes,
@@ -331,11 +342,8 @@ def plot_family(
     rising.
     """
     names = names or {v: f"{v:g} {by.removeprefix('n_')}" for v in sorted(table[by].unique())}
-    shades = mpl.colormaps["cividis"](np.linspace(0.85, 0.0, len(names)))
-    lines = ["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1))]
-    for i, (value, name) in enumerate(names.items()):
+    for value, (name, color, line) in _shaded(names).items():
         rows = curve(table[table[by] == value], "accuracy")
-        color, line = shades[i], lines[i % len(lines)]
         ax.plot(
             rows.step, rows["mean"], color=color, linestyle=line, label=f"{name} (n = {int(rows.n.max())})"
         )
@@ -546,6 +554,425 @@ def plot_onsets(onsets: pd.DataFrame, ax: Axes, degree: int) -> Axes:
     return ax
 
 
+# ------------------------------------------------------------------- grammars
+
+# candidate -> (name in legends, color, marker): checkpoints of a teacher of masked prediction
+TURNS = {
+    "loss": ("C₁, halfway down the loss", GREEN, "^"),
+    "robust": (r"peak of $M_\mathrm{robust}$", ORANGE, "v"),
+}
+REFERENCES = {"posterior": "exact posterior", "copy": "copying", "unigram": "unigram"}
+# kind of position -> (name in legends, color, hatch)
+SHOWN = {
+    "left": ("not selected", "white", ""),
+    "mask": ("selected, shown as [mask]", SKY, "////"),
+    "random": ("selected, shown as a random token", ORANGE, "...."),
+    "kept": ("selected, shown as it is", GREEN, "\\\\\\\\"),
+}
+MARKERS = "osD^vPX<>"
+
+
+def plot_parse(spans: pd.DataFrame, ax: Axes, labels: bool = True) -> Axes:
+    """Draw the grammar tree of one sentence over its tokens; dots below mark the last token of each span.
+
+    Parameters
+    ----------
+    spans
+        `level` (0 is the root), `symbol`, `start`, `stop`: the symbols of every level, from left to right. The last
+        level are the tokens.
+    ax
+        Where to draw.
+    labels
+        Whether symbols are written; without, they are dots, which suits long sentences.
+    """
+    depth = int(spans.level.max())
+    box: dict[str, Any] = {
+        "boxstyle": "round,pad=0.22",
+        "facecolor": "white",
+        "edgecolor": "0.4",
+        "linewidth": 0.8,
+    }
+    for row in spans.to_dict("records"):
+        level, x = int(row["level"]), (row["start"] + row["stop"] - 1) / 2
+        inside = (spans.start >= row["start"]) & (spans.stop <= row["stop"])
+        below = spans[(spans.level == level + 1) & inside]
+        for child in (below.start + below.stop - 1) / 2:
+            ax.plot([x, child], [-level, -level - 1], color="0.6", linewidth=0.8, zorder=1)
+        if labels:
+            around = box if level < depth else box | {"edgecolor": "none"}
+            ax.text(
+                x, -level, str(row["symbol"]), ha="center", va="center", fontsize=8.5, bbox=around, zorder=2
+            )
+        else:
+            ax.plot(x, -level, color="0.3", marker=".", markersize=4, zorder=2)
+    for level in range(depth):
+        last = spans[spans.level == level].stop - 1
+        heights = np.full(len(last), -depth - 0.6 - 0.3 * level)
+        color, marker = LEVELS[level % len(LEVELS)][0], MARKERS[level % len(MARKERS)]
+        label = f"last token of a span of level {level}"
+        ax.scatter(last, heights, s=16, color=color, marker=marker, label=label)
+    ax.set_yticks(range(-depth, 1), [*map(str, range(depth, 0, -1)), "0"])
+    ax.set_ylim(-depth - 0.6 - 0.3 * depth, 0.5)
+    ax.set_xticks([])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_ylabel("level, from the root")
+    return ax
+
+
+def plot_masking(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw a sentence, what the network is shown of it, and what it is asked for, a column a position.
+
+    Parameters
+    ----------
+    table
+        `position`, `original`, `shown`, `selected`, a row a position; tokens by their names, a removed one "[mask]". With
+        columns `p_NAME`, one a token, a fourth row draws these probabilities at the selected positions, the original's
+        dark.
+    ax
+        Where to draw.
+    """
+    probabilities = [name for name in table.columns if name.startswith("p_")]
+    rows = ["sentence", "what is shown", "what is asked for", *["probabilities"] * bool(probabilities)]
+    named: set[str] = set()
+
+    def cell(x: float, row: int, kind: str, text: str) -> None:
+        name, color, hatch = SHOWN[kind]
+        style: dict[str, Any] = {"facecolor": color, "hatch": hatch, "edgecolor": "0.35", "linewidth": 0.6}
+        label = None if kind in named else name
+        ax.add_patch(Rectangle((x - 0.46, -row - 0.4), 0.92, 0.8, label=label, **style))
+        named.add(kind)
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        size = 9 if len(text) < 3 else 6.5
+        ax.text(x, -row, text, ha="center", va="center", fontsize=size, bbox=white if hatch else None)
+
+    for row in table.to_dict("records"):
+        x, original, shown = float(row["position"]), str(row["original"]), str(row["shown"])
+        kind = "mask" if shown == "[mask]" else "kept" if shown == original else "random"
+        cell(x, 0, "left", original)
+        cell(x, 1, kind if row["selected"] else "left", shown)
+        if not row["selected"]:
+            continue
+        cell(x, 2, "left", original)
+        width = 0.8 / max(1, len(probabilities))
+        for i, name in enumerate(probabilities):
+            dark = name == f"p_{original}"
+            what, color = (
+                ("the original's probability", "0.25") if dark else ("another token's probability", "white")
+            )
+            label = None if what in named else what
+            left, height = x - 0.4 + i * width, 0.75 * float(row[name])
+            bar = Rectangle(
+                (left, -3.4), 0.85 * width, height, facecolor=color, edgecolor="0.25", label=label
+            )
+            ax.add_patch(bar)
+            ax.text(left + 0.42 * width, -3.46, name[2:], fontsize=5.5, ha="center", va="top")
+            named.add(what)
+    ax.set_yticks([-float(i) for i in range(len(rows))], rows)
+    ax.set_xlim(table.position.min() - 0.6, table.position.max() + 0.6)
+    ax.set_ylim(-len(rows) + 0.3 if probabilities else -2.5, 0.5)
+    ax.set_xticks([])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return ax
+
+
+def _log_steps(ax: Axes) -> None:
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(short_number))
+    ax.minorticks_off()
+
+
+def _error_bars(ax: Axes, x: pd.Series[float], mean: pd.DataFrame, label: str, **look: Any) -> None:
+    """Draw mean accuracies with their intervals; one seed has none."""
+    ends = np.stack([mean["mean"] - mean.low.clip(lower=0), mean.high.clip(upper=1) - mean["mean"]])
+    bars = np.where(mean.n > 1, ends, np.nan)
+    ax.errorbar(
+        x, mean["mean"], bars, label=label, **{"capsize": 2.5, "elinewidth": 1, "markersize": 5} | look
+    )
+
+
+def _name_lines(ax: Axes, lines: Mapping[str, float]) -> None:
+    """Draw dotted horizontal lines, their names at the right end: above, but below the lower of two close lines."""
+    bottom, top = ax.get_ylim()
+    top = max(top, bottom + 1.08 * (max(lines.values()) - bottom))  # room for the highest name
+    ax.set_ylim(bottom, top)
+    for name, y in lines.items():
+        crowded = any(0 < other - y < 0.09 * (top - bottom) for other in lines.values())
+        ax.axhline(y, color="0.35", linewidth=1, linestyle=":", zorder=1)
+        side, place = "top" if crowded else "bottom", ax.get_yaxis_transform()
+        ax.text(0.99, y, name, fontsize=8, color="0.2", ha="right", va=side, transform=place)
+
+
+def plot_loss(
+    teacher: pd.DataFrame,
+    ax: Axes,
+    references: pd.DataFrame | None = None,
+    candidates: pd.DataFrame | None = None,
+    *,
+    log: bool = True,
+) -> Axes:
+    """Draw held-out loss against steps: thin lines the seeds, thick their mean with its 95 % interval.
+
+    Parameters
+    ----------
+    teacher
+        `seed`, `step`, `loss_nats`.
+    ax
+        Where to draw.
+    references
+        `predictor`, `loss_nats`: dotted lines, named at the right.
+    candidates
+        `seed`, `candidate` (see `TURNS`), `step`: triangles on their seed's line.
+    log
+        Whether steps are on a logarithmic axis; step 0 is then not drawn.
+    """
+    rows = teacher[teacher.step > 0] if log else teacher
+    for i, (_, run) in enumerate(rows.groupby("seed")):
+        label = "one seed each" if i == 0 else None
+        ax.plot(run.step, run.loss_nats, color="0.5", linewidth=0.7, alpha=0.8, label=label)
+    mean = curve(rows, "loss_nats")
+    n = int(mean.n.max())
+    ax.plot(mean.step, mean["mean"], color=BLACK, label=f"mean (n = {n})")
+    if n > 1:
+        ax.fill_between(mean.step, mean.low.clip(lower=0), mean.high, color=BLACK, alpha=0.15, linewidth=0)
+    if candidates is not None:
+        found = candidates.merge(rows[["seed", "step", "loss_nats"]], on=["seed", "step"])
+        for candidate, (name, color, marker) in TURNS.items():
+            at = found[found.candidate == candidate]
+            edge: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.6, "zorder": 5}
+            ax.scatter(at.step, at.loss_nats, s=48, color=color, marker=marker, label=name, **edge)
+    ax.set_ylim(bottom=0)
+    if references is not None:
+        values = zip(references.predictor, references.loss_nats, strict=True)
+        _name_lines(ax, {REFERENCES.get(key, key): float(y) for key, y in values})
+    ax.set_ylabel("held-out loss (nats)")
+    _step_axis(ax, "training steps")
+    if log:
+        _log_steps(ax)
+    return ax
+
+
+def plot_dependence(
+    table: pd.DataFrame,
+    ax: Axes,
+    measure: str,
+    best: pd.DataFrame | None = None,
+    by: str = "n",
+    x: str = "step",
+    *,
+    log: bool = False,
+) -> Axes:
+    """Draw the median of a measure of dependence, a line a value of `by`: means over seeds, 95 % intervals.
+
+    Parameters
+    ----------
+    table
+        `seed`, `measure`, `n`, `median`, and the columns `by` and `x`, as from `pdlib.probes.ngrams.Dependence`.
+    ax
+        Where to draw.
+    measure
+        `"robust"` or `"close"`.
+    best
+        `measure`, `n`, `median` of the exact posterior: a dashed line at each n, or, against n, one line.
+    by
+        `"n"`, or `"method"` with the looks of `METHODS`.
+    x
+        `"step"`, or `"n"`.
+    log
+        Whether steps are on a logarithmic axis; step 0 is then not drawn.
+    """
+    rows = table[(table.measure == measure) & (table[x] > 0 if log else True)]
+    exact = None if best is None else best[best.measure == measure].sort_values("n")
+    looks = METHODS
+    if by != "method":
+        values = sorted(rows[by].unique())
+        looks = {v: (f"{by} = {v:g}", *LEVELS[i % len(LEVELS)]) for i, v in enumerate(values)}
+    shown = [value for value in looks if value in set(rows[by])]
+    for i, value in enumerate(shown):
+        name, color, line = looks[value]
+        runs = rows[rows[by] == value]
+        mean = curve(runs.assign(place=runs[x]), "median", "place")  # a column of the curve is called n too
+        n = int(mean.n.max())
+        marker = MARKERS[i % len(MARKERS)] if x == "n" else ""
+        label = f"{name} ({n} seed{'s' * (n > 1)})"
+        ax.plot(
+            mean.place, mean["mean"], color=color, linestyle=line, marker=marker, markersize=4, label=label
+        )
+        if n > 1:
+            ax.fill_between(
+                mean.place, mean.low.clip(lower=0), mean.high, color=color, alpha=0.15, linewidth=0
+            )
+        if exact is not None and by == "n":
+            # dashes of different values interleave: lines at the same height stay visible
+            dashes = (4 * i, (4, 4 * max(1, len(shown) - 1)))
+            for y in exact.loc[exact.n == value, "median"]:
+                ax.axhline(y, color=color, linewidth=1.6, linestyle=dashes, clip_on=False)
+    if exact is not None and by == "n":
+        ax.plot([], [], color="0.35", linestyle="--", label="exact posterior, in the same color")
+    if exact is not None and x == "n":
+        ax.plot(exact.n, exact["median"], color="0.35", linestyle=":", marker="_", label="exact posterior")
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel(rf"$M_\mathrm{{{measure}}}$ (median)")
+    if x == "n":
+        ax.set_xticks(sorted(rows.n.unique()))
+        ax.set_xlabel("n")
+    else:
+        _step_axis(ax, "training steps")
+        if log:
+            _log_steps(ax)
+    return ax
+
+
+def share_name(share: float) -> str:
+    """Write a share of the teacher's training.
+
+    >>> share_name(0.25), share_name(1.0), share_name(1.5), share_name(2)
+    ('T₀/4', 'T₀', '3T₀/2', '2T₀')
+    """
+    f = Fraction(share).limit_denominator(100)
+    return ("" if f.numerator == 1 else str(f.numerator)) + "T₀" + f"/{f.denominator}" * (f.denominator > 1)
+
+
+def plot_horizons(
+    table: pd.DataFrame,
+    ax: Axes,
+    ceiling: float | None = None,
+    looks: Mapping[str, tuple[str, str, Any]] | None = None,
+) -> Axes:
+    """Draw what students reach by the end against how long they are trained, a line a method.
+
+    Parameters
+    ----------
+    table
+        `seed`, `horizon` (share of the teacher's steps), `method`, `step`, `accuracy`; the last step of each run counts.
+        Error bars are 95 % intervals over seeds.
+    ax
+        Where to draw.
+    ceiling
+        Accuracy of the exact posterior, a dotted line.
+    looks
+        Which methods, in which order, with name, color and line; by default those of `METHODS`.
+    """
+    looks = looks or METHODS
+    final = last_rows(table, ["seed", "horizon", "method"])
+    order = [method for method in looks if method in set(final.method)]
+    for i, method in enumerate(order):
+        name, color, line = looks[method]
+        mean = curve(final[final.method == method], "accuracy", "horizon")
+        x = mean.horizon * 2.0 ** (0.07 * (i - (len(order) - 1) / 2))  # error bars side by side
+        label, marker = f"{name} (n = {int(mean.n.max())})", MARKERS[i % len(MARKERS)]
+        _error_bars(ax, x, mean, label, color=color, linestyle=line, marker=marker)
+    if ceiling is not None:
+        _name_lines(ax, {REFERENCES["posterior"]: ceiling})
+    horizons = sorted(final.horizon.unique())
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(horizons, [share_name(h) for h in horizons])
+    ax.minorticks_off()
+    ax.set_xlabel("student's training steps (T₀: the teacher's)")
+    ax.set_ylabel("final held-out accuracy")
+    return ax
+
+
+def plot_first_checkpoints(
+    table: pd.DataFrame,
+    ax: Axes,
+    one_shot: pd.DataFrame | None = None,
+    teacher: pd.DataFrame | None = None,
+    candidates: pd.DataFrame | None = None,
+) -> Axes:
+    """Draw what (2, T) students reach by the end against the step of their first checkpoint: means, 95 % intervals.
+
+    Parameters
+    ----------
+    table
+        `seed`, `checkpoint` (a step, the same for all seeds, or the name of a candidate), `step`, `accuracy`; the last
+        step of each run counts.
+    ax
+        Where to draw.
+    one_shot
+        `seed`, `step`, `accuracy` of one-shot students: a dashed line, its interval a band.
+    teacher
+        `step`, `loss_nats`: its mean loss, scaled to the height of the figure.
+    candidates
+        `seed`, `candidate` (see `TURNS`), `step`: a candidate is drawn at the mean of its steps, and not without them.
+    """
+    final = last_rows(table, ["seed", "checkpoint"])
+    step = pd.to_numeric(final.checkpoint, errors="coerce")
+    grid = curve(final.assign(checkpoint=step)[step.notna()], "accuracy", "checkpoint")
+    label = f"first checkpoint of the grid (n = {int(grid.n.max())})"
+    _error_bars(ax, grid.checkpoint, grid, label, color=BLACK, marker="o")
+    if candidates is not None:
+        steps = candidates.groupby("candidate").step.mean()
+        for candidate, (name, color, marker) in TURNS.items():
+            runs = final[final.checkpoint == candidate]
+            if len(runs) and candidate in steps.index:
+                mean = curve(runs.assign(place=steps[candidate]), "accuracy", "place")
+                edge = {"markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 5}
+                look = {"color": color, "marker": marker, "markersize": 9, "linestyle": ""}
+                _error_bars(ax, mean.place, mean, name, **look, **edge)
+    if one_shot is not None:
+        level = mean_interval(last_rows(one_shot, ["seed"]).accuracy)
+        ax.axhline(level.mean, color=ORANGE, linestyle=(0, (5, 1)), label=f"one-shot (n = {level.n})")
+        if level.n > 1:
+            ax.axhspan(level.low, level.high, color=ORANGE, alpha=0.15, linewidth=0)
+    if teacher is not None:
+        low, high = ax.get_ylim()
+        loss = curve(teacher[teacher.step >= grid.checkpoint.min() / 2], "loss_nats")
+        scaled = low + (high - low) * loss["mean"] / loss["mean"].max()
+        ax.plot(loss.step, scaled, color="0.5", linewidth=1, linestyle=":", label="teacher's loss, scaled")
+        ax.set_ylim(low, high)
+    _log_steps(ax)
+    ax.set_xlabel("first checkpoint (teacher's training steps)")
+    ax.set_ylabel("final held-out accuracy")
+    return ax
+
+
+def plot_nonterminals(
+    table: pd.DataFrame,
+    ax: Axes,
+    by: str,
+    looks: Mapping[Any, tuple[str, str, Any]] | None = None,
+) -> Axes:
+    """Draw how well a linear probe tells the symbols of each level, a line a value of `by`: means, 95 % intervals.
+
+    Parameters
+    ----------
+    table
+        `seed`, `level` (from the root), `accuracy`, `majority`, and `by`.
+    ax
+        Where to draw.
+    by
+        Such as `"method"`, or `"step"`, where step 0 is the untrained network.
+    looks
+        Name, color and line of each value, in order; by default `METHODS`, or shades, light to dark.
+    """
+    if looks is None and by == "method":
+        looks = METHODS
+    if looks is None:
+        values = sorted(table[by].unique())
+        unit = "steps" if by == "step" else by.replace("_", " ")
+        names = {v: "untrained" if (by, v) == ("step", 0) else f"{short_number(v)} {unit}" for v in values}
+        looks = _shaded(names)
+    order = [value for value in looks if value in set(table[by])]
+    for i, value in enumerate(order):
+        name, color, line = looks[value]
+        mean = curve(table[table[by] == value], "accuracy", "level")
+        x = mean.level + 0.05 * (i - (len(order) - 1) / 2)
+        label, marker = f"{name} (n = {int(mean.n.max())})", MARKERS[i % len(MARKERS)]
+        _error_bars(ax, x, mean, label, color=color, linestyle=line, marker=marker)
+    base = curve(table, "majority", "level")
+    label = "always the most frequent symbol"
+    ax.plot(base.level, base["mean"], color="0.35", linestyle=":", marker="_", markersize=12, label=label)
+    ax.set_xticks(sorted(table.level.unique()))
+    ax.set_xlabel("level, from the root")
+    ax.set_ylabel("accuracy of the probe")
+    return ax
+
+
 # ------------------------------------------------------------------ interactive
 
 
@@ -578,8 +1005,8 @@ def _height(value: float, y: tuple[float, float]) -> float:
     return _scaled(min(max(value, y[0]), y[1]), *y, _BASE, _T)
 
 
-def _path(run: pd.DataFrame, x_max: float, y: tuple[float, float]) -> str:
-    points = zip(run.step.tolist(), run.accuracy.tolist(), strict=True)
+def _path(run: pd.DataFrame, x_max: float, y: tuple[float, float], value: str = "accuracy") -> str:
+    points = zip(run.step.tolist(), run[value].tolist(), strict=True)
     return "M" + "L".join(f"{_scaled(px, 0, x_max, _L, _W - _R)} {_height(py, y)}" for px, py in points)
 
 
@@ -610,6 +1037,37 @@ def _step_ticks(x_max: float) -> str:
         for share, anchor in ends
     ]
     return "".join(ticks) + _text((_L + _W - _R) / 2, _H - 8, "training steps")
+
+
+def _moving(tag: str, part: str, state: Mapping[str, Any], look: str) -> str:
+    """Return an element of which the slider sets some attributes, as they are in this state."""
+    moved = "".join(f' {name}="{value}"' for name, value in state["parts"][part].items())
+    return f'<{tag} data-pd="{part}"{moved} {look}/>'
+
+
+def _dot(x: float, y: float) -> dict[str, float]:
+    return {"cx": x, "cy": y}
+
+
+def _bar(y: float) -> dict[str, float]:
+    return {"y": y, "height": round(_BASE - y, 1)}
+
+
+def _slider(
+    name: str, states: Sequence[Mapping[str, Any]], panels: Sequence[str], above: str = ""
+) -> Interactive:
+    """Return panels under a slider, which sets the attributes of their moving parts and says the state's text."""
+    ident = f"pd-{name}"
+    script = _SCRIPT.replace("IDENT", ident).replace("STATES", json.dumps(states))
+    return Interactive(
+        f'<div class="pd-interactive" id="{ident}">'
+        f'<label for="{ident}-slider">Teacher checkpoint (the arrow keys move the slider)</label><br>'
+        f'<input id="{ident}-slider" type="range" min="0" max="{len(states) - 1}" step="1" value="0"'
+        f' style="width:min(100%,520px)">{above}'
+        f'<div style="display:flex;flex-wrap:wrap">{"".join(panels)}</div>'
+        f'<p data-pd="out" aria-live="polite">{html.escape(states[0]["text"])}</p>'
+        f"<script>{script}</script></div>"
+    )
 
 
 def interactive_checkpoints(
@@ -649,26 +1107,24 @@ def interactive_checkpoints(
         inside, off = size["in_support"][c], size["off_support"][c]
         states.append(
             {
-                "x": _scaled(c, 0, t_max, _L, _W - _R),
-                "y": _height(accuracy[c], unit),
-                "in": _height(inside, top),
-                "off": _height(off, top),
-                "path": _path(run, s_max, unit),
+                "parts": {
+                    "dot": _dot(_scaled(c, 0, t_max, _L, _W - _R), _height(accuracy[c], unit)),
+                    "in": _bar(_height(inside, top)),
+                    "off": _bar(_height(off, top)),
+                    "path": {"d": _path(run, s_max, unit)},
+                },
                 "text": f"Checkpoint {short_number(c)}: teacher accuracy {accuracy[c]:.2f}; mean correlation in the "
                 f"support {inside:.3f}, off it {off:.3f}; the student ends at {run.accuracy.iloc[-1]:.2f}.",
             }
         )
     first = states[0]
     line = f'<path d="{_path(teacher, t_max, unit)}" fill="none" stroke="currentColor" stroke-width="1.8"/>'
-    dot = f'<circle data-pd="dot" r="6" cx="{first["x"]}" cy="{first["y"]}" fill="{GREEN}" stroke="currentColor"/>'
+    dot = _moving("circle", "dot", first, f'r="6" fill="{GREEN}" stroke="currentColor"')
     bars = f'<path d="M{_L} {_height(floor, top)}H{_W - _R}" stroke="currentColor" stroke-dasharray="4 3"/>'
     for key, x, color, text in (("in", 95, RED, "in the support"), ("off", 215, BLUE, "off the support")):
-        height = round(_BASE - first[key], 1)
-        bars += (
-            f'<rect data-pd="{key}" x="{x}" width="60" y="{first[key]}" height="{height}" fill="{color}"/>'
-        )
+        bars += _moving("rect", key, first, f'x="{x}" width="60" fill="{color}"')
         bars += _text(x + 30, _BASE + 20, text)
-    student = f'<path data-pd="path" d="{first["path"]}" fill="none" stroke="{GREEN}" stroke-width="2"/>'
+    student = _moving("path", "path", first, f'fill="none" stroke="{GREEN}" stroke-width="2"')
     panels = (
         _panel(
             "teacher's accuracy",
@@ -692,17 +1148,124 @@ def interactive_checkpoints(
             student + _step_ticks(s_max),
         ),
     )
-    ident = f"pd-{name}"
-    script = _SCRIPT.replace("IDENT", ident).replace("STATES", json.dumps(states)).replace("BASE", str(_BASE))
-    return Interactive(
-        f'<div class="pd-interactive" id="{ident}">'
-        f'<label for="{ident}-slider">Teacher checkpoint (the arrow keys move the slider)</label><br>'
-        f'<input id="{ident}-slider" type="range" min="0" max="{len(states) - 1}" step="1" value="0"'
-        f' style="width:min(100%,520px)">'
-        f'<div style="display:flex;flex-wrap:wrap">{"".join(panels)}</div>'
-        f'<p data-pd="out" aria-live="polite">{html.escape(first["text"])}</p>'
-        f"<script>{script}</script></div>"
+    return _slider(name, states, panels)
+
+
+def _ticks(y: tuple[float, float]) -> list[float]:
+    return [float(tick) for tick in MaxNLocator(3).tick_values(*y) if y[0] <= tick <= y[1]]
+
+
+def interactive_curriculum(
+    teacher: pd.DataFrame,
+    ngrams: pd.DataFrame,
+    predictions: pd.DataFrame,
+    truth: Sequence[int],
+    *,
+    name: str,
+    names: Sequence[Any],
+) -> Interactive:
+    """Return a slider over checkpoints of a teacher of masked prediction: loss, dependence on n-grams, one prediction.
+
+    Parameters
+    ----------
+    teacher
+        `step`, `loss_nats` of one teacher.
+    ngrams
+        `step`, `measure` (`robust`, `close`), `n`, `median`, of its checkpoints.
+    predictions
+        `step`, `position`, `token`, `probability`: what its checkpoints predict at one position of one sentence, that
+        token alone removed, as from `pdlib.probes.ngrams.Predictions`.
+    truth
+        The sentence's tokens.
+    name
+        Identifier of the figure within its page.
+    names
+        What each token is called; a class beyond them, as [mask] is, is not drawn.
+
+    Raises
+    ------
+    ValueError
+        If no step has its loss, measures and a prediction, or the predictions are not of one position of the sentence.
+    """
+    steps = sorted(set(teacher.step) & set(ngrams.step) & set(predictions.step))
+    if not steps:
+        raise ValueError("no checkpoints: expected at least one step that all three tables share.")
+    positions = predictions.position.unique().tolist()
+    if len(positions) != 1 or not 0 <= positions[0] < len(truth):
+        raise ValueError(f"positions {positions}: expected one, from 0 to {len(truth) - 1}.")
+    position, right = positions[0], truth[positions[0]]
+    t_max, sizes = float(teacher.step.max()), sorted(ngrams.n.unique().tolist())
+    loss_top, top = (
+        (0.0, 1.05 * float(teacher.loss_nats.max())),
+        (0.0, 1.1 * float(ngrams["median"].max()) or 1.0),
     )
+    loss = teacher.set_index("step").loss_nats.to_dict()
+    median = ngrams.set_index(["step", "measure", "n"])["median"].to_dict()
+    chance = predictions.set_index(["step", "token"]).probability.to_dict()
+    states: list[dict[str, Any]] = []
+    for c in steps:
+        parts = {"dot": _dot(_scaled(c, 0, t_max, _L, _W - _R), _height(loss[c], loss_top))}
+        parts |= {f"{m}-{n}": _bar(_height(median[c, m, n], top)) for m in ("robust", "close") for n in sizes}
+        parts |= {f"token-{t}": _bar(_height(chance[c, t], (0.0, 1.0))) for t in range(len(names))}
+        robust, close = (", ".join(f"{median[c, m, n]:.2f}" for n in sizes) for m in ("robust", "close"))
+        text = (
+            f"Checkpoint {short_number(c)}: loss {loss[c]:.2f}; for n = {', '.join(map(str, sizes))}, M_robust {robust} "
+            f"and M_close {close}; the true token {names[right]} is given probability {chance[c, right]:.2f}."
+        )
+        states.append({"parts": parts, "text": text})
+    first = states[0]
+    line = f'<path d="{_path(teacher, t_max, loss_top, "loss_nats")}" fill="none" stroke="currentColor" stroke-width="1.8"/>'
+    dot = _moving("circle", "dot", first, f'r="6" fill="{GREEN}" stroke="currentColor"')
+    filled, open_ = f'fill="{BLUE}"', f'fill="none" stroke="{ORANGE}" stroke-width="3"'
+    measures, tokens = "", ""
+    for i, n in enumerate(sizes):
+        each = (_W - _R - _L) / len(sizes)
+        x, width = _L + i * each, round(0.34 * each, 1)
+        measures += _moving(
+            "rect", f"robust-{n}", first, f'x="{x + 0.12 * each:.1f}" width="{width}" {filled}'
+        )
+        measures += _moving("rect", f"close-{n}", first, f'x="{x + 0.54 * each:.1f}" width="{width}" {open_}')
+        measures += _text(round(x + each / 2, 1), _BASE + 20, f"n = {n}")
+    for t, called in enumerate(names):
+        each = (_W - _R - _L) / len(names)
+        x = _L + t * each
+        look = (
+            f'fill="{GREEN}" stroke="currentColor"'
+            if t == right
+            else 'fill="currentColor" fill-opacity=".35"'
+        )
+        tokens += _moving(
+            "rect", f"token-{t}", first, f'x="{x + 0.2 * each:.1f}" width="{0.6 * each:.1f}" {look}'
+        )
+        tokens += _text(round(x + each / 2, 1), _BASE + 20, str(called))
+        if t == right:
+            tokens += _text(round(x + each / 2, 1), _BASE + 38, "▲ true")
+    panels = (
+        _panel(
+            "held-out loss (nats)",
+            "Loss of the teacher against training steps; a dot marks the chosen checkpoint.",
+            loss_top,
+            _ticks(loss_top),
+            line + dot + _step_ticks(t_max),
+        ),
+        _panel(
+            "M_robust (filled), M_close (open)",
+            "Medians of M_robust, filled bars, and M_close, open bars, of the chosen checkpoint, for each n.",
+            top,
+            _ticks(top),
+            measures,
+        ),
+        _panel(
+            "probability of each token",
+            f"What the chosen checkpoint predicts at the removed position; the true token is {names[right]}.",
+            (0.0, 1.0),
+            (0, 0.5, 1),
+            tokens,
+        ),
+    )
+    shown = [html.escape(str(names[t])) for t in truth]
+    shown[position] = "<strong>[mask]</strong>"
+    return _slider(name, states, panels, f"<p>Sentence: {' '.join(shown)}</p>")
 
 
 _SCRIPT = """
@@ -712,12 +1275,8 @@ _SCRIPT = """
   const slider = root.querySelector("input");
   const show = (i) => {
     const state = states[i];
-    part("dot").setAttribute("cx", state.x);
-    part("dot").setAttribute("cy", state.y);
-    part("path").setAttribute("d", state.path);
-    for (const key of ["in", "off"]) {
-      part(key).setAttribute("y", state[key]);
-      part(key).setAttribute("height", BASE - state[key]);
+    for (const [name, moved] of Object.entries(state.parts)) {
+      for (const [attribute, value] of Object.entries(moved)) part(name).setAttribute(attribute, value);
     }
     part("out").textContent = state.text;
     slider.setAttribute("aria-valuetext", state.text);

@@ -553,5 +553,5 @@ def peak(table: pd.DataFrame, value: str) -> int:
     >>> peak(pd.DataFrame({"step": [2, 4, 6], "median": [0.1, 0.4, 0.2]}), "median")
     4
     """
-    rows = table.sort_values("step").reset_index(drop=True)
-    return int(rows.step[rows[value].idxmax()])
+    rows = table.sort_values("step")
+    return int(rows.step.to_numpy()[rows[value].to_numpy().argmax()])

@@ -41,6 +41,7 @@ LIGHT = [
     "pdlib.claims.parity",
     "pdlib.claims.hierarchical",
     "pdlib.claims.parity_transformers",
+    "pdlib.claims.pcfg",
     "pdlib.claims.theory",
 ]
 

@@ -24,6 +24,8 @@ from pdlib.models.transformer import Transformer
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
 from pdlib.probes.monomials import MonomialCorrelations
+from pdlib.probes.ngrams import NgramDependence, Predictions
+from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
 from pdlib.specs import SGD, Adam, Calculation, Distillation, Labels, Measurement, Spec, Training
 from pdlib.store import Store
@@ -51,6 +53,9 @@ VERSIONS = {
     Rule: 1,
     FeatureCorrelations: 1,
     AttentionPaths: 1,
+    NgramDependence: 1,
+    Predictions: 1,
+    NonterminalPrediction: 1,
     MLP: 1,
     Transformer: 1,
     SGD: 1,

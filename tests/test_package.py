@@ -35,9 +35,10 @@ def test_the_wheel_works_outside_the_checkout_and_carries_published_results(
     code = (
         "import json, pdlib, pdlib.store, pdlib.claims as c; from pathlib import Path;"
         "folder = pdlib.store.published_folder();"
+        "known = pdlib.grammar('cfg3b');"
         "print(json.dumps({'home': pdlib.__file__, 'ledger': len(c.ledger()), 'typed': "
         "Path(pdlib.__file__).with_name('py.typed').exists(),"
-        "'runs': len(list(folder.glob('runs/*/result.json'))), 'pages': len(list(folder.glob('pages/*.json')))}))"
+        "'rules': len(known.rules), 'runs': len(list(folder.glob('runs/*/result.json'))), 'pages': len(list(folder.glob('pages/*.json')))}))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
@@ -51,6 +52,7 @@ def test_the_wheel_works_outside_the_checkout_and_carries_published_results(
     seen = json.loads(done.stdout)
     assert seen["home"].startswith(str(tmp_path)), "the wheel's copy is the one that was imported"
     assert seen["typed"]
+    assert seen["rules"] == 32, "the grammars are in the wheel"
     assert seen["ledger"] == len(claims.ledger())
     results = ROOT / "book" / "results"
     assert seen["runs"] == len(list(results.glob("runs/*/result.json")))

@@ -153,6 +153,102 @@ def paths() -> pd.DataFrame:
     return table
 
 
+def parse() -> pd.DataFrame:
+    """The sentence "the cat ran away", its two phrases and its root."""
+    rows = [(0, "S", 0, 4), (1, "NP", 0, 2), (1, "VP", 2, 4)]
+    rows += [(2, word, i, i + 1) for i, word in enumerate(["the", "cat", "ran", "away"])]
+    return pd.DataFrame(rows, columns=["level", "symbol", "start", "stop"])
+
+
+SELECTED = ["selected, shown as [mask]", "selected, shown as a random token", "selected, shown as it is"]
+
+
+def masking() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "position": range(4),
+            "original": ["1", "2", "3", "1"],
+            "shown": ["1", "[mask]", "2", "1"],
+            "selected": [False, True, True, True],
+        }
+    )
+
+
+def losses() -> pd.DataFrame:
+    """Three teachers whose loss falls from 1 by their steps; the second is always 0.1 above the first."""
+    return pd.DataFrame(
+        [
+            {"seed": seed, "step": step, "loss_nats": 1 - 0.01 * step + 0.1 * seed}
+            for seed in range(3)
+            for step in STEPS
+        ]
+    )
+
+
+CEILINGS = pd.DataFrame({"predictor": ["posterior", "copy", "unigram"], "loss_nats": [0.05, 1.4, 1.45]})
+
+
+def turns() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"seed": [0, 1, 0, 1], "candidate": ["loss"] * 2 + ["robust"] * 2, "step": [20, 30, 40, 50]}
+    )
+
+
+def ngrams() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"seed": seed, "method": method, "step": step, "measure": measure, "n": n}
+            | {"median": step / 100 + n / 100 + 0.01 * seed + (measure == "close")}
+            for seed in range(3)
+            for method in ("one_shot",)
+            for step in STEPS
+            for measure in ("robust", "close")
+            for n in (3, 5)
+        ]
+    )
+
+
+def best() -> pd.DataFrame:
+    return pd.DataFrame({"measure": ["robust", "robust", "close"], "n": [3, 5, 3], "median": [0.0, 0.0, 0.3]})
+
+
+def horizons() -> pd.DataFrame:
+    """Runs of two methods at two horizons; their last accuracies are 0.6 and 0.7, seeds 0.02 apart."""
+    return pd.DataFrame(
+        [
+            {"seed": seed, "horizon": horizon, "method": method, "step": step, "accuracy": accuracy}
+            for seed in range(3)
+            for horizon, end in ((0.25, 0.6), (0.5, 0.7))
+            for method in ("progressive", "one_shot")
+            for step, accuracy in ((10, 0.1), (20, end + 0.02 * seed))
+        ]
+    )
+
+
+def first_checkpoints() -> pd.DataFrame:
+    """(2, T) students of a grid, 10, 20, 40, and of one candidate; their last accuracies, seeds 0.02 apart."""
+    return pd.DataFrame(
+        [
+            {"seed": seed, "checkpoint": checkpoint, "step": step, "accuracy": accuracy}
+            for seed in range(3)
+            for checkpoint, end in ((10, 0.5), (20, 0.6), (40, 0.55), ("loss", 0.62))
+            for step, accuracy in ((10, 0.1), (20, end + 0.02 * seed))
+        ]
+    )
+
+
+def nonterminals() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"seed": seed, "step": step, "level": level, "accuracy": 0.4 + step / 3000 + 0.01 * seed}
+            | {"majority": 0.4 - 0.05 * level}
+            for seed in range(3)
+            for step in (0, 1200)
+            for level in (1, 2)
+        ]
+    )
+
+
 RISING = pd.DataFrame({"step": [0, 10, 20], "accuracy": [0.5, 0.7, 1.0]})
 
 DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
@@ -226,6 +322,48 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         lambda ax: plots.plot_features(features(), ax, degree=2),
         ["level 1 (node 1)", "level 2 (node 2)", "rest", "noise floor"],
         ("training steps", "mean |correlation|, degree 2"),
+    ),
+    "plot_parse": (
+        lambda ax: plots.plot_parse(parse(), ax),
+        ["last token of a span of level 0", "last token of a span of level 1"],
+        ("", "level, from the root"),
+    ),
+    "plot_masking": (
+        lambda ax: plots.plot_masking(masking(), ax),
+        ["not selected", *SELECTED],
+        ("", ""),
+    ),
+    "plot_loss": (
+        lambda ax: plots.plot_loss(losses(), ax, CEILINGS, turns()),
+        ["one seed each", "mean (n = 3)", "C₁, halfway down the loss", r"peak of $M_\mathrm{robust}$"],
+        ("training steps", "held-out loss (nats)"),
+    ),
+    "plot_dependence": (
+        lambda ax: plots.plot_dependence(ngrams(), ax, "robust", best()),
+        ["n = 3 (3 seeds)", "n = 5 (3 seeds)", "exact posterior, in the same color"],
+        ("training steps", r"$M_\mathrm{robust}$ (median)"),
+    ),
+    "plot_horizons": (
+        lambda ax: plots.plot_horizons(horizons(), ax, 0.96),
+        ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"],
+        ("student's training steps (T₀: the teacher's)", "final held-out accuracy"),
+    ),
+    "plot_first_checkpoints": (
+        lambda ax: plots.plot_first_checkpoints(
+            first_checkpoints(), ax, horizons().query("method == 'one_shot'"), losses(), turns()
+        ),
+        [
+            "one-shot (n = 3)",
+            "teacher's loss, scaled",
+            "first checkpoint of the grid (n = 3)",
+            "C₁, halfway down the loss",
+        ],
+        ("first checkpoint (teacher's training steps)", "final held-out accuracy"),
+    ),
+    "plot_nonterminals": (
+        lambda ax: plots.plot_nonterminals(nonterminals(), ax, "step"),
+        ["always the most frequent symbol", "untrained (n = 3)", "1.2k steps (n = 3)"],
+        ("level, from the root", "accuracy of the probe"),
     ),
     "plot_onsets": (
         lambda ax: plots.plot_onsets(tables.onsets(features().assign(scope="below")), ax, degree=2),
@@ -433,7 +571,7 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-def interactive() -> plots.Interactive:
+def checkpoints_figure() -> plots.Interactive:
     students = pd.concat(
         pd.DataFrame({"checkpoint": c, "step": STEPS, "accuracy": RISE}) for c in (10, 20, 40)
     )
@@ -441,8 +579,43 @@ def interactive() -> plots.Interactive:
     return plots.interactive_checkpoints(teacher, correlations(1), students, name="a-test")
 
 
-def test_the_interactive_figure_is_a_labeled_slider_over_the_checkpoints() -> None:
-    page = Elements(interactive()._repr_html_())
+TRUTH = [0, 2, 1]
+
+
+def predictions(position: int = 1) -> pd.DataFrame:
+    """What is predicted at one position: the true token 2 becomes likely; token 3 is [mask]."""
+    return pd.DataFrame(
+        [
+            {"step": step, "position": position, "token": token, "probability": p}
+            for step, right in ((10, 0.3), (20, 0.5), (40, 0.9))
+            for token, p in enumerate([(1 - right) / 2, (1 - right) / 2, right, 0.0])
+        ]
+    )
+
+
+def curriculum_figure() -> plots.Interactive:
+    teacher, measures = losses().query("seed == 0"), ngrams().query("seed == 0")
+    return plots.interactive_curriculum(
+        teacher, measures, predictions(), TRUTH, name="a-test", names=["a", "b", "<c>"]
+    )
+
+
+FIGURES = {"checkpoints": checkpoints_figure, "curriculum": curriculum_figure}
+
+
+@pytest.fixture(params=FIGURES)
+def interactive(request: pytest.FixtureRequest) -> plots.Interactive:
+    return FIGURES[request.param]()
+
+
+def states_of(markup: str) -> list[dict[str, Any]]:
+    return list(json.loads(re.search(r"= ?(\[\{.*?\}\]);", markup, re.DOTALL)[1]))  # type: ignore[index]
+
+
+def test_the_interactive_figure_is_a_labeled_slider_over_the_checkpoints(
+    interactive: plots.Interactive,
+) -> None:
+    page = Elements(interactive._repr_html_())
     (slider,) = page.all("input")
     assert (slider["type"], slider["min"], slider["max"]) == ("range", "0", "2")
     (label,) = page.all("label")
@@ -450,18 +623,18 @@ def test_the_interactive_figure_is_a_labeled_slider_over_the_checkpoints() -> No
     assert all(a["role"] == "img" and a["aria-label"] for a in page.all("svg"))
     assert len(page.all("svg")) == 3
     assert any(a.get("aria-live") == "polite" for a in page.all("p"))
-    assert repr(interactive()) == "interactive figure"  # what a text output shows, the same everywhere
+    assert repr(interactive) == "interactive figure"  # what a text output shows, the same everywhere
 
 
-def test_the_interactive_figure_asks_nothing_of_the_network() -> None:
-    markup = interactive().markup
+def test_the_interactive_figure_asks_nothing_of_the_network(interactive: plots.Interactive) -> None:
+    markup = interactive.markup
     assert not re.search(r"https?:|//[a-z]|\bimport\b|\bfetch\b|XMLHttp", markup)
     assert not [a for _, a in Elements(markup).found if a.get("src") or a.get("href")]
 
 
 def test_the_interactive_figure_carries_a_state_for_each_checkpoint_and_starts_with_the_first() -> None:
-    markup = interactive().markup
-    states = json.loads(re.search(r"= ?(\[\{.*?\}\])", markup, re.DOTALL)[1])  # type: ignore[index]
+    markup = checkpoints_figure().markup
+    states = states_of(markup)
     assert len(states) == 3
     for state, said in zip(
         states, ("Checkpoint 10: teacher accuracy 0.50", "Checkpoint 20", "Checkpoint 40"), strict=True
@@ -473,10 +646,48 @@ def test_the_interactive_figure_carries_a_state_for_each_checkpoint_and_starts_w
     assert f">{states[0]['text']}<" in markup
 
 
-def test_two_interactive_figures_of_a_page_do_not_share_an_id() -> None:
-    ids = [a["id"] for a in (e[1] for e in Elements(interactive().markup).found) if a.get("id")]
+def test_the_slider_sets_parts_that_are_there_once_and_start_as_in_the_first_state(
+    interactive: plots.Interactive,
+) -> None:
+    states = states_of(interactive.markup)
+    moving = [a for _, a in Elements(interactive.markup).found if "data-pd" in a]
+    parts = {str(a["data-pd"]): a for a in moving}
+    assert len(parts) == len(moving)
+    for state in states:
+        assert set(state["parts"]) | {"out"} == set(parts)
+    for part, moved in states[0]["parts"].items():
+        assert {name: parts[part].get(name) for name in moved} == {n: str(v) for n, v in moved.items()}
+    assert states[0]["parts"] != states[1]["parts"] != states[2]["parts"]
+
+
+def test_two_interactive_figures_of_a_page_do_not_share_an_id(interactive: plots.Interactive) -> None:
+    ids = [a["id"] for a in (e[1] for e in Elements(interactive.markup).found) if a.get("id")]
     assert len(set(ids)) == len(ids)
     assert all("a-test" in str(i) for i in ids)
+
+
+def test_the_curriculum_says_loss_measures_and_prediction_and_names_tokens_safely() -> None:
+    markup = curriculum_figure().markup
+    states = states_of(markup)
+    assert states[1]["text"] == (
+        "Checkpoint 20: loss 0.80; for n = 3, 5, M_robust 0.23, 0.25 and M_close 1.23, 1.25; "
+        "the true token <c> is given probability 0.50."
+    )
+    assert "<p>Sentence: a <strong>[mask]</strong> b</p>" in markup  # the true token is not given away
+    assert "<c>" not in re.sub(r"<script>.*</script>", "", markup, flags=re.DOTALL)
+    heights = [state["parts"]["token-2"]["height"] for state in states]
+    assert heights == pytest.approx([p * heights[2] / 0.9 for p in (0.3, 0.5, 0.9)], abs=0.2)
+    assert "token-3" not in states[0]["parts"]  # [mask] is asked for nowhere
+
+
+def test_a_curriculum_without_a_common_checkpoint_or_of_several_positions_is_an_error() -> None:
+    tables_ = losses().query("seed == 0"), ngrams().query("seed == 0")
+    with pytest.raises(ValueError, match="no checkpoints: expected at least one step"):
+        plots.interactive_curriculum(*tables_, predictions().head(0), TRUTH, name="x", names="abc")
+    two = pd.concat([predictions(0), predictions(1)])
+    for wrong, positions in ((two, r"\[0, 1\]"), (predictions(3), r"\[3\]")):
+        with pytest.raises(ValueError, match=f"positions {positions}: expected one, from 0 to 2"):
+            plots.interactive_curriculum(*tables_, wrong, TRUTH, name="x", names="abc")
 
 
 def test_a_slider_over_nothing_is_an_error() -> None:
@@ -504,3 +715,146 @@ def test_a_node_that_never_stands_out_is_not_drawn_as_if_it_did(ax: Axes) -> Non
     assert not ax.collections
     plots.plot_onsets(tables.onsets(features().assign(scope="below")), ax, degree=2)
     assert sorted(float(c.get_offsets()[0][0]) for c in ax.collections) == [10, 30]  # type: ignore[index]
+
+
+# Grammars
+
+
+def test_a_parse_joins_each_symbol_to_those_below_it_and_marks_where_spans_end(ax: Axes) -> None:
+    plots.plot_parse(parse(), ax)
+    edges = {tuple(np.asarray(line.get_xdata()).tolist()) for line in ax.get_lines()}
+    assert edges == {(1.5, 0.5), (1.5, 2.5), (0.5, 0.0), (0.5, 1.0), (2.5, 2.0), (2.5, 3.0)}
+    assert [t.get_text() for t in ax.texts] == ["S", "NP", "VP", "the", "cat", "ran", "away"]
+    ends = [np.asarray(c.get_offsets())[:, 0].tolist() for c in ax.collections]
+    assert ends == [[3], [1, 3]]
+
+
+def test_a_parse_without_labels_has_dots_in_their_place(ax: Axes) -> None:
+    plots.plot_parse(parse(), ax, labels=False)
+    assert not ax.texts
+    assert sum(line.get_marker() == "." for line in ax.get_lines()) == 7
+
+
+def test_masking_tells_the_kinds_of_positions_apart_without_color(ax: Axes) -> None:
+    plots.plot_masking(masking(), ax)
+    looks = {p.get_label(): p.get_hatch() for p in ax.patches if p.get_label() in SELECTED}
+    assert len(set(looks.values())) == 3
+    assert all(looks.values())
+    rows: dict[float, list[str]] = {0.0: [], 1.0: [], 2.0: []}
+    for text in ax.texts:
+        rows[-text.get_position()[1]].append(text.get_text())
+    assert list(rows.values()) == [["1", "2", "3", "1"], ["1", "[mask]", "2", "1"], ["2", "3", "1"]]
+
+
+def test_masking_draws_the_probabilities_of_selected_positions_the_originals_dark(ax: Axes) -> None:
+    table = masking().assign(p_1=0.2, p_2=0.3, p_3=0.5)
+    plots.plot_masking(table, ax)
+    bars = [p for p in ax.patches if p.get_width() < 0.5]  # type: ignore[attr-defined]
+    assert [b.get_height() / 0.75 for b in bars] == pytest.approx([0.2, 0.3, 0.5] * 3)  # type: ignore[attr-defined]
+    dark = [b.get_height() / 0.75 for b in bars if b.get_facecolor() != (1, 1, 1, 1)]  # type: ignore[attr-defined]
+    assert dark == pytest.approx([0.3, 0.5, 0.2])  # of the tokens 2, 3 and 1
+
+
+def test_a_loss_is_the_mean_of_its_seeds_with_names_at_the_references_and_triangles_on_the_seeds(
+    ax: Axes,
+) -> None:
+    plots.plot_loss(losses(), ax, CEILINGS, turns())
+    x, y = drawn(ax)["mean (n = 3)"]
+    assert x == [10, 20, 30, 40, 50]  # step 0 has no logarithm
+    assert y == pytest.approx([1 - 0.01 * step + 0.1 for step in x])
+    assert {t.get_text(): t.get_position()[1] for t in ax.texts} == {
+        "exact posterior": 0.05,
+        "copying": 1.4,
+        "unigram": 1.45,
+    }
+    sides = {t.get_text(): t.get_verticalalignment() for t in ax.texts}
+    assert sides == {
+        "exact posterior": "bottom",
+        "copying": "top",
+        "unigram": "bottom",
+    }  # the close ones part
+    assert ax.get_ylim()[1] > 1.45
+    points = {c.get_label(): np.asarray(c.get_offsets()) for c in ax.collections if c.get_offsets().size > 2}  # type: ignore[union-attr]
+    np.testing.assert_allclose(points["C₁, halfway down the loss"], [[20, 0.8], [30, 0.8]])
+    assert ax.get_xscale() == "log"
+
+
+def test_a_loss_on_a_linear_axis_keeps_step_0(ax: Axes) -> None:
+    plots.plot_loss(losses(), ax, log=False)
+    assert drawn(ax)["mean (n = 3)"][0][0] == 0
+    assert ax.get_xscale() == "linear"
+
+
+def test_dependence_draws_one_measure_and_the_best_of_each_n_in_its_color(ax: Axes) -> None:
+    plots.plot_dependence(ngrams(), ax, "robust", best())
+    lines = drawn(ax)
+    assert lines["n = 5 (3 seeds)"][1] == pytest.approx([step / 100 + 0.06 for step in STEPS])
+    horizontal = [line for line in ax.get_lines() if np.asarray(line.get_ydata()).tolist() == [0, 0]]
+    assert [line.get_color() for line in horizontal] == [plots.RED, plots.BLUE]
+    assert len({str(line._unscaled_dash_pattern) for line in horizontal}) == 2  # type: ignore[attr-defined]
+    plots.plot_dependence(ngrams(), ax, "close", log=True)
+    assert drawn(ax)["n = 5 (3 seeds)"][1][0] == pytest.approx(1.06 + 0.1)  # not that at step 0
+
+
+def test_dependence_of_methods_is_drawn_against_n(ax: Axes) -> None:
+    end = ngrams().query("step == 50")
+    plots.plot_dependence(end, ax, "robust", best(), by="method", x="n")
+    x, y = drawn(ax)["one-shot, τ = 1 (3 seeds)"]
+    assert (x, y) == ([3, 5], pytest.approx([0.54, 0.56]))
+    assert drawn(ax)["exact posterior"] == ([3, 5], [0, 0])
+    assert ax.get_xlabel() == "n"
+
+
+def points(container: Any) -> tuple[Any, Any]:
+    """The points of an errorbar."""
+    line = container[0]
+    return np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+
+
+def test_the_last_step_of_each_run_counts_and_error_bars_stand_side_by_side(ax: Axes) -> None:
+    plots.plot_horizons(horizons(), ax)
+    first, second = ax.containers
+    for container in (first, second):
+        np.testing.assert_allclose(points(container)[1], [0.62, 0.72])
+    left, right = (points(c)[0] for c in (first, second))
+    assert (left < right).all()
+    np.testing.assert_allclose(np.sqrt(left * right), [0.25, 0.5])
+    interval = tables.mean_interval([0.6, 0.62, 0.64])
+    segment = first[2][0].get_segments()[0]
+    assert segment[:, 1] == pytest.approx([interval.low, interval.high])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["T₀/4", "T₀/2"]
+
+
+def test_one_seed_has_no_error_bar(ax: Axes) -> None:
+    def finite(table: pd.DataFrame) -> list[bool]:
+        plots.plot_horizons(table, ax)
+        bars: Any = ax.containers[-1][2][0]
+        return [bool(np.isfinite(path.vertices).all()) for path in bars.get_paths()]
+
+    assert finite(horizons().query("seed == 0")) == [False, False]
+    assert finite(horizons()) == [True, True]  # the control
+
+
+def test_candidates_stand_at_the_mean_of_their_steps_beside_the_grid(ax: Axes) -> None:
+    plots.plot_first_checkpoints(first_checkpoints(), ax, candidates=turns())
+    grid, candidate = ax.containers
+    assert points(grid)[0].tolist() == [10, 20, 40]
+    np.testing.assert_allclose(points(grid)[1], [0.52, 0.62, 0.57])
+    assert points(candidate)[0].tolist() == [25]
+    np.testing.assert_allclose(points(candidate)[1], [0.64])
+    texts = first_checkpoints().assign(checkpoint=first_checkpoints().checkpoint.astype(str))
+    plots.plot_first_checkpoints(texts, ax)  # as a table comes back from a file
+    assert len(ax.containers) == 3  # a candidate without a step is not drawn
+    assert points(ax.containers[2])[0].tolist() == [10, 20, 40]
+
+
+def test_a_probe_is_drawn_by_level_beside_the_majority(ax: Axes) -> None:
+    plots.plot_nonterminals(nonterminals(), ax, "step")
+    assert drawn(ax)["always the most frequent symbol"] == ([1, 2], pytest.approx([0.35, 0.3]))
+    untrained, trained = ax.containers
+    np.testing.assert_allclose(points(untrained)[1], [0.41, 0.41])
+    np.testing.assert_allclose(points(trained)[1], [0.81, 0.81])
+    assert ax.get_xticks().tolist() == [1, 2]
+    methods = nonterminals().replace({"step": {0: "one_shot", 1200: "progressive"}})
+    plots.plot_nonterminals(methods.rename(columns={"step": "method"}), ax, "method")
+    assert [c.get_label() for c in ax.containers[2:]] == ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"]

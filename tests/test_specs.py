@@ -20,6 +20,8 @@ from pdlib.models.transformer import Transformer
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
 from pdlib.probes.monomials import MonomialCorrelations
+from pdlib.probes.ngrams import NgramDependence, Predictions
+from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
 from pdlib.specs import (
     SGD,
@@ -75,6 +77,9 @@ SPECS: list[Spec] = [
     MonomialCorrelations((1, 2)),
     FeatureCorrelations((1, 2)),
     AttentionPaths(100),
+    NgramDependence((3, 5)),
+    Predictions(1, 4),
+    NonterminalPrediction(2000),
     tiny.measurement(),
     replace(tiny.measurement(), steps=(0, 100)),
     LabelTarget(),
@@ -126,6 +131,18 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
     Grammar: {"layers": ((3,), (2, 1)), "rules": (Rule(3, (1, 2), 0.25), Rule(3, (1,), 0.75))},
     FeatureCorrelations: {"degrees": (1,), "n_samples": 9, "n_rest": 9},
     AttentionPaths: {"n_samples": 9},
+    NgramDependence: {"n": (3,), "n_samples": 9, "n_positions": 2},
+    Predictions: {"sentence": 2, "position": 5},
+    NonterminalPrediction: {
+        "n_train": 9,
+        "n_validation": 9,
+        "n_heads": 2,
+        "position_size": 8,
+        "n_epochs": 3,
+        "batch_size": 7,
+        "learning_rate": 0.02,
+        "seed": 1,
+    },
     MonomialCorrelations: {"degrees": (1,), "n_samples": 9, "n_off_support": 9, "temperature": 2.0},
     Distillation: {
         "teacher": replace(tiny.TEACHER, seed=1),
@@ -298,6 +315,9 @@ TOGETHER: dict[tuple[type[Spec], str], dict[str, Any]] = {
         (lambda: Measurement(tiny.training(), MonomialCorrelations(), (-1,)), "steps [-1]"),
         (lambda: Measurement(tiny.training(), MonomialCorrelations(), ()), "steps = ()"),
         (lambda: AttentionPaths(0), "n_samples = 0"),
+        (lambda: NgramDependence((0,)), "n[0] = 0"),
+        (lambda: Predictions(-1), "sentence = -1"),
+        (lambda: NonterminalPrediction(n_heads=0), "n_heads = 0"),
         (lambda: MonomialCorrelations(temperature=0), "temperature = 0"),
         (lambda: MonomialCorrelations(temperature="1"), "temperature = '1'"),  # type: ignore[arg-type]
         (lambda: MonomialCorrelations(degrees=()), "degrees = ()"),

@@ -1,0 +1,258 @@
+"""Speed of sampling a grammar, of BERT's training on it, of cached labels, and of the exact posterior.
+
+The peer of training is the loop one would write with Hugging Face's `BertForMaskedLM`: the same sizes, no dropout,
+`float32`, its fused attention, labels of -100 where nothing is asked, AdamW with clipping in the faster of PyTorch's two
+fast settings. It takes a batch whole, padded to its longest sentence, or as the paper's official code does: in
+micro-batches of 8, each padded to its own longest, whose gradients are added up. Both sides have their inputs drawn ahead.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pdlib.bench import at_most, faster, medians
+from pdlib.labels import label_block
+from pdlib.models.transformer import bert, sequence_tensors
+from pdlib.schedules import OneShot
+from pdlib.specs import Adam, Distillation, Parameters, Piece, Sequences, Training
+from pdlib.store import Store
+from pdlib.tasks.grammar import SentenceStream, grammar
+from pdlib.tasks.masked import MaskedPrediction
+from pdlib.theory.inside_outside import posterior
+from pdlib.training import untrained
+from pdlib.training.gradient import GradientLearner
+from pdlib.training.online_sgd import set_threads
+
+BATCH, MICRO_BATCH = 64, 8
+N_LAYERS = 4
+SMALL_ROOTS = (14, 15)  # the laptop's part of cfg3b
+# who, heads, steps a measurement, reach against whole batches and against micro-batches
+SIZES = (("laptop's teacher", 12, 6, 1.5, 1.7), ("laptop's student", 2, 24, 1.5, 3.0))
+THREADS = 2
+N_SENTENCES = 20_000  # sampled a measurement
+ROOTS, LENGTH, N_POSTERIORS = (
+    (22,),
+    275,
+    4,
+)  # the paper's cfg3b, tokens of a sentence, sentences a measurement
+ONLINE_HEADS, ONLINE_BATCH, ONLINE_STEPS = (
+    (32, 8),
+    4,
+    3,
+)  # teacher and student; sentences; steps a measurement
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """Yield the page's cases."""
+    set_threads(1)
+    yield _sampling(N_SENTENCES)
+    yield _posterior()
+    set_threads(THREADS)
+    for size in SIZES:
+        yield from _training(*size)
+    yield _cached_labels(ONLINE_STEPS)
+
+
+def _sampling(n: int) -> dict[str, Any]:
+    """Return the case of sentences with their trees, new ones each time."""
+    stream = SentenceStream(grammar("cfg3b", roots=ROOTS), "bench")
+    done = 0
+
+    def run() -> float:
+        nonlocal done
+        started = time.perf_counter()
+        for start in range(done, done + n, 2000):
+            stream.sentences(start, min(start + 2000, done + n))
+        done += n
+        return (time.perf_counter() - started) / n * 100_000
+
+    stream.sentences(0, 1)  # compiled
+    (seconds,) = medians(run)
+    return at_most("100,000 sentences of cfg3b with their trees, 1 core", seconds, None, "s", 60.0)
+
+
+def _posterior() -> dict[str, Any]:
+    """Return the case of the exact posterior at all selected positions of sentences of one length."""
+    source = grammar("cfg3b", roots=ROOTS)
+    task = MaskedPrediction(source)
+    inputs, _ = task.stream(0, "probe").examples(0, 100 * N_POSTERIORS)
+    rows = np.argsort(np.abs(inputs.lengths - LENGTH), kind="stable")[:N_POSTERIORS]
+
+    def run() -> float:
+        started = time.perf_counter()
+        posterior(
+            source,
+            inputs.tokens[rows],
+            inputs.lengths[rows],
+            inputs.at[rows],
+            mask_rate=task.mask_rate,
+        )
+        return (time.perf_counter() - started) / len(rows) * 1e3
+
+    run()  # compiled
+    (milliseconds,) = medians(run)
+    case = f"exact posterior at all selected positions of a sentence of {LENGTH} tokens, cfg3b, 1 core"
+    return at_most(case, milliseconds, None, "ms", 250.0)
+
+
+def _spec(task: MaskedPrediction, n_heads: int, batch_size: int) -> tuple[Training, Parameters]:
+    model = bert(N_LAYERS, n_heads, vocabulary=task.vocabulary, n_positions=task.n_inputs)
+    optimizer = Adam(5e-3, betas=(0.9, 0.95), clip_norm=1.0)
+    spec = Training(task, model, optimizer, n_steps=1000, evaluate_every=1000, batch_size=batch_size)
+    return spec, untrained(spec)
+
+
+def _milliseconds(started: float, steps: int) -> float:
+    return (time.perf_counter() - started) / steps * 1e3
+
+
+def _training(
+    who: str, n_heads: int, steps: int, reach_whole: float, reach_micro: float
+) -> Iterator[dict[str, Any]]:
+    spec, initial = _spec(MaskedPrediction(grammar("cfg3b", roots=SMALL_ROOTS)), n_heads, BATCH)
+    inputs, classes = spec.task.stream(0, "train").examples(0, steps * BATCH)
+    sides = [_ours(spec, initial, inputs, classes)]
+    for size in (BATCH, MICRO_BATCH):
+        batches = as_peer_takes_them(inputs, classes, size)
+        sides += [_bert(spec, batches, BATCH // size, adam) for adam in ("fused", "foreach")]
+    ours, *peers = medians(*sides)
+    case = f"{who}, {n_heads} heads, batch {BATCH}, {THREADS} threads, against eager BERT"
+    yield faster(case, ours, min(peers[:2]), "ms/step", reach_whole)
+    yield faster(f"{case} in micro-batches of {MICRO_BATCH}", ours, min(peers[2:]), "ms/step", reach_micro)
+
+
+def _ours(
+    spec: Training, initial: Parameters, inputs: Sequences, classes: NDArray[np.uint8]
+) -> Callable[[], float]:
+    """Return timed steps of ours."""
+    learner = GradientLearner(spec, initial)
+    targets = np.eye(spec.task.n_classes, dtype=np.float32)[classes]
+    rates = np.full(len(inputs) // spec.batch_size, 1e-4)
+
+    def run() -> float:
+        started = time.perf_counter()
+        learner.steps(inputs, targets, rates)
+        return _milliseconds(started, len(rates))
+
+    run()
+    return run
+
+
+def network(spec: Training) -> nn.Module:
+    """Return Hugging Face's network of the same sizes, with the attention that it chooses for speed."""
+    import transformers
+
+    model: Any = spec.model
+    config = transformers.BertConfig(
+        vocab_size=model.vocabulary,
+        hidden_size=model.full_width,
+        num_hidden_layers=model.n_layers,
+        num_attention_heads=model.n_heads,
+        intermediate_size=model.full_mlp_width,
+        max_position_embeddings=model.n_positions,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=None,
+        attn_implementation="sdpa",
+    )
+    module: nn.Module = transformers.BertForMaskedLM(config)
+    return module
+
+
+def as_peer_takes_them(
+    inputs: Sequences, classes: NDArray[np.uint8], size: int
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return batches of this size: tokens, what is no padding, and labels, -100 where nothing is asked."""
+    batches, done = [], 0
+    for start in range(0, len(inputs), size):
+        part = inputs[start : start + size]
+        n = int(part.n_targets.sum())
+        labels = np.full(part.tokens.shape, -100)
+        labels[part.at] = classes[done : done + n]
+        done += n
+        batches.append((torch.tensor(part.tokens), torch.tensor(part.visible).long(), torch.tensor(labels)))
+    return batches
+
+
+def _bert(
+    spec: Training, batches: list[tuple[Tensor, Tensor, Tensor]], n_micro: int, adam: str
+) -> Callable[[], float]:
+    """Return timed steps of the eager loop, a step every `n_micro` batches."""
+    module = network(spec).train()
+    parameters = list(module.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters,
+        lr=1e-4,
+        betas=(0.9, 0.95),
+        weight_decay=0.0,
+        fused=adam == "fused",
+        foreach=adam == "foreach",
+    )
+
+    def run() -> float:
+        started = time.perf_counter()
+        for start in range(0, len(batches), n_micro):
+            optimizer.zero_grad(set_to_none=True)
+            for tokens, mask, labels in batches[start : start + n_micro]:
+                loss = module(input_ids=tokens, attention_mask=mask, labels=labels).loss
+                (loss / n_micro).backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+        return _milliseconds(started, len(batches) // n_micro)
+
+    run()
+    return run
+
+
+def _cached_labels(steps: int) -> dict[str, Any]:
+    """Return the case of a student fed from stored labels, against its teacher asked at every step."""
+    task = MaskedPrediction(grammar("cfg3b", roots=ROOTS))
+    (teacher_spec, teacher_initial), (spec, initial) = (_spec(task, n, ONLINE_BATCH) for n in ONLINE_HEADS)
+    supervision = Distillation(teacher_spec, OneShot(), targets="hard")
+    teacher = teacher_spec.model.module(teacher_initial).eval()
+    learner = GradientLearner(spec, initial)
+    stream, n = task.stream(0, "train"), steps * ONLINE_BATCH
+    piece = Piece(0, n, teacher_spec.n_steps)
+    inputs, _ = stream.examples(0, n)
+    one_hot, rate = np.eye(task.n_classes, dtype=np.float32), np.full(1, 1e-4)
+
+    def asked(batch: Sequences) -> NDArray[Any]:
+        tokens, how = sequence_tensors(batch, task.vocabulary)
+        with torch.inference_mode():
+            return np.asarray(teacher(tokens, **how).argmax(dim=1))
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder, published=None)
+        store.save_checkpoint(teacher_spec, teacher_spec.n_steps, teacher_initial)
+
+        def run(cached: bool) -> float:
+            started, done = time.perf_counter(), 0
+            counts = inputs.n_targets
+            labels = (
+                label_block(supervision, stream, piece, task.n_classes, store, counts=counts)
+                if cached
+                else None
+            )
+            for start in range(0, n, ONLINE_BATCH):
+                batch = inputs[start : start + ONLINE_BATCH]
+                n_targets = int(batch.n_targets.sum())
+                classes = asked(batch) if labels is None else labels[done : done + n_targets]
+                learner.steps(batch, one_hot[classes], rate)
+                done += n_targets
+            return _milliseconds(started, steps)
+
+        run(True)  # made, once
+        ours, peer = medians(lambda: run(True), lambda: run(False))
+    case = (
+        f"{ONLINE_HEADS[1]}-head student from cached labels against its {ONLINE_HEADS[0]}-head teacher asked at each step, "
+        f"cfg3b, batch {ONLINE_BATCH}, {THREADS} threads"
+    )
+    return faster(case, ours, peer, "ms/step", 4.0)

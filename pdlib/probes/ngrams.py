@@ -1,0 +1,349 @@
+"""How much a prediction depends on the tokens around it, and on those further away (paper, section 4.1.1).
+
+`removals` takes tokens away around positions of sentences, `dependence` compares what any predictor makes of the rest. So
+a network and the exact posterior of a grammar go through the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.models.mlp import softmax
+from pdlib.specs import Parameters, Probe, Sentences, Sequences, SpecError, Task, Training, require, whole
+from pdlib.tasks.bits import random_words
+from pdlib.tasks.masked import MaskedPrediction
+
+MEASURES = ("robust", "close")
+PAIRS_AT_ONCE = 1024  # a sentence and a position of it each
+
+Predict = Callable[[Sequences], NDArray[Any]]  # probabilities (target, class)
+
+
+def neighborhood(n: int, positions: NDArray[np.intp], length: int) -> NDArray[np.bool_]:
+    r"""Return which positions lie in the n-gram around each of several, the position itself included.
+
+    .. math:: n\text{-gram}(i) = \left\{ j : i - \left\lceil \tfrac{n-1}{2} \right\rceil \le j \le
+              i + \left\lfloor \tfrac{n-1}{2} \right\rfloor \right\}
+
+    where j runs over the sentence, so that the n-gram is cut at its ends.
+
+    Parameters
+    ----------
+    n
+        At least 1; an even n reaches one further to the left.
+    positions : shape (pair,)
+        i, from 0.
+    length
+        Tokens of the sentence.
+
+    Returns
+    -------
+    numpy.ndarray
+        Boolean, shape (pair, position).
+
+    References
+    ----------
+    Paper, Definition 4.2.
+
+    Examples
+    --------
+    >>> neighborhood(4, np.array([0, 3]), length=5).astype(int).tolist()
+    [[1, 1, 0, 0, 0], [0, 1, 1, 1, 1]]
+    """
+    i, j = positions[:, None], np.arange(length)
+    return np.asarray((i - n // 2 <= j) & (j <= i + (n - 1) // 2))
+
+
+def total_variation(p: NDArray[Any], q: NDArray[Any]) -> NDArray[np.float64]:
+    r"""Return half the sum of absolute differences along the last axis, in [0, 1] for distributions.
+
+    .. math:: \mathrm{TV}(p, q) = \tfrac{1}{2} \sum_c | p_c - q_c |
+
+    >>> total_variation(np.array([0.5, 0.5, 0.0]), np.array([0.25, 0.5, 0.25])).tolist()
+    0.25
+    """
+    return np.asarray(0.5 * np.abs(p.astype(np.float64) - q.astype(np.float64)).sum(axis=-1))
+
+
+def drawn_positions(identity: str, lengths: NDArray[np.int64], n_positions: int) -> NDArray[np.intp]:
+    """Return random (sentence, position) pairs, shape (pair, 2): in each sentence distinct positions, uniform.
+
+    Parameters
+    ----------
+    identity
+        Key of the random words, hexadecimal; those of sentence i are a function of it and i alone.
+    lengths : shape (sentence,)
+        Tokens of each sentence.
+    n_positions
+        Positions a sentence. One that has fewer gives each of them.
+
+    Examples
+    --------
+    >>> drawn_positions("00ff", np.array([1, 2]), n_positions=3)[:, 0].tolist()
+    [0, 1, 1]
+    """
+    words = random_words(identity, 0, len(lengths), n_positions)
+    uniform = (words >> np.uint64(11)) * 2.0**-53
+    everyone = np.arange(len(lengths))
+    order = np.tile(np.arange(max(n_positions, int(lengths.max(initial=0)))), (len(lengths), 1))
+    for place in range(n_positions):  # the first places of a Fisher-Yates shuffle
+        left = np.maximum(lengths - place, 1)
+        other = place + (uniform[:, place] * left).astype(np.intp)
+        order[everyone, place], order[everyone, other] = order[everyone, other], order[everyone, place]
+    kept = np.arange(n_positions) < lengths[:, None]
+    return np.stack([np.nonzero(kept)[0], order[:, :n_positions][kept]], axis=1)
+
+
+def removals(
+    task: MaskedPrediction, sentences: Sentences, pairs: NDArray[np.intp], n: tuple[int, ...]
+) -> Iterator[Sequences]:
+    """Yield the inputs of all measures: what is left of sentences after tokens are removed.
+
+    A removed token becomes [mask], and nobody attends to it if the task hides selected positions. (If nothing else is
+    left, all are attended to, as in the task.)
+
+    Parameters
+    ----------
+    task
+        Says what [mask] is, and whether it is attended to.
+    sentences
+        Without any mask.
+    pairs : shape (pair, 2)
+        Sentence and position, which is asked for and always removed.
+    n
+        Sizes of the n-grams.
+
+    Yields
+    ------
+    Sequences
+        Of sentences of one length, without padding: pair by pair 1 + 2 N examples of one target, N being the number of
+        sizes. Removed are the position alone; its n-gram, a size after the other; and all but its n-gram, and it.
+
+    Raises
+    ------
+    SpecError
+        If a pair names a sentence or a position that is not there.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
+    >>> (block,) = removals(task, task.stream(0, "probe").originals(0, 1), np.array([[0, 4]]), n=(3,))
+    >>> (block.tokens[:, :8] == task.mask_token).astype(int).tolist()
+    [[0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1, 0, 0], [1, 1, 1, 0, 1, 0, 1, 1]]
+    """
+    lengths = sentences.lengths
+    sentence, position = pairs.T
+    require(
+        bool(((sentence >= 0) & (sentence < len(lengths))).all()),
+        f"sentences {np.unique(sentence).tolist()}",
+        f"numbers from 0 to {len(lengths) - 1}",
+    )
+    wrong = np.flatnonzero((position < 0) | (position >= lengths[sentence]))
+    if len(wrong):
+        s, i = pairs[wrong[0]]
+        raise SpecError(f"position {i} of sentence {s}: expected from 0 to {lengths[s] - 1}, its last one.")
+    for length in np.unique(lengths[sentence]):
+        group = pairs[lengths[sentence] == length]
+        for start in range(0, len(group), PAIRS_AT_ONCE):
+            some = group[start : start + PAIRS_AT_ONCE]
+            yield _removed(task, sentences.tokens[some[:, 0], :length], some[:, 1], n)
+
+
+def _removed(
+    task: MaskedPrediction, tokens: NDArray[Any], positions: NDArray[np.intp], n: tuple[int, ...]
+) -> Sequences:
+    length = tokens.shape[1]
+    asked = neighborhood(1, positions, length)
+    near = [neighborhood(size, positions, length) for size in n]
+    removed = np.stack([asked, *near, *(~window | asked for window in near)], axis=1)
+    n_variants = removed.shape[1]
+    removed = removed.reshape(-1, length)
+    shown = np.where(removed, task.mask_token, np.repeat(tokens.astype(np.int64), n_variants, axis=0))
+    seen = task.shown(shown, np.full(len(shown), length), removed)
+    return Sequences(shown, np.repeat(asked, n_variants, axis=0), seen.visible)
+
+
+def distances(
+    inputs: Iterable[Sequences], predict: Predict, n: tuple[int, ...]
+) -> dict[tuple[str, int], NDArray[np.float64]]:
+    r"""Return the total variation of each pair, by measure and n.
+
+    .. math:: M_{\mathrm{robust}} = \mathrm{TV}\left( p^{(i)}(x_{\setminus \{i\}}),
+              p^{(i)}(x_{\setminus n\text{-gram}(i)}) \right), \qquad
+              M_{\mathrm{close}} = \mathrm{TV}\left( p^{(i)}(x_{\setminus \{i\}}),
+              p^{(i)}(x_{n\text{-gram}(i) \setminus \{i\}}) \right)
+
+    Parameters
+    ----------
+    inputs
+        As `removals` yields them.
+    predict
+        Maps a block to the distributions at its targets, (target, class).
+    n
+        The same sizes.
+
+    Returns
+    -------
+    dict
+        From ("robust" or "close", n) to an array of shape (pair,), in [0, 1].
+
+    References
+    ----------
+    Paper, Equations 5 and 6.
+    """
+    parts = []
+    for block in inputs:
+        p = predict(block)
+        require(
+            p.ndim == 2 and len(p) == len(block),
+            f"predictions of shape {p.shape}",
+            f"({len(block)}, classes), a distribution a target",
+        )
+        p = p.reshape(-1, 1 + 2 * len(n), p.shape[1])  # (pair, what is removed, class)
+        parts.append(total_variation(p[:, :1], p[:, 1:]))
+    columns = np.concatenate(parts).T  # (measure x n, pair)
+    return dict(zip(((measure, size) for measure in MEASURES for size in n), columns, strict=True))
+
+
+def dependence(inputs: Iterable[Sequences], predict: Predict, n: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return the rows of `NgramDependence` for any predictor; parameters as of `distances`."""
+    rows = []
+    for (measure, size), values in distances(inputs, predict, n).items():
+        p5, low, median, high, p95 = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist()
+        rows.append(
+            {
+                "measure": measure,
+                "n": size,
+                "median": median,
+                "mean": float(values.mean()),
+                "low": low,
+                "high": high,
+                "p5": p5,
+                "p95": p95,
+                "n_pairs": len(values),
+            }
+        )
+    return rows
+
+
+def network(training: Training, parameters: Parameters) -> Predict:
+    """Return the predictor that a network with these parameters is, at temperature 1."""
+    return lambda block: softmax(training.model.logits(parameters, block).astype(np.float64))
+
+
+def _masked(task: Task) -> MaskedPrediction:
+    if not isinstance(task, MaskedPrediction):
+        raise SpecError(f"task {task}: expected a MaskedPrediction, whose tokens can be removed.")
+    return task
+
+
+@dataclass(frozen=True)
+class NgramDependence(Probe):
+    r"""Total variation of the prediction at a position without its n-gram, and with its n-gram alone.
+
+    :math:`M_{\mathrm{robust}}` is large for a network that relies on the n-gram around the position,
+    :math:`M_{\mathrm{close}}` for one that uses what lies outside it. Tokens are removed as in the network's training:
+    each becomes [mask], which is hidden from attention if the task hides selected positions.
+
+    Table rows, one a measure and n: `measure` (`robust`, `close`), `n`; over pairs of a sentence and a position the
+    `median`, the `mean`, the quartiles `low` and `high`, the percentiles `p5` and `p95`; `n_pairs`.
+
+    Parameters
+    ----------
+    n
+        Sizes of the n-grams. Even ones reach one further to the left.
+    n_samples
+        Sentences drawn.
+    n_positions
+        Positions drawn a sentence, distinct; a sentence that has fewer gives each of them.
+
+    Notes
+    -----
+    The official code reports the sum of absolute differences, which is twice the total variation.
+
+    References
+    ----------
+    Paper, Definition 4.2, Equations 5 and 6, Figure 4.
+    """
+
+    version: ClassVar[int] = 1
+    n: tuple[int, ...] = (3, 5, 7)
+    n_samples: int = 1024
+    n_positions: int = 1
+
+    def __post_init__(self) -> None:
+        whole(n_samples=self.n_samples, n_positions=self.n_positions)
+        require(len(self.n) > 0, "n = ()", "at least one size")
+        whole(**{f"n[{i}]": size for i, size in enumerate(self.n)})
+        require(len(set(self.n)) == len(self.n), f"n = {self.n}", "each size once")
+
+    def inputs(self, task: Task) -> Iterator[Sequences]:
+        """Return what the measures show to a predictor of the task: see `removals`.
+
+        Raises
+        ------
+        SpecError
+            If no tokens can be removed in the task, or no sentence has so many positions.
+        """
+        task = _masked(task)
+        require(
+            self.n_positions <= task.n_inputs,
+            f"n_positions = {self.n_positions}",
+            f"at most {task.n_inputs}, the tokens of the longest sentence",
+        )
+        stream = task.stream(0, "probe")
+        sentences = stream.originals(0, self.n_samples)
+        key = hashlib.sha256(f"{stream.identity} positions".encode()).hexdigest()[:32]
+        pairs = drawn_positions(key, sentences.lengths, self.n_positions)
+        return removals(task, sentences, pairs, self.n)
+
+    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+        """Return one row a measure and n."""
+        return dependence(self.inputs(training.task), network(training, parameters), self.n)
+
+
+@dataclass(frozen=True)
+class Predictions(Probe):
+    """What a network predicts at one position of one sentence of the probe stream, that token alone removed.
+
+    Table rows, one a class: `position`, `token`, which is the class, and its `probability`.
+
+    Parameters
+    ----------
+    sentence
+        Its number in the stream, `task.stream(0, "probe").originals`.
+    position
+        From 0.
+    """
+
+    version: ClassVar[int] = 1
+    sentence: int = 0
+    position: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("sentence", "position"):
+            value = getattr(self, name)
+            require(type(value) is int and value >= 0, f"{name} = {value!r}", "a whole number of at least 0")
+
+    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+        """Return one row a class."""
+        task = _masked(training.task)
+        sentences = task.stream(0, "probe").originals(self.sentence, self.sentence + 1)
+        length = int(sentences.lengths[0])
+        require(
+            self.position < length,
+            f"position = {self.position} in sentence {self.sentence}",
+            f"below {length}, its length",
+        )
+        (block,) = removals(task, sentences, np.array([[0, self.position]]), ())
+        return [
+            {"position": self.position, "token": token, "probability": float(p)}
+            for token, p in enumerate(network(training, parameters)(block)[0])
+        ]

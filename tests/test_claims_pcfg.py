@@ -1,0 +1,616 @@
+"""Claims of the page `pcfg`: each effect against plain arithmetic, each criterion both ways."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdlib import claims
+from pdlib.claims import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    PARTLY,
+    REPRODUCED,
+    Claim,
+    Criterion,
+    MissingTableError,
+    pcfg,
+)
+from pdlib.store import Store
+
+Tables = dict[str, pd.DataFrame]
+SEEDS = range(5)
+CLAIMS = claims.of_page("pcfg")
+PARTS = [
+    pytest.param(claim, criterion, id=f"{claim.id}: {criterion.name}")
+    for claim in CLAIMS
+    for criterion in claim.criteria
+]
+
+
+def table(columns: str, *rows: tuple[Any, ...]) -> pd.DataFrame:
+    """Rows in any order."""
+    return pd.DataFrame(list(rows), columns=columns.split()).sample(frac=1, random_state=0)
+
+
+# Effects, on tables whose answer is plain arithmetic
+
+TEACHER = table(
+    "seed step loss_nats accuracy",
+    # slopes: 0.1 / 0.025 = 4 from 2.5 to 5 % of 200 steps, 0.4 / 0.2 = 2 up to 25 %, 0.3 / 0.75 = 0.4 after it
+    *((7, 0, 2.0, 0.4), (7, 5, 1.0, 0.5), (7, 10, 0.9, 0.5), (7, 50, 0.5, 0.6), (7, 200, 0.2, 0.9)),
+    # 0.95 and 0.9 by interpolation: 2, 0.5, and 0.1 for nothing at all
+    *((8, 0, 1.0, 0.4), (8, 20, 0.8, 0.5), (8, 200, 0.8, 0.9)),
+)
+NGRAMS = table(
+    "seed measure n step median",
+    *((7, "robust", 3, 10, 0.1), (7, "robust", 3, 20, 0.8), (7, "robust", 3, 50, 0.2)),
+    *((7, "robust", 3, 5, 0.7), (7, "robust", 3, 200, 0.1)),
+    *((8, "robust", 3, 10, 0.2), (8, "robust", 3, 50, 0.1), (8, "robust", 3, 200, 0.4)),
+    *((7, "robust", 5, 10, 0.9), (8, "robust", 5, 10, 0.9)),
+    *((7, "close", 7, 10, 0.9), (7, "close", 7, 20, 0.4), (7, "close", 7, 200, 0.1)),
+    *((8, "close", 7, 10, 0.9), (8, "close", 7, 50, 0.2), (8, "close", 7, 200, 0.4)),
+    *((7, "close", 3, 20, 0.9), (8, "close", 3, 20, 0.9)),
+)
+CANDIDATES = table(
+    "seed candidate step", (7, "loss", 20), (8, "loss", 30), (7, "robust", 200), (8, "robust", 200)
+)
+VANISHES = table(  # 0.128 over at least 0.001 is 2^7
+    "seed measure n step median",
+    *(
+        (s, measure, n, step, median)
+        for s in (7, 8)
+        for measure, n in (("robust", 3), ("close", 7))
+        for step, median in ((10, 0.0), (50, 0.128), (200, 0.0002))
+    ),
+)
+NONTERMINALS = table(
+    "seed step level accuracy",
+    *((7, 0, 1, 0.9), (7, 0, 2, 0.9), (7, 20, 1, 0.6), (7, 20, 2, 0.8), (7, 200, 1, 0.7), (7, 200, 2, 0.9)),
+    *((8, 0, 1, 0.2), (8, 0, 2, 0.2), (8, 50, 1, 0.5), (8, 50, 2, 0.5), (8, 200, 1, 0.5), (8, 200, 2, 0.3)),
+)
+STUDENTS = table(
+    "horizon seed method step accuracy",
+    *((0.25, 7, "progressive", 0, 0.1), (0.25, 7, "progressive", 50, 0.7)),
+    *((0.25, 7, "cross_entropy", 0, 0.9), (0.25, 7, "cross_entropy", 50, 0.5)),
+    *((0.25, 7, "one_shot", 50, 0.6), (0.25, 7, "one_shot_hard", 50, 0.4)),
+    *((0.25, 8, "progressive", 50, 0.75), (0.25, 8, "cross_entropy", 50, 0.8)),
+    *((0.25, 8, "one_shot", 50, 0.6), (0.25, 8, "one_shot_hard", 50, 0.7)),
+    *((0.5, 7, "progressive", 100, 0.7), (0.5, 7, "cross_entropy", 100, 0.2)),
+    *((0.5, 7, "one_shot", 100, 0.75), (0.5, 7, "one_shot_hard", 100, 0.9)),
+)
+CHECKPOINTS = table(
+    "seed checkpoint step accuracy",
+    *((7, 5, 50, 0.5), (7, 10, 50, 0.7), (7, 40, 50, 0.6), (7, "loss", 50, 0.65), (7, "robust", 50, 0.9)),
+    *((7, 5, 0, 0.9), (7, 10, 0, 0.9), (7, 40, 0, 0.9), (7, "loss", 0, 0.9), (7, "robust", 0, 0.9)),
+    *((8, 5, 50, 0.8), (8, 10, 50, 0.6), (8, 40, 50, 0.7), (8, "loss", 50, 0.8), (8, "robust", 50, 0.1)),
+)
+STUDENT_NGRAMS = table(
+    "seed method measure n median",
+    *((7, "progressive", "robust", 3, 0.2), (7, "cross_entropy", "robust", 3, 0.3)),
+    *((7, "one_shot", "robust", 3, 0.4), (7, "one_shot_hard", "robust", 3, 0.1)),
+    *((8, "progressive", "robust", 3, 0.0), (8, "cross_entropy", "robust", 3, 0.3)),
+    *((8, "one_shot", "robust", 3, 0.4), (8, "one_shot_hard", "robust", 3, 0.2)),
+    *((s, method, "close", 3, 0.0) for s in (7, 8) for method in ("progressive", *pcfg.ANY)),
+    *((s, method, "robust", 5, 0.0) for s in (7, 8) for method in ("progressive", *pcfg.ANY)),
+)
+BEST = table("measure n median", ("robust", 3, 0.05), ("robust", 5, 0.9), ("close", 3, 0.9))
+STUDENT_NONTERMINALS = table(
+    "seed method level accuracy",
+    *((7, "progressive", 1, 0.6), (7, "progressive", 2, 0.4), (7, "progressive", 3, 0.2)),
+    *((7, "cross_entropy", 1, 0.5), (7, "cross_entropy", 2, 0.8), (7, "cross_entropy", 3, 0.8)),
+    *((7, "one_shot", 1, 0.7), (7, "one_shot", 2, 0.2), (7, "one_shot", 3, 0.0)),
+    *((7, "one_shot_hard", level, 0.1) for level in (1, 2, 3)),
+)
+
+EFFECTS: list[tuple[str, dict[str, Any], Tables, dict[int, float]]] = [
+    (
+        "final_gain",
+        {"method": "progressive", "against": pcfg.ANY},
+        {"students": STUDENTS},
+        {7: 0.1, 8: -0.05},
+    ),
+    (
+        *("final_gain", {"method": "progressive", "against": pcfg.ONE_SHOT}),
+        {"students": STUDENTS},
+        {7: 0.1, 8: 0.05},
+    ),
+    (
+        *("final_gain", {"method": "progressive", "against": pcfg.ANY, "horizon": 0.5}),
+        {"students": STUDENTS},
+        {7: -0.2},
+    ),
+    ("slope_ratio", {"one": (0.05, 0.25), "other": (0.025, 0.05)}, {"teacher": TEACHER}, {7: -1.0, 8: -2.0}),
+    (
+        *("slope_ratio", {"one": (0.05, 0.25), "other": (0.25, 1.0)}),
+        {"teacher": TEACHER},
+        {7: np.log2(5.0), 8: np.log2(5.0)},
+    ),
+    ("slope_ratio", {"one": (0.25, 1.0), "other": (0.25, 1.0)}, {"teacher": TEACHER}, {7: 0.0, 8: 0.0}),
+    ("peak_time", {}, {"teacher": TEACHER, "ngrams": NGRAMS}, {7: 0.1, 8: 1.0}),
+    ("peak_time", {"measure": "close", "n": 7}, {"teacher": TEACHER, "ngrams": NGRAMS}, {7: 0.05, 8: 0.05}),
+    ("fall_from_peak", {}, {"ngrams": NGRAMS}, {7: 3.0, 8: 0.0}),
+    ("fall_from_peak", {}, {"ngrams": VANISHES}, {7: 7.0, 8: 7.0}),
+    ("rise_to_peak", {}, {"teacher": TEACHER, "ngrams": NGRAMS}, {7: 3.0, 8: 1.0}),
+    ("rise_to_peak", {}, {"teacher": TEACHER, "ngrams": VANISHES}, {7: 7.0, 8: 7.0}),
+    *(
+        ("candidate_gain", {"candidate": "loss", "against": against}, {"checkpoints": CHECKPOINTS}, expected)
+        for against, expected in (
+            ("first", {7: 0.15, 8: 0.0}),
+            ("last", {7: 0.05, 8: 0.1}),
+            ("best", {7: -0.05, 8: 0.0}),
+        )
+    ),
+    (
+        *("candidate_gain", {"candidate": "robust", "against": "best"}),
+        {"checkpoints": CHECKPOINTS},
+        {7: 0.2, 8: -0.7},
+    ),
+    # at step 20, and at 50 for want of 30
+    ("close_turn", {"n": 7}, {"ngrams": NGRAMS, "candidates": CANDIDATES}, {7: 2.0, 8: -1.0}),
+    ("close_turn", {"n": 7}, {"ngrams": VANISHES, "candidates": CANDIDATES}, {7: 7.0, 8: 7.0}),
+    (
+        *("probe_share", {}),
+        {"nonterminals": NONTERMINALS, "candidates": CANDIDATES},
+        {7: 0.7 / 0.8, 8: 0.5 / 0.4},
+    ),
+    (
+        *("student_measure", {"measure": "robust", "n": 3}),
+        {"student_ngrams": STUDENT_NGRAMS},
+        {7: 0.1, 8: -0.2},
+    ),
+    (
+        *("student_measure", {"measure": "robust", "n": 3, "against": ("one_shot",)}),
+        {"student_ngrams": STUDENT_NGRAMS},
+        {7: -0.2, 8: -0.4},
+    ),
+    ("student_measure", {"measure": "close", "n": 3}, {"student_ngrams": STUDENT_NGRAMS}, {7: 0.0, 8: 0.0}),
+    (  # 0.15 against 0.05, 0.05 against 0.15
+        *("student_distance", {"measure": "robust", "n": 3}),
+        {"student_ngrams": STUDENT_NGRAMS, "best": BEST},
+        {7: 0.1, 8: -0.1},
+    ),
+    ("student_probe", {"n_levels": 1}, {"student_nonterminals": STUDENT_NONTERMINALS}, {7: -0.1}),
+    ("student_probe", {"n_levels": 2}, {"student_nonterminals": STUDENT_NONTERMINALS}, {7: -0.15}),
+    ("student_probe", {"n_levels": 99}, {"student_nonterminals": STUDENT_NONTERMINALS}, {7: -0.3}),
+    (
+        *("student_probe", {"n_levels": 1, "against": ("cross_entropy",)}),
+        {"student_nonterminals": STUDENT_NONTERMINALS},
+        {7: 0.1},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "tables", "expected"),
+    [pytest.param(*case, id=f"{case[0]} {i}") for i, case in enumerate(EFFECTS)],
+)
+def test_an_effect_is_what_plain_arithmetic_says(
+    name: str, arguments: dict[str, Any], tables: Tables, expected: dict[int, float]
+) -> None:
+    values = getattr(pcfg, name)(tables, **arguments).to_dict()
+    assert values == pytest.approx(expected, abs=1e-12)
+    assert values != pytest.approx({s: v + 1e-6 for s, v in expected.items()}, abs=1e-12)  # the control
+
+
+def test_every_effect_of_the_page_is_measured_above() -> None:
+    own = {
+        name
+        for name, f in inspect.getmembers(pcfg, inspect.isfunction)
+        if f.__module__ == pcfg.__name__ and not name.startswith("_")
+    }
+    assert own == {name for name, *_ in EFFECTS}
+    assert {c.effect.__name__ for _, c in (p.values for p in PARTS)} <= own
+
+
+# A world in which the paper is right in everything, and one in which it is wrong in everything
+
+STEPS = (0, 10, 20, 40, 60, 100, 200, 400)  # of a teacher; 10, 20 and 100 are 2.5, 5 and 25 % of them
+GRID = (20, 40, 100, 300)
+
+
+def world(
+    loss: Sequence[float],
+    robust: Sequence[float],
+    close: Sequence[float],
+    probe: Sequence[float],
+    progressive: float,
+    grid: Sequence[float],
+    inflection: float,
+    low: float,
+) -> Tables:
+    """Tables with the columns that the page makes.
+
+    `loss`, `robust`, `close` and `probe` are the teacher's at `STEPS`, `grid` the (2, T) students' final accuracy by
+    the first checkpoint and `inflection` that of the candidate at step 60. Progressive students have final and probe
+    accuracy `progressive` where others have 0.7, and measures `low` where others have 0.3.
+    """
+    noise = np.random.default_rng(1)
+
+    def jitter() -> float:
+        return float(noise.uniform(0.0, 0.002))
+
+    measures = [("robust", n) for n in (3, 5, 7)] + [("close", n) for n in (3, 5, 7)]
+    methods = {"progressive": progressive, "cross_entropy": 0.7, "one_shot": 0.7, "one_shot_hard": 0.69}
+    medians = {method: low if method == "progressive" else 0.3 for method in methods}
+    first = {**dict(zip(GRID, grid, strict=True)), "loss": inflection, "robust": grid[-1]}
+    return {
+        "teacher": table(
+            "seed step loss_nats accuracy",
+            *((s, step, x + jitter(), 0.5) for s in SEEDS for step, x in zip(STEPS, loss, strict=True)),
+        ),
+        "candidates": table(
+            "seed candidate step",
+            *((s, name, step) for s in SEEDS for name, step in (("loss", 60), ("robust", 200))),
+        ),
+        "ngrams": table(
+            "seed measure n step median",
+            *(
+                (s, measure, n, step, x + jitter())
+                for s in SEEDS
+                for measure, n in measures
+                for step, x in zip(STEPS, robust if measure == "robust" else close, strict=True)
+                if step
+            ),
+        ),
+        "best": table("measure n median", *((measure, n, 0.0) for measure, n in measures)),
+        "nonterminals": table(
+            "seed step level accuracy",
+            *(
+                (s, step, level, x + 0.02 * level + jitter())
+                for s in SEEDS
+                for level in (1, 2, 3)
+                for step, x in zip(STEPS, probe, strict=True)
+            ),
+        ),
+        "students": table(
+            "horizon seed method step accuracy",
+            *(
+                (horizon, s, method, step, (final if step else 0.3) + jitter())
+                for horizon in (0.25, 0.5)
+                for s in SEEDS
+                for method, final in methods.items()
+                for step in (0, 200 * horizon, 400 * horizon)
+            ),
+        ),
+        "checkpoints": table(
+            "seed checkpoint step accuracy",
+            *(
+                (s, name, step, (final if step else 0.3) + jitter())
+                for s in SEEDS
+                for name, final in first.items()
+                for step in (0, 100)
+            ),
+        ),
+        "student_ngrams": table(
+            "seed method measure n median",
+            *(
+                (s, method, measure, n, x + jitter())
+                for s in SEEDS
+                for measure, n in measures
+                for method, x in medians.items()
+            ),
+        ),
+        "student_nonterminals": table(
+            "seed method level accuracy",
+            *(
+                (s, method, level, x + 0.02 * level + jitter())
+                for s in SEEDS
+                for level in (1, 2, 3)
+                for method, x in methods.items()
+            ),
+        ),
+    }
+
+
+def as_stated() -> Tables:
+    return dict(_stated())
+
+
+@cache  # tables are changed into others, never in place
+def _stated() -> Tables:
+    return world(
+        loss=[1.4, 1.01, 1.0, 0.9, 0.7, 0.3, 0.2, 0.1],
+        robust=[0.0, 0.01, 0.01, 0.3, 0.8, 0.4, 0.1, 0.01],
+        close=[0.0, 0.1, 0.3, 0.4, 0.4, 0.3, 0.1, 0.01],
+        probe=[0.4, 0.5, 0.6, 0.8, 0.9, 0.91, 0.91, 0.92],
+        progressive=0.8,
+        grid=[0.6, 0.75, 0.78, 0.7],
+        inflection=0.8,
+        low=0.1,
+    )
+
+
+def as_denied() -> Tables:
+    return world(
+        loss=[1.4, 1.4, 1.0, 0.95, 0.9, 0.8, 0.5, 0.0],
+        robust=[0.0, 0.3, 0.4, 0.4, 0.35, 0.4, 0.45, 0.5],
+        close=[0.0, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.4],
+        probe=[0.4, 0.4, 0.4, 0.4, 0.5, 0.7, 0.8, 0.9],
+        progressive=0.6,
+        grid=[0.8, 0.75, 0.7, 0.8],
+        inflection=0.7,
+        low=0.4,
+    )
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_every_claim_is_reproduced_where_the_paper_is_right_and_not_where_it_is_wrong(claim: Claim) -> None:
+    verdict, parts = claim.judge(as_stated())
+    assert verdict == REPRODUCED, [(p.criterion.name, p.interval) for p in parts]
+    assert all(p.interval.n == len(SEEDS) for p in parts)
+    verdict, parts = claim.judge(as_denied())
+    assert {p.verdict for p in parts} == {NOT_REPRODUCED}, [(p.criterion.name, p.interval) for p in parts]
+    assert verdict == NOT_REPRODUCED
+
+
+# One thing at a time that is otherwise
+
+Spoil = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def exchanged(column: str, one: Any, other: Any) -> Spoil:
+    swap = {one: other, other: one}
+    return lambda rows: rows.assign(**{column: [swap.get(value, value) for value in rows[column]]})
+
+
+def at(query: str, column: str, value: float) -> Spoil:
+    return lambda t: t.assign(**{column: t[column].mask(t.index.isin(t.query(query).index), value)})
+
+
+def of_part(arguments: Mapping[str, Any]) -> str:
+    return f"measure == '{arguments['measure']}' and n == {arguments['n']}"
+
+
+# effect -> what makes it fail: the table, from the criterion's arguments, and the change
+SPOILED: dict[str, Callable[[dict[str, Any]], tuple[str, Spoil]]] = {
+    "final_gain": lambda a: (
+        "students",
+        at(f"horizon == {a['horizon']} and method == 'one_shot_hard' and step > 0", "accuracy", 0.85),
+    ),
+    "slope_ratio": lambda a: (
+        "teacher",
+        at("step == 20", "loss_nats", 0.8) if a["other"][1] < 0.25 else at("step == 100", "loss_nats", 0.8),
+    ),
+    "rise_to_peak": lambda _: ("ngrams", at("measure == 'robust' and step == 20", "median", 0.5)),
+    "fall_from_peak": lambda _: ("ngrams", at("measure == 'robust' and step == 400", "median", 0.5)),
+    "peak_time": lambda _: ("ngrams", at("measure == 'robust' and step == 200", "median", 0.9)),
+    "candidate_gain": lambda a: (
+        "checkpoints",
+        at(f"step > 0 and checkpoint == {GRID[-1] if a['against'] == 'last' else GRID[0]}", "accuracy", 0.85),
+    ),
+    "close_turn": lambda _: ("ngrams", at("measure == 'close' and step == 60", "median", 0.015)),
+    "probe_share": lambda _: ("nonterminals", at("step == 60", "accuracy", 0.85)),
+    "student_measure": lambda a: (
+        "student_ngrams",
+        at(f"{of_part(a)} and method == 'one_shot_hard'", "median", 0.05),
+    ),
+    "student_probe": lambda a: (
+        "student_nonterminals",
+        at("method == 'one_shot_hard' and (level == 1)", "accuracy", 0.9)
+        if a["n_levels"] == 1
+        else exchanged("method", "progressive", "cross_entropy"),
+    ),
+}
+
+
+def spoiled(criterion: Criterion) -> Tables:
+    """The tables on which a criterion fails."""
+    name, spoil = SPOILED[criterion.effect.__name__](dict(criterion.arguments))
+    tables = as_stated()
+    return tables | {name: spoil(tables[name])}
+
+
+@pytest.mark.parametrize(("claim", "criterion"), PARTS)
+def test_every_criterion_comes_out_negative_on_spoiled_tables(claim: Claim, criterion: Criterion) -> None:
+    judged = criterion.judge(spoiled(criterion))
+    assert judged.verdict == NOT_REPRODUCED, judged.interval
+    verdict, _ = claim.judge(spoiled(criterion))
+    assert verdict in (PARTLY, NOT_REPRODUCED)
+
+
+@pytest.mark.parametrize(("claim", "criterion"), PARTS)
+def test_no_criterion_is_decided_by_one_seed(claim: Claim, criterion: Criterion) -> None:
+    one = {name: t[t.seed == 0] if "seed" in t else t for name, t in as_stated().items()}
+    assert criterion.judge(one).verdict == INCONCLUSIVE
+
+
+LABELED = {
+    **dict.fromkeys(("students", "student_ngrams", "student_nonterminals"), "method"),
+    "checkpoints": "checkpoint",
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "criterion"),
+    [p for p in PARTS if p.values[1].effect.__name__.startswith(("final_", "candidate_", "student_"))],
+)
+def test_nothing_is_found_where_labels_are_shuffled_within_each_seed(
+    claim: Claim, criterion: Criterion
+) -> None:
+    tables = as_stated()
+    for name, column in LABELED.items():
+        t = tables[name]
+        values = sorted(t[column].unique(), key=str)
+        turned = [  # a rotation a seed
+            values[(values.index(v) + s) % len(values)] for v, s in zip(t[column], t.seed, strict=True)
+        ]
+        tables[name] = t.assign(**{column: turned})
+    assert criterion.judge(tables).verdict != REPRODUCED
+
+
+def test_a_teacher_that_wobbles_has_no_phases() -> None:
+    tables = as_stated()
+    noise = np.random.default_rng(2)
+    for name, column, level, size in (("teacher", "loss_nats", 1.0, 0.02), ("ngrams", "median", 0.3, 0.05)):
+        steps = tables[name]
+        tables[name] = steps.assign(**{column: level + size * noise.standard_normal(len(steps))})
+    of_teacher = ("slow after rapid", "M_robust rises", "M_robust falls", "M_close falls from the middle on")
+    found = {c.name: c.judge(tables).verdict for _, c in (p.values for p in PARTS) if c.name in of_teacher}
+    assert found == dict.fromkeys(of_teacher, NOT_REPRODUCED)
+
+
+# changes of one table -> the claims that are no longer reproduced
+DECIDES: list[tuple[str, Spoil, set[str]]] = [
+    ("students", at("method == 'cross_entropy'", "accuracy", 0.75), set()),
+    ("students", at("method == 'cross_entropy' and horizon == 0.5", "accuracy", 0.85), {"Figure 1 (right)"}),
+    ("students", at("step < 50", "accuracy", 0.99), set()),  # the ends of runs are compared
+    ("checkpoints", at("checkpoint == 100 and step > 0", "accuracy", 0.805), set()),  # within a point
+    ("checkpoints", at("checkpoint == 100 and step > 0", "accuracy", 0.82), {"R4", "Figure 4"}),
+    ("checkpoints", at("checkpoint == 'robust'", "accuracy", 0.99), set()),  # no part of the grid
+    ("checkpoints", at("step == 0", "accuracy", 0.99), set()),
+    ("teacher", at("step == 0", "loss_nats", 9.0), set()),
+    ("teacher", at("step == 10", "loss_nats", 0.9), set()),  # a loss that rises stands still too
+    ("teacher", at("step == 10", "loss_nats", 1.4), {"Figure 4"}),
+    ("ngrams", at("measure == 'robust' and n > 3", "median", 0.5), set()),
+    ("ngrams", at("measure == 'close' and n < 7", "median", 0.5), set()),
+    (
+        "ngrams",
+        at("measure == 'robust' and step == 10", "median", 0.5),
+        set(),
+    ),  # the last of the phase counts
+    ("ngrams", at("measure == 'robust' and step == 20", "median", 0.5), {"Figure 4"}),
+    ("ngrams", at("measure == 'close' and step == 20", "median", 0.9), set()),
+    ("ngrams", at("measure == 'close' and step == 400", "median", 0.5), {"Figure 22"}),
+    ("nonterminals", at("step == 0", "accuracy", 1.0), set()),
+    ("nonterminals", at("step == 60 and level == 3", "accuracy", 0.5), {"Figure 22"}),
+    ("candidates", exchanged("candidate", "robust", "loss"), set()),
+    ("candidates", at("candidate == 'loss'", "step", 20), {"Figure 22"}),
+    ("student_ngrams", at("n == 7 and measure == 'robust'", "median", 0.2), set()),
+    (
+        "student_ngrams",
+        at("method == 'one_shot' and n == 7 and measure == 'close'", "median", 0.0),
+        {"R5", "Figure 5"},
+    ),
+    (
+        "student_ngrams",
+        at("method == 'one_shot' and n == 5 and measure == 'robust'", "median", 0.0),
+        {"Figure 5"},
+    ),
+    (
+        "student_ngrams",
+        at("method == 'cross_entropy' and n == 3 and measure == 'robust'", "median", 0.0),
+        {"R5", "Figure 5"},
+    ),
+    ("student_nonterminals", at("method == 'one_shot' and level == 1", "accuracy", 0.85), {"Figure 5"}),
+    ("student_nonterminals", at("method == 'progressive' and level > 1", "accuracy", 0.5), {"R5"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "changed"), [pytest.param(*case, id=f"{i} {case[0]}") for i, case in enumerate(DECIDES)]
+)
+def test_a_change_of_a_table_changes_the_claims_that_speak_of_it_and_no_other(
+    name: str, spoil: Spoil, changed: set[str]
+) -> None:
+    tables = as_stated()
+    tables[name] = spoil(tables[name])
+    assert {claim.id for claim in CLAIMS if claim.judge(tables)[0] != REPRODUCED} == changed
+
+
+def test_a_plateau_that_is_flat_in_one_seed_does_not_drown_the_others() -> None:
+    tables = as_stated()
+    tables["teacher"] = at("seed == 0 and step == 10", "loss_nats", 1.0)(tables["teacher"])
+    still = next(c for _, c in (p.values for p in PARTS) if c.name == "rapid after still")
+    values = still.judge(tables).values
+    assert max(values) < min(values) + 5
+
+
+# What the page did not run
+
+NEEDED = {
+    "R4": {"checkpoints"},
+    "R5": {"student_ngrams", "student_nonterminals"},
+    "Figure 1 (right)": {"students"},
+    "Figure 4": {"teacher", "ngrams", "checkpoints"},
+    "Figure 5": {"student_ngrams", "student_nonterminals"},
+    "Figure 22": {"ngrams", "candidates", "nonterminals"},
+}
+
+
+def judged_page(tables: Tables, store: Store, profile: str = "laptop") -> dict[str, str]:
+    """Claim to verdict, as the page shows it."""
+    shown = claims.judge_page("pcfg", profile, tables, [], store)
+    assert not shown.groupby("claim").verdict.nunique().gt(1).any()
+    return {str(k): str(v) for k, v in shown.groupby("claim").verdict.first().items()}
+
+
+@pytest.mark.parametrize("name", as_stated())
+def test_claims_without_their_tables_are_not_run_and_the_others_are_judged(name: str, store: Store) -> None:
+    tables = as_stated()
+    del tables[name]
+    verdicts = judged_page(tables, store)
+    assert {c for c, verdict in verdicts.items() if verdict == NOT_RUN} == {
+        c for c, needed in NEEDED.items() if name in needed
+    }
+    assert set(verdicts.values()) <= {NOT_RUN, REPRODUCED}
+    assert set(verdicts) == set(NEEDED)
+
+
+@pytest.mark.parametrize(("name", "arguments", "tables"), [case[:3] for case in EFFECTS])
+def test_a_table_that_is_not_there_is_named(name: str, arguments: dict[str, Any], tables: Tables) -> None:
+    for missing in tables:
+        with pytest.raises(MissingTableError, match=missing):
+            getattr(pcfg, name)({k: t for k, t in tables.items() if k != missing}, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("kept", "unjudged"),
+    [
+        ({"ngrams": "n < 7", "student_ngrams": "n < 7"}, {"R5", "Figure 5", "Figure 22"}),
+        ({"ngrams": "n != 3"}, {"Figure 4"}),
+        ({"ngrams": "step > 20"}, {"Figure 4"}),
+        ({"students": "horizon == 0.25"}, {"Figure 1 (right)"}),
+    ],
+)
+def test_what_other_parameters_leave_out_is_not_run(
+    kept: dict[str, str], unjudged: set[str], store: Store
+) -> None:
+    tables = {name: t.query(kept[name]) if name in kept else t for name, t in as_stated().items()}
+    verdicts = judged_page(tables, store)
+    assert {c for c, verdict in verdicts.items() if verdict == NOT_RUN} == unjudged
+    assert set(judged_page(tables, store, "smoke").values()) == {NOT_RUN, "not judged"}
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("students", "seed != 3 or method != 'one_shot'"),
+        ("students", "seed != 3 or method != 'progressive'"),
+        ("checkpoints", "seed != 3 or checkpoint != 40"),
+        ("checkpoints", "seed != 3 or checkpoint != 'loss'"),
+        ("student_ngrams", "seed != 3 or method != 'cross_entropy'"),
+        ("student_nonterminals", "seed != 3 or method != 'one_shot_hard'"),
+        ("ngrams", "seed != 3 or step > 20"),
+    ],
+)
+def test_a_run_that_one_seed_lacks_is_an_error_and_not_left_out(name: str, query: str) -> None:
+    tables = as_stated()
+    tables[name] = tables[name].query(query)
+    failed = []
+    for _, criterion in (p.values for p in PARTS):
+        try:
+            criterion.judge(tables)
+        except ValueError as error:
+            failed.append(str(error))
+    assert failed
+    assert all("[3] have no value" in said for said in failed)
+
+
+# The register
+
+
+def test_the_claims_of_the_page_are_those_of_the_register() -> None:
+    registered = {row["id"] for row in claims.register() if row["page"] == "pcfg"}
+    assert {claim.id for claim in CLAIMS} == set(NEEDED)
+    assert set(NEEDED) < registered
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        assert len({c.name for c in claim.criteria}) == len(claim.criteria)

@@ -1,0 +1,540 @@
+"""Exact posteriors are those of the enumerated grammar, of the enumerated corruption, and of plain sums in logs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pdlib.specs import SpecError
+from pdlib.tasks.grammar import Grammar, Rule, SentenceStream, grammar
+from pdlib.theory import inside_outside
+from pdlib.theory.inside_outside import accepts, boundary_posterior, likelihood, posterior, prefix_posterior
+
+EXACT = {"rtol": 0, "atol": 1e-10}
+SEEDS = range(6)
+
+
+# Small grammars, and all their trees
+
+
+@lru_cache
+def small(seed: int) -> Grammar:
+    """Right sides of one to three symbols, some of them shared by symbols of a layer; uneven probabilities."""
+    rng = np.random.default_rng([2005, seed])
+    while True:
+        n_terminals = 2 + seed % 2
+        layers = [(30, 31)[: 1 + seed % 2], (20, 21), (10, 11), tuple(range(1, n_terminals + 1))]
+        if seed % 3 == 0:
+            del layers[2]
+        rules = []
+        for above, below in pairwise(layers):
+            shared = tuple(int(s) for s in rng.choice(below, 2))
+            for symbol in above:
+                sides = {shared} | {
+                    tuple(int(s) for s in rng.choice(below, size)) for size in rng.permutation([1, 2, 3])[:2]
+                }
+                weights = rng.dirichlet(np.full(len(sides), 2.0))
+                rules += [
+                    Rule(symbol, side, float(p)) for side, p in zip(sorted(sides), weights, strict=True)
+                ]
+        try:
+            found = Grammar(tuple(layers), tuple(rules))
+        except SpecError:  # a symbol that nothing leads to
+            continue
+        if 20 <= found.n_derivations() <= 20_000:
+            return found
+
+
+Tree = tuple[
+    float, tuple[int, ...], tuple[frozenset[int], ...]
+]  # probability, tokens, ends of each level's spans
+
+
+def derivations(g: Grammar) -> list[Tree]:
+    """All trees of a grammar, a loop over everything that can be drawn."""
+
+    def expanded(symbol: int, level: int) -> Iterator[Tree]:
+        if level == g.depth:
+            yield 1.0, (g.terminals.index(symbol),), (frozenset({0}),)
+            return
+        for rule in g.rules_of(symbol):
+            for parts in product(*(list(expanded(s, level + 1)) for s in rule.right)):
+                p, tokens = rule.probability, ()
+                ends: list[frozenset[int]] = [frozenset()] * (g.depth - level)
+                for q, more, inner in parts:
+                    ends = [a | {e + len(tokens) for e in b} for a, b in zip(ends, inner, strict=True)]
+                    p, tokens = p * q, tokens + more
+                yield p, tokens, (frozenset({len(tokens) - 1}), *ends)
+
+    return [(p / len(g.roots), tokens, ends) for root in g.roots for p, tokens, ends in expanded(root, 0)]
+
+
+@lru_cache
+def trees(seed: int) -> list[Tree]:
+    return derivations(small(seed))
+
+
+def strings(found: list[Tree]) -> dict[tuple[int, ...], float]:
+    total: dict[tuple[int, ...], float] = defaultdict(float)
+    for p, tokens, _ in found:
+        total[tokens] += p
+    return total
+
+
+def padded(rows: list[tuple[int, ...]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    lengths = np.array([len(row) for row in rows])
+    tokens = np.full((len(rows), max(lengths)), 99)  # nobody looks beyond the end
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = row
+    return tokens, lengths
+
+
+def corrupted(
+    tokens: NDArray[np.integer], lengths: NDArray[np.integer], rate: float, n: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    at = (rng.random(tokens.shape) < rate) & (np.arange(tokens.shape[1]) < lengths[:, None])
+    u = rng.random(tokens.shape)
+    noise = rng.integers(n, size=tokens.shape)
+    return np.where(at & (u < 0.8), n, np.where(at & (u < 0.9), noise, tokens.astype(np.int64))), at
+
+
+def by_enumeration(
+    g: Grammar, z: tuple[int, ...], at: tuple[int, ...], rate: float, hidden: bool, found: list[Tree]
+) -> NDArray[np.float64]:
+    """The posterior by its definition: a sum over trees of this length."""
+    n = g.n_terminals
+    rows = np.zeros((len(at), n))
+    for p, tokens, _ in found:
+        if len(tokens) != len(z):
+            continue
+        for row, i in enumerate(at):
+            weight = p
+            for j, (s, t) in enumerate(zip(z, tokens, strict=True)):
+                if s == n or (hidden and j in at and j != i):
+                    continue
+                selected = 1.0 if j == i else 0.0 if hidden else rate
+                weight *= (1 - selected) * (s == t) + selected * (0.1 * (s == t) + 0.1 / n)
+            rows[row, tokens[i]] += weight
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+# Posteriors of masked sentences
+
+
+def some_inputs(seed: int, count: int = 12) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    g, rng = small(seed), np.random.default_rng(seed)
+    probability = strings(trees(seed))
+    rows = list(probability)
+    chosen = rng.choice(len(rows), count, p=np.array(list(probability.values())))
+    tokens, lengths = padded([rows[i] for i in chosen])
+    z, at = corrupted(tokens, lengths, 0.4, g.n_terminals, rng)
+    return z, lengths, at
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_posterior_is_that_of_all_trees(seed: int, hidden: bool) -> None:
+    g = small(seed)
+    z, lengths, at = some_inputs(seed)
+    got = posterior(g, z, lengths, at, mask_rate=0.25, hidden=hidden)
+    expected = [
+        by_enumeration(
+            g,
+            tuple(z[s, : lengths[s]].tolist()),
+            tuple(np.flatnonzero(at[s]).tolist()),
+            0.25,
+            hidden,
+            trees(seed),
+        )
+        for s in np.flatnonzero(at.any(axis=1))
+    ]
+    np.testing.assert_allclose(got, np.concatenate(expected), **EXACT)
+    np.testing.assert_allclose(got.sum(axis=1), 1, **EXACT)
+    assert len(got) == at.sum()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-100, 0.01, 1.0])
+def test_any_mask_rate_is_allowed(rate: float) -> None:
+    g = small(1)
+    z, lengths, at = some_inputs(1)
+    for s in np.flatnonzero(at.any(axis=1)):
+        shown, places = tuple(z[s, : lengths[s]].tolist()), tuple(np.flatnonzero(at[s]).tolist())
+        with np.errstate(invalid="ignore"):
+            expected = by_enumeration(g, shown, places, rate, False, trees(1))
+        one = slice(s, s + 1)
+        if np.isfinite(expected).all():
+            got = posterior(g, z[one], lengths[one], at[one], mask_rate=rate)
+            np.testing.assert_allclose(got, expected, **EXACT)
+        else:  # at 0 a replaced token elsewhere may leave nothing that the sentence can have been
+            with pytest.raises(SpecError, match="expected what the grammar can produce with mask_rate = 0"):
+                posterior(g, z[one], lengths[one], at[one], mask_rate=rate)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_posterior_is_that_of_the_enumerated_corruption(seed: int, hidden: bool) -> None:
+    """Every selection and everything each selected position may come to show, drawn out; then conditioned."""
+    g, rate = small(seed), 0.3
+    n = g.n_terminals
+    short = {x: p for x, p in strings(trees(seed)).items() if len(x) == 3}
+    assert len(short) > 2
+    joint: dict[tuple[object, int], NDArray[np.float64]] = defaultdict(lambda: np.zeros(n))
+    ways = [(False, None, 1 - rate), (True, n, rate * 0.8), (True, None, rate * 0.1)]
+    ways += [(True, t, rate * 0.1 / n) for t in range(n)]
+    for x, p in short.items():
+        for outcome in product(ways, repeat=3):
+            weight = p * np.prod([w for _, _, w in outcome])
+            selected = tuple(sel for sel, _, _ in outcome)
+            z = tuple(t if new is None else new for t, (_, new, _) in zip(x, outcome, strict=True))
+            for i in np.flatnonzero(selected).tolist():
+                seen: object = z
+                if hidden:  # one's own token, and those that were not selected
+                    seen = (selected, tuple(-1 if sel and j != i else z[j] for j, sel in enumerate(selected)))
+                joint[seen, i][x[i]] += weight
+    sentences, places, expected = [], [], []
+    for (seen, i), weights in joint.items():
+        z = seen[1] if hidden else seen
+        selected = seen[0] if hidden else tuple(j == i for j in range(3))
+        sentences.append([n if s == -1 else s for s in z])
+        places.append((i, selected))
+        expected.append(weights / weights.sum())
+    at = np.array([selected for _, selected in places])
+    got = posterior(g, np.array(sentences), np.full(len(at), 3), at, mask_rate=rate, hidden=hidden)
+    of_i = [i for i, _ in places]
+    row = np.cumsum(at).reshape(at.shape)[np.arange(len(at)), of_i] - 1
+    np.testing.assert_allclose(got[row], expected, **EXACT)
+
+
+def test_an_observer_without_the_noise_says_something_else() -> None:
+    g, rate = small(1), 0.3
+    z, lengths, at = some_inputs(1, 40)
+    exact = posterior(g, z, lengths, at, mask_rate=rate)
+    assert np.abs(exact - posterior(g, z, lengths, at, mask_rate=0.6)).max() > 0.01
+    as_if_hidden = posterior(g, z, lengths, at, mask_rate=rate, hidden=True)
+    assert np.abs(exact - as_if_hidden).max() > 0.01
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_comparison_notices_other_rule_probabilities(hidden: bool) -> None:
+    g = small(2)
+    z, lengths, at = some_inputs(2)
+    first = g.rules_of(g.roots[0])
+    turned = dict(zip(first, [rule.probability for rule in reversed(first)], strict=True))
+    other = Grammar(g.layers, tuple(Rule(r.left, r.right, turned.get(r, r.probability)) for r in g.rules))
+    assert other != g
+    got = posterior(other, z, lengths, at, mask_rate=0.25, hidden=hidden)
+    assert np.abs(got - posterior(g, z, lengths, at, mask_rate=0.25, hidden=hidden)).max() > 1e-3
+    tokens, sizes = padded(list(strings(trees(2))))
+    assert np.abs(likelihood(other, tokens, sizes) - likelihood(g, tokens, sizes)).max() > 1e-3
+
+
+def test_the_length_is_known() -> None:
+    """Without the length the posterior of a mask would be another one."""
+    g = small(2)
+    by_length = {}
+    for n in np.flatnonzero(g.length_distribution())[:3].tolist():
+        z = np.full((1, n), g.n_terminals)
+        at = np.arange(n)[None] == 0
+        by_length[n] = posterior(g, z, np.array([n]), at, mask_rate=0.3)
+        expected = by_enumeration(g, (g.n_terminals,) * n, (0,), 0.3, False, trees(2))
+        np.testing.assert_allclose(by_length[n], expected, **EXACT)
+    rows = np.concatenate(list(by_length.values()))
+    assert np.abs(rows - rows[0]).max() > 0.01
+
+
+def test_a_block_says_what_its_sentences_say_alone() -> None:
+    g = grammar("cfg3b", roots=(14, 15))
+    block = SentenceStream(g, "alone or not").sentences(0, inside_outside.SENTENCES_AT_ONCE + 20)
+    z, at = corrupted(block.tokens, block.lengths, 0.3, 3, np.random.default_rng(0))
+    whole = posterior(g, z, block.lengths, at, mask_rate=0.3)
+    starts = np.concatenate(([0], np.cumsum(at.sum(axis=1))))
+    for s in (0, 255, 256, 275):
+        n = block.lengths[s]
+        alone = posterior(g, z[s : s + 1, :n], block.lengths[s : s + 1], at[s : s + 1, :n], mask_rate=0.3)
+        np.testing.assert_array_equal(whole[starts[s] : starts[s + 1]], alone)
+    nobody = np.zeros_like(at)
+    assert posterior(g, z, block.lengths, nobody, mask_rate=0.3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_drawn_sentences_agree_with_their_posteriors(hidden: bool) -> None:
+    """The mean probability of what was drawn is the mean of the sum of squares, if the posterior is the right one."""
+    g = grammar("cfg3h", roots=(16,))
+    block = SentenceStream(g, "drawn").sentences(0, 3000)
+    z, at = corrupted(block.tokens, block.lengths, 0.3, 3, np.random.default_rng(1))
+    sentence = np.nonzero(at)[0]
+
+    def standard_errors(claimed: NDArray[np.float64]) -> float:
+        excess = claimed[np.arange(len(claimed)), block.tokens[at]] - (claimed**2).sum(axis=1)
+        by_sentence = np.bincount(sentence, excess, minlength=len(z))
+        return float(by_sentence.mean() / by_sentence.std() * len(z) ** 0.5)
+
+    assert abs(standard_errors(posterior(g, z, block.lengths, at, mask_rate=0.3, hidden=hidden))) < 4
+    if not hidden:
+        wrong = posterior(g, z, block.lengths, at, mask_rate=0.9)
+        assert abs(standard_errors(wrong)) > 8
+
+
+def test_the_corruption_is_that_of_the_task() -> None:
+    from pdlib.tasks import masked
+
+    assert inside_outside.SHOWN_MASK == masked.SHOWN_MASK
+    assert inside_outside.SHOWN_RANDOM == masked.SHOWN_RANDOM
+    total = inside_outside.SHOWN_MASK + inside_outside.SHOWN_RANDOM + inside_outside.SHOWN_ORIGINAL
+    assert total == pytest.approx(1)
+
+
+# Another route for sentences too long to enumerate: sums in logs over dense tables, and their derivative
+
+
+def token_posteriors(g: Grammar, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Posteriors of all tokens: the derivative of the log of the whole sentence's weight by the log evidence."""
+    logs = torch.tensor(np.log(evidence), requires_grad=True)  # (position, terminal)
+    n = len(logs)
+    table = {}  # symbol -> (start, end)
+    for t, symbol in enumerate(g.terminals):
+        table[symbol] = torch.diag_embed(logs[:, t], offset=1) + torch.full((n + 1, n + 1), -1e9).double() * (
+            1 - torch.diag_embed(torch.ones(n).double(), offset=1)
+        )
+    for layer in reversed(g.layers[:-1]):
+        for symbol in layer:
+            terms = []
+            for rule in g.rules_of(symbol):
+                found = table[rule.right[0]]
+                for part in rule.right[1:]:
+                    found = torch.logsumexp(found[:, :, None] + table[part][None], dim=1)
+                terms.append(found + np.log(rule.probability))
+            table[symbol] = torch.logsumexp(torch.stack(terms), dim=0)
+    torch.logsumexp(torch.stack([table[root][0, n] for root in g.roots]), dim=0).backward()
+    assert logs.grad is not None
+    return logs.grad.numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "own"),
+    [
+        ("cfg3b", 0.3, True),
+        ("cfg3f", 0.3, True),
+        ("cfg3b", 0.05, False),
+        ("cfg3b", 1e-60, False),
+        ("cfg3b", 1e-150, False),
+    ],
+)
+def test_scaled_sums_equal_sums_in_logs(name: str, rate: float, own: bool) -> None:
+    """Also for noise that is no sentence of the grammar: at the last rates its weight is below any float64."""
+    g = grammar(name, roots=16)
+    block = SentenceStream(g, "in logs").sentences(0, 1)
+    n, rng = int(block.lengths[0]), np.random.default_rng(7)
+    tokens = block.tokens if own else rng.integers(3, size=block.tokens.shape)
+    z, at = corrupted(tokens, block.lengths, 0.3, 3, rng)
+    same = z[0, :, None] == np.arange(3)
+    noisy = 0.1 * same + 0.1 / 3
+    evidence = np.where(z[0, :, None] == 3, 1.0, (1 - rate) * same + rate * noisy)
+    expected = token_posteriors(g, evidence) * np.where(z[0, :, None] == 3, 1.0, noisy) / evidence
+    expected = (expected / expected.sum(axis=1, keepdims=True))[at[0]]
+    got = posterior(g, z, np.array([n]), at, mask_rate=rate)
+    np.testing.assert_allclose(got, expected, **EXACT)
+
+
+def test_long_sentences_stay_in_range() -> None:
+    """One token asked of a long sentence: its posterior from the probabilities of whole sentences, one for each token."""
+    g = grammar("cfg3b")
+    block = SentenceStream(g, "long").sentences(0, 2)
+    assert (block.lengths > 200).all()
+    for s in range(2):
+        n = int(block.lengths[s])
+        clean = block.tokens[s : s + 1, :n].astype(np.int64)
+        rows = np.repeat(clean, 3, axis=0)
+        for i in (0, n // 2, n - 1):
+            rows[:, i] = np.arange(3)
+            weights = np.exp(likelihood(g, rows, np.full(3, n)) - likelihood(g, clean, np.array([n])))
+            rows[:, i] = clean[0, i]
+            shown, at = clean.copy(), np.arange(n)[None] == i
+            shown[0, i] = 3
+            got = posterior(g, shown, np.array([n]), at, mask_rate=0.3, hidden=True)[0]
+            np.testing.assert_allclose(got, weights / weights.sum(), **EXACT)
+
+
+def test_tokens_of_small_probability_stay_in_range() -> None:
+    """729 tokens of a vocabulary of 100: the probability is far below any float64, and known."""
+    terminals = tuple(range(100))
+    layers = (*((1000 + level,) for level in range(6)), terminals)
+    threes = [Rule(1000 + level, (1001 + level,) * 3, 1.0) for level in range(5)]
+    last = [Rule(1005, (a, b, c), 1 / 100) for a in terminals for b, c in [((a + 1) % 100, (a + 2) % 100)]]
+    g = Grammar(layers, (*threes, *last))
+    block = SentenceStream(g, "many").sentences(0, 1)
+    assert block.lengths.tolist() == [729]
+    np.testing.assert_allclose(likelihood(g, block.tokens, block.lengths), -243 * np.log(100), rtol=1e-12)
+    follow = prefix_posterior(g, block.tokens, block.lengths)
+    np.testing.assert_allclose(follow.sum(axis=2), 1, **EXACT)
+    np.testing.assert_allclose(follow[0, 0:729:3, :100], 0.01, **EXACT)
+    z = np.full((1, 729), 100)
+    z[0, ::3] = block.tokens[0, ::3]
+    got = posterior(g, z, block.lengths, z == 100, mask_rate=0.3, hidden=True)
+    np.testing.assert_allclose(got[np.arange(486), block.tokens[z == 100]], 1, **EXACT)
+
+
+# Clean sentences
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_likelihood_sums_over_all_trees(seed: int) -> None:
+    g, known = small(seed), strings(trees(seed))
+    n_trees = [sum(tokens == x for _, tokens, _ in trees(seed)) for x in list(known)[:20]]
+    assert max(n_trees) > 1, "an ambiguous sentence among them"
+    every = [x for n in range(1, 6) for x in product(range(g.n_terminals), repeat=n)]
+    tokens, lengths = padded(every)
+    got = np.exp(likelihood(g, tokens, lengths))
+    np.testing.assert_allclose(got, [known.get(x, 0.0) for x in every], **EXACT)
+    np.testing.assert_array_equal(accepts(g, tokens, lengths), [x in known for x in every])
+    assert {x in known for x in every} == {True, False}
+
+
+def test_nothing_and_what_is_too_long_are_no_sentences() -> None:
+    g = small(0)
+    too_long = np.zeros((2, g.max_length + 1), np.int64)
+    assert accepts(g, too_long, np.array([0, g.max_length + 1])).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_follows_a_prefix_is_what_follows_it_in_all_sentences(seed: int) -> None:
+    g, known = small(seed), strings(trees(seed))
+    n = g.n_terminals
+    beginning: dict[tuple[int, ...], NDArray[np.float64]] = defaultdict(lambda: np.zeros(n + 1))
+    for x, p in known.items():
+        for i in range(len(x) + 1):
+            beginning[x[:i]][x[i] if i < len(x) else n] += p
+    chosen = sorted(known)[:: max(1, len(known) // 40)]
+    chosen += [x[:2] for x in chosen[:5] if len(x) > 2]  # only the beginning of a sentence
+    tokens, lengths = padded(chosen)
+    got = prefix_posterior(g, tokens, lengths)
+    assert got.shape == (len(chosen), tokens.shape[1] + 1, n + 1)
+    for s, x in enumerate(chosen):
+        expected = [beginning[x[:i]] / beginning[x[:i]].sum() for i in range(len(x) + 1)]
+        np.testing.assert_allclose(got[s, : len(x) + 1], expected, **EXACT)
+        assert np.isnan(got[s, len(x) + 1 :]).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_ends_a_span_is_what_ends_it_in_all_trees(seed: int) -> None:
+    g = small(seed)
+    n, known = g.n_terminals, strings(trees(seed))
+    chosen = sorted(known)[:: max(1, len(known) // 12)]
+    tokens, lengths = padded(chosen)
+    some_nan = False
+    for level in range(g.depth + 1):
+        ending: dict[tuple[int, ...], NDArray[np.float64]] = defaultdict(lambda: np.zeros(n))
+        for p, x, ends in trees(seed):
+            for i in ends[level]:
+                ending[x[:i]][x[i]] += p
+        got = boundary_posterior(g, tokens, lengths, level)
+        assert got.shape == (*tokens.shape, n)
+        for s, x in enumerate(chosen):
+            for i in range(len(x)):
+                weights = ending[x[:i]]
+                expected = weights / weights.sum() if weights.any() else np.full(n, np.nan)
+                some_nan |= not weights.any()
+                np.testing.assert_allclose(got[s, i], expected, **EXACT)
+            assert np.isnan(got[s, len(x) :]).all()
+    assert some_nan, "somewhere no span can end"
+
+
+def test_the_comparison_tells_a_boundary_from_any_token() -> None:
+    g = small(1)
+    tokens, lengths = padded(sorted(strings(trees(1)))[::5])
+    follow = prefix_posterior(g, tokens, lengths)[:, :-1, :-1]
+    within = np.arange(tokens.shape[1]) < lengths[:, None]
+    any_token = boundary_posterior(g, tokens, lengths, g.depth)
+    expected = follow[within] / follow[within].sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(any_token[within], expected, **EXACT)
+    lower = boundary_posterior(g, tokens, lengths, g.depth - 1)
+    assert np.nanmax(np.abs(lower - any_token)) > 0.01
+
+
+@pytest.mark.parametrize("name", ["cfg3b", "cfg3f"])
+def test_the_likelihood_is_the_product_of_the_next_token_posteriors(name: str) -> None:
+    g = grammar(name)
+    block = SentenceStream(g, "products").sentences(0, 3)
+    follow = prefix_posterior(g, block.tokens, block.lengths)
+    for s, n in enumerate(block.lengths.tolist()):
+        rows = follow[s, : n + 1]
+        np.testing.assert_allclose(rows.sum(axis=1), 1, **EXACT)
+        taken = rows[np.arange(n + 1), [*block.tokens[s, :n].tolist(), 3]]
+        total = np.log(taken).sum()
+        np.testing.assert_allclose(
+            total, likelihood(g, block.tokens[s : s + 1], block.lengths[s : s + 1])[0], rtol=1e-11
+        )
+        without_end = np.log(taken[:-1]).sum()
+        assert name == "cfg3b" or without_end > total + 1e-3  # the end counts
+
+
+# What cannot be
+
+
+def test_a_sentence_that_the_grammar_cannot_produce_is_named() -> None:
+    g = grammar("cfg3b", roots=7)  # 3 1 and 1 2 3: the tokens 2 0 and 0 1 2
+    shown, lengths = np.array([[2, 0, 0], [1, 3, 0]]), np.array([2, 2])
+    at = np.array([[True, False, False], [False, True, False]])
+    # the second one shows a token 1 where 2 belongs, and nobody can have put it there
+    for arguments in ({"mask_rate": 0.3, "hidden": True}, {"mask_rate": 0.0}):
+        with pytest.raises(SpecError, match=r"sentence 1 of 2 tokens, 1 \[mask\]: expected what the grammar"):
+            posterior(g, shown, lengths, at, **arguments)
+        assert posterior(g, shown[:1], lengths[:1], at[:1], **arguments).tolist() == [[0, 0, 1]]
+    assert posterior(g, shown, lengths, at, mask_rate=0.3)[1].tolist() == [1, 0, 0]  # noise can have
+    with pytest.raises(SpecError, match="sentence 0 of 1 tokens"):  # no sentence has this length
+        posterior(g, np.array([[3]]), np.array([1]), np.array([[True]]), mask_rate=0.3)
+    with pytest.raises(
+        SpecError, match=r"sentence 1, 0 2: expected the beginning of a sentence.* first 2 tokens"
+    ):
+        prefix_posterior(g, np.array([[2, 0], [0, 2]]), np.array([2, 2]))
+    with pytest.raises(SpecError, match="sentence 0, 2 0 1: expected the beginning"):
+        boundary_posterior(g, np.array([[2, 0, 1]]), np.array([3]), 1)
+    assert likelihood(g, np.array([[0, 2]]), np.array([2])).tolist() == [-np.inf]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"inputs": np.array([[4, 0]])},
+            r"tokens\[0, 0\] = 4: expected a token from 0 to 2, or 3 for \[mask\]",
+        ),
+        ({"inputs": np.array([[-1, 0]])}, r"tokens\[0, 0\] = -1"),
+        ({"inputs": np.array([[2.0, 0.0]])}, "expected whole numbers"),
+        ({"lengths": np.array([3])}, r"lengths\[0\] = 3: expected a number from 0 to 2"),
+        ({"lengths": np.array([2, 2])}, "lengths of shape"),
+        ({"lengths": np.array([1]), "at": np.array([[False, True]])}, r"at\[0, 1\]: expected False beyond"),
+        ({"at": np.array([[1, 0]])}, "expected truth values"),
+        ({"mask_rate": 1.5}, "mask_rate = 1.5: expected a number in"),
+        ({"mask_rate": float("nan")}, "mask_rate = nan"),
+        ({"inputs": np.array([[3, 3]]), "hidden": True}, r"at\[0, 1\] of a \[mask\]: expected True"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error(change: dict[str, object], message: str) -> None:
+    right = {
+        "inputs": np.array([[2, 0]]),
+        "lengths": np.array([2]),
+        "at": np.array([[True, False]]),
+        "mask_rate": 0.3,
+        "hidden": False,
+    }
+    g = grammar("cfg3b", roots=7)
+    assert posterior(g, **right).shape == (1, 3)
+    with pytest.raises(SpecError, match=message):
+        posterior(g, **(right | change))
+
+
+def test_levels_are_those_of_the_grammar() -> None:
+    g = grammar("cfg3b", roots=7)
+    for level in (-1, 2, 1.0):
+        with pytest.raises(SpecError, match="expected a whole number from 0, the root, to 1, the tokens"):
+            boundary_posterior(g, np.array([[2, 0]]), np.array([2]), level)
+    with pytest.raises(SpecError, match=r"tokens\[0, 1\] = 3: expected a token from 0 to 2"):
+        likelihood(g, np.array([[2, 3]]), np.array([2]))

@@ -1,0 +1,408 @@
+"""n-gram dependence: windows by hand, known predictors, networks by another route, and the exact posterior."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from numpy.typing import NDArray
+
+from pdlib.models.mlp import softmax
+from pdlib.models.transformer import bert
+from pdlib.probes import ngrams
+from pdlib.probes.ngrams import (
+    NgramDependence,
+    Predictions,
+    dependence,
+    distances,
+    drawn_positions,
+    neighborhood,
+    removals,
+    total_variation,
+)
+from pdlib.specs import Adam, Sequences, SpecError, Training
+from pdlib.tasks.grammar import grammar, load_grammar
+from pdlib.tasks.masked import MaskedPrediction
+from pdlib.theory.inside_outside import posterior
+
+SOURCE = grammar("cfg3b", roots=(14, 15))
+VISIBLE, HIDDEN = MaskedPrediction(SOURCE), MaskedPrediction(SOURCE, selected="hidden")
+MASK = VISIBLE.mask_token
+COLUMNS = ["measure", "n", "median", "mean", "low", "high", "p5", "p95", "n_pairs"]
+# Two pairs of tokens, each 0 1 or 1 0: a token is known from its partner, and from nothing else.
+PAIRED = load_grammar({"rules": {"9": [[8, 8]], "8": [[1, 2], [2, 1]]}})
+
+
+def training(task: Any = VISIBLE, **changes: Any) -> Training:
+    model = bert(2, 2, 4, vocabulary=4, n_positions=SOURCE.max_length, initial_std=0.5, **changes)
+    return Training(task, model, Adam(1e-3), n_steps=1, evaluate_every=1)
+
+
+def random_network(task: Any = VISIBLE, **changes: Any) -> tuple[Training, dict[str, NDArray[Any]]]:
+    spec = training(task, **changes)
+    return spec, spec.model.initial(SOURCE.max_length, 4, seed=1)
+
+
+def sentences(*tokens: list[int]) -> Any:
+    """A block of sentences, as a stream gives it."""
+    lengths = np.array([len(t) for t in tokens])
+    padded = np.zeros((len(tokens), lengths.max()), np.uint8)
+    for row, t in zip(padded, tokens, strict=True):
+        row[: len(t)] = t
+    return SimpleNamespace(tokens=padded, lengths=lengths)
+
+
+def measured(
+    predict: ngrams.Predict, n: tuple[int, ...], task: Any = VISIBLE, n_samples: int = 60
+) -> dict[tuple[str, int], NDArray[np.float64]]:
+    return distances(NgramDependence(n, n_samples, n_positions=2).inputs(task), predict, n)
+
+
+def looks_at(*offsets: int) -> ngrams.Predict:
+    """A predictor whose distribution depends on the tokens at these offsets from the target, in all ways they can."""
+
+    def predict(block: Sequences) -> NDArray[np.float64]:
+        example, i = np.nonzero(block.at)
+        code = np.zeros(len(i))
+        for offset in offsets:
+            j = i + offset
+            inside = (j >= 0) & (j < block.tokens.shape[1])
+            code = 5 * code + np.where(inside, block.tokens[example, np.clip(j, 0, None) * inside], 4)
+        first = (1 + np.sin(7 * code + 1)) / 2
+        return np.stack([first, 1 - first], axis=1)
+
+    return predict
+
+
+# Windows and distances
+
+
+@pytest.mark.parametrize(
+    ("n", "position", "expected"),
+    [
+        (1, 2, [2]),
+        (2, 2, [1, 2]),  # an even n reaches one further to the left
+        (3, 2, [1, 2, 3]),
+        (4, 2, [0, 1, 2, 3]),
+        (5, 2, [0, 1, 2, 3, 4]),
+        (3, 0, [0, 1]),  # cut at the ends
+        (2, 0, [0]),
+        (3, 5, [4, 5]),
+        (4, 5, [3, 4, 5]),
+        (7, 1, [0, 1, 2, 3, 4]),
+        (99, 3, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_an_n_gram_is_what_definition_4_2_says(n: int, position: int, expected: list[int]) -> None:
+    (window,) = neighborhood(n, np.array([position]), length=6)
+    assert np.flatnonzero(window).tolist() == expected
+
+
+def test_total_variation_is_half_the_sum_of_absolute_differences() -> None:
+    p, q = np.array([[0.5, 0.3, 0.2], [1, 0, 0]]), np.array([[0.2, 0.3, 0.5], [0, 0, 1]])
+    np.testing.assert_allclose(total_variation(p, q), [0.3, 1.0], rtol=0, atol=1e-15)
+    assert total_variation(p, p).tolist() == [0, 0]
+
+
+# What is removed
+
+
+@pytest.mark.parametrize("selected", ["visible", "hidden"])
+def test_removed_tokens_become_masks_and_are_hidden_where_the_task_hides(
+    selected: Literal["visible", "hidden"],
+) -> None:
+    task = MaskedPrediction(SOURCE, selected=selected)
+    block = sentences([0, 1, 2, 0, 1, 2], [2, 1, 0])
+    short, long = removals(task, block, np.array([[0, 4], [1, 0], [0, 1]]), n=(2, 3))
+    m = MASK
+    assert short.tokens.tolist() == [[m, 1, 0], [m, 1, 0], [m, m, 0], [m, m, m], [m, 1, m]]
+    assert long.tokens.tolist() == [
+        [0, 1, 2, 0, m, 2],  # the position
+        [0, 1, 2, m, m, 2],  # its 2-gram
+        [0, 1, 2, m, m, m],  # its 3-gram
+        [m, m, m, 0, m, m],  # all but its 2-gram, and it
+        [m, m, m, 0, m, 2],  # all but its 3-gram, and it
+        [0, m, 2, 0, 1, 2],
+        [m, m, 2, 0, 1, 2],
+        [m, m, m, 0, 1, 2],
+        [0, m, m, m, m, m],
+        [0, m, 2, m, m, m],
+    ]
+    for found, positions in ((short, [0]), (long, [4, 1])):
+        asked = np.repeat(np.eye(found.tokens.shape[1], dtype=bool)[positions], 5, axis=0)
+        np.testing.assert_array_equal(found.at, asked)
+        seen = np.ones_like(asked) if selected == "visible" else found.tokens != m
+        # with nothing left, what is removed is seen, as in training
+        np.testing.assert_array_equal(found.visible, seen | ~seen.any(axis=1, keepdims=True))
+
+
+def test_blocks_hold_each_pair_once_without_padding_however_they_are_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probe = NgramDependence((3,), 50, n_positions=3)
+    whole = list(probe.inputs(VISIBLE))
+    assert sum(len(b) for b in whole) == 50 * 3 * 3
+    assert all(b.visible.all() for b in whole)
+    assert [b.tokens.shape[1] for b in whole] == sorted({b.tokens.shape[1] for b in whole})
+    monkeypatch.setattr(ngrams, "PAIRS_AT_ONCE", 4)
+    parts = list(probe.inputs(VISIBLE))
+    assert len(parts) > len(whole)
+    assert max(len(b) for b in parts) == 4 * 3
+    for field in ("tokens", "at", "visible"):
+        rows = [[row.tolist() for b in blocks for row in getattr(b, field)] for blocks in (whole, parts)]
+        assert rows[0] == rows[1]
+
+
+def test_positions_are_distinct_uniform_and_a_function_of_the_sentence_alone() -> None:
+    lengths = np.array([5, 3] * 3000)
+    pairs = drawn_positions("00ff", lengths, n_positions=4)
+    assert len({tuple(pair) for pair in pairs.tolist()}) == len(pairs)
+    assert np.bincount(pairs[:, 0]).tolist() == [4, 3] * 3000  # a short sentence gives what it has
+    np.testing.assert_array_equal(drawn_positions("00ff", lengths[:10], 4), pairs[pairs[:, 0] < 10])
+    assert drawn_positions("00fe", lengths[:10], 4).tolist() != pairs[pairs[:, 0] < 10].tolist()
+    one = drawn_positions("00ff", lengths, n_positions=1)
+    for size, start in ((5, 0), (3, 1)):
+        share = np.bincount(one[one[:, 0] % 2 == start, 1], minlength=size) / 3000
+        np.testing.assert_allclose(share, 1 / size, atol=0.03)  # three standard errors
+    four = pairs[pairs[:, 0] % 2 == 0, 1]
+    np.testing.assert_allclose(np.bincount(four) / 3000, 4 / 5, atol=0.03)
+
+
+# Predictors with a known answer
+
+
+def test_a_hand_computed_total_variation() -> None:
+    """Class 0 has the share of masks as probability: 1 of 6 tokens, then 3, then 2 (3-gram) or 5, then 4."""
+
+    def share(block: Sequences) -> NDArray[np.float64]:
+        p = (block.tokens == MASK).mean(axis=1)
+        return np.stack([p, 1 - p], axis=1)
+
+    pairs = np.array([[0, 2], [0, 0]])
+    found = distances(removals(VISIBLE, sentences([0] * 6), pairs, (3, 4)), share, (3, 4))
+    assert list(found) == [("robust", 3), ("robust", 4), ("close", 3), ("close", 4)]
+    expected = {("robust", 3): [2, 1], ("robust", 4): [3, 1], ("close", 3): [3, 4], ("close", 4): [2, 4]}
+    for key, sixths in expected.items():
+        np.testing.assert_allclose(found[key], np.array(sixths) / 6, rtol=0, atol=1e-15)
+
+
+def test_a_predictor_of_the_neighbours_needs_nothing_else_and_breaks_without_them() -> None:
+    found = measured(looks_at(-1, 1), (2, 3, 5))
+    assert found["close", 3].tolist() == found["close", 5].tolist() == [0] * 120
+    assert np.median(found["robust", 3]) > 0.1
+    assert np.median(found["close", 2]) > 0.1  # the right one is missing
+    far = measured(looks_at(-2, 2), (3, 5))  # the control
+    assert np.median(far["close", 3]) > 0.1
+    assert not far["close", 5].any()
+    assert not far["robust", 3].any()
+
+
+def test_a_two_gram_is_the_left_neighbour() -> None:
+    assert not measured(looks_at(-1), (2,))["close", 2].any()
+    assert not measured(looks_at(1), (2,))["robust", 2].any()
+    assert measured(looks_at(1), (2,))["close", 2].any()  # the controls
+    assert measured(looks_at(-1), (2,))["robust", 2].any()
+
+
+def test_a_one_gram_is_the_position_itself() -> None:
+    assert not measured(looks_at(-3, -2, -1, 1, 2, 3), (1,))["robust", 1].any()
+    assert measured(looks_at(-3, -2, -1, 1, 2, 3), (1,))["close", 1].all()
+
+
+@pytest.mark.parametrize("task", [VISIBLE, HIDDEN], ids=["visible", "hidden"])
+def test_a_network_that_ignores_its_context_depends_on_nothing(task: MaskedPrediction) -> None:
+    spec, parameters = random_network(task)
+    assert all(row["p95"] > 1e-3 for row in NgramDependence((3,), 40).rows(spec, parameters))  # the control
+    for layer in (0, 1):  # nothing comes back from attention
+        parameters[f"layers.{layer}.joined.weight"] *= 0
+    for row in NgramDependence((3, 5), 40).rows(spec, parameters):
+        assert row["p95"] == pytest.approx(0, abs=1e-6)
+
+
+def exact(task: MaskedPrediction) -> ngrams.Predict:
+    """The exact posterior. Blocks have no padding, and [mask] is what was removed."""
+    hidden = task.selected == "hidden"
+
+    def predict(block: Sequences) -> NDArray[np.float64]:
+        removed = block.tokens == task.mask_token
+        lengths = np.full(len(block), block.tokens.shape[1])
+        at = removed if hidden else block.at
+        p = posterior(task.source, block.tokens, lengths, at, mask_rate=task.mask_rate, hidden=hidden)  # type: ignore[arg-type]
+        return p[block.at[at]]
+
+    return predict
+
+
+@pytest.mark.parametrize("selected", ["visible", "hidden"])
+def test_the_exact_posterior_of_paired_tokens_depends_on_the_partner_alone(
+    selected: Literal["visible", "hidden"],
+) -> None:
+    """The partner's token is certain where selected ones are hidden; else it may be one of the random ones."""
+    task = MaskedPrediction(PAIRED, mask_rate=0.3, selected=selected)
+    same, other = 1 - 0.3 + 0.3 * (0.1 + 0.05), 0.3 * 0.05
+    c = 1.0 if selected == "hidden" else same / (same + other)
+    pairs = np.array([[s, i] for s in range(8) for i in range(4)])
+    block = task.stream(0, "probe").originals(0, 8)
+    found = distances(removals(task, block, pairs, (2, 3)), exact(task), (2, 3))
+    left = pairs[:, 1] % 2 == 1  # where the partner is
+    expected = {
+        ("robust", 3): np.full(32, c - 0.5),
+        ("close", 3): np.zeros(32),
+        ("robust", 2): (c - 0.5) * left,
+        ("close", 2): (c - 0.5) * ~left,
+    }
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=0, atol=1e-12)
+
+
+# Networks
+
+
+@pytest.mark.parametrize("task", [VISIBLE, HIDDEN], ids=["visible", "hidden"])
+def test_rows_are_those_of_a_plain_loop(task: MaskedPrediction) -> None:
+    spec, parameters = random_network(task)
+    module = spec.model.module(parameters)
+    probe = NgramDependence((2, 5), n_samples=15, n_positions=2)
+    stream = task.stream(0, "probe")
+    block = stream.originals(0, 15)
+
+    def at(tokens: list[int], i: int, removed: set[int]) -> NDArray[np.float64]:
+        shown = [MASK if j in removed else t for j, t in enumerate(tokens)]
+        everything = task is VISIBLE or len(removed) == len(tokens)
+        seen = [everything or j not in removed for j in range(len(tokens))]
+        with torch.no_grad():
+            logits = module(torch.tensor([shown]), mask=torch.tensor([seen]))[0, i]
+        return softmax(logits.numpy())
+
+    values: dict[tuple[str, int], list[float]] = {}
+    asked = {(b.tokens.shape[1], tuple(np.flatnonzero(row))) for b in probe.inputs(task) for row in b.at}
+    for s in range(15):
+        length = int(block.lengths[s])
+        tokens = block.tokens[s, :length].tolist()
+        key = hashlib.sha256(f"{stream.identity} positions".encode()).hexdigest()[:32]
+        mine = [i for other, i in drawn_positions(key, block.lengths, 2).tolist() if other == s]
+        for i in mine:
+            assert (length, (i,)) in asked
+            base = at(tokens, i, {i})
+            for n in (2, 5):
+                near = {j for j in range(length) if i - n // 2 <= j <= i + (n - 1) // 2}
+                far = set(range(length)) - near | {i}
+                for measure, removed in (("robust", near), ("close", far)):
+                    tv = 0.5 * np.abs(base - at(tokens, i, removed)).sum()
+                    values.setdefault((measure, n), []).append(tv)
+    rows = probe.rows(spec, {k: v.astype(np.float64) for k, v in parameters.items()})
+    assert [list(row) for row in rows] == [COLUMNS] * 4
+    for row in rows:
+        expected = np.sort(values[row["measure"], row["n"]])
+        quantiles = np.quantile(expected, (0.5, 0.25, 0.75, 0.05, 0.95)).tolist()
+        got = [row[name] for name in ("median", "low", "high", "p5", "p95")]
+        assert got == pytest.approx(quantiles, abs=1e-12)
+        assert row["mean"] == pytest.approx(expected.mean(), abs=1e-12)
+        assert row["n_pairs"] == len(expected) == 30
+        assert row["p5"] < row["low"] < row["median"] < row["high"] < row["p95"]
+
+
+@pytest.mark.parametrize("task", [VISIBLE, HIDDEN], ids=["visible", "hidden"])
+def test_nothing_flows_from_a_removed_position_that_is_hidden(task: MaskedPrediction) -> None:
+    spec, parameters = random_network(task)
+    module = spec.model.module(parameters)
+    (block,) = removals(task, sentences([0, 1, 2, 0, 1, 2, 0]), np.array([[0, 3]]), (3,))
+    for example, left in enumerate(([0, 1, 2, 4, 5, 6], [0, 1, 5, 6], [2, 4])):
+        module.zero_grad()
+        tokens, at, mask = (
+            torch.from_numpy(field[[example]]) for field in (block.tokens, block.at, block.visible)
+        )
+        module(tokens, at=at, mask=mask)[0, 0].backward()
+        flows = np.flatnonzero(module.position.weight.grad[:7].abs().sum(dim=1).numpy())
+        assert flows.tolist() == (list(range(7)) if task is VISIBLE else sorted([*left, 3]))
+
+
+def test_the_identity_of_a_removed_token_does_not_matter() -> None:
+    spec, parameters = random_network()
+    one, other = [0, 1, 2, 0, 1, 2, 0], [0, 1, 0, 2, 2, 2, 0]  # they differ within the 3-gram of position 3
+    p = []
+    for tokens in (one, other):
+        (block,) = removals(VISIBLE, sentences(tokens), np.array([[0, 3]]), (3,))
+        p.append(ngrams.network(spec, parameters)(block))
+    np.testing.assert_array_equal(p[0][1], p[1][1])  # without it
+    assert total_variation(p[0][0], p[1][0]) > 1e-3  # the controls: with it, and with it alone
+    assert total_variation(p[0][2], p[1][2]) > 1e-3
+
+
+def test_the_mode_of_the_task_is_the_mode_of_the_measure() -> None:
+    spec, parameters = random_network()
+    hidden = NgramDependence((3,), 40).rows(training(HIDDEN), parameters)
+    assert abs(hidden[0]["median"] - NgramDependence((3,), 40).rows(spec, parameters)[0]["median"]) > 1e-3
+
+
+# One sentence
+
+
+def test_predictions_are_those_at_the_one_masked_position() -> None:
+    spec, parameters = random_network()
+    rows = Predictions(sentence=3, position=5).rows(spec, parameters)
+    block = VISIBLE.stream(0, "probe").originals(3, 4)
+    tokens = block.tokens[0].astype(np.int64)
+    tokens[5] = MASK
+    with torch.no_grad():
+        expected = softmax(spec.model.module(parameters)(torch.tensor(tokens[None]))[0, 5].double().numpy())
+    assert [(row["position"], row["token"]) for row in rows] == [(5, token) for token in range(4)]
+    np.testing.assert_allclose([row["probability"] for row in rows], expected, atol=1e-6)
+    assert Predictions(4, 5).rows(spec, parameters) != rows
+
+
+# Refused
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: NgramDependence(()), r"n = \(\): expected at least one size"),
+        (lambda: NgramDependence((3, 0)), r"n\[1\] = 0: expected a whole number of at least 1"),
+        (lambda: NgramDependence((3.0,)), r"n\[0\] = 3.0: expected a whole number"),  # type: ignore[arg-type]
+        (lambda: NgramDependence((3, 3)), r"n = \(3, 3\): expected each size once"),
+        (lambda: NgramDependence(n_samples=0), r"n_samples = 0: expected"),
+        (lambda: NgramDependence(n_positions=0), r"n_positions = 0: expected"),
+        (lambda: NgramDependence(n_positions=28).inputs(VISIBLE), r"n_positions = 28: expected at most 27"),
+        (lambda: NgramDependence().inputs(tiny.TASK), r"SparseParity.*: expected a MaskedPrediction"),
+        (lambda: Predictions(sentence=-1), r"sentence = -1: expected"),
+        (lambda: Predictions(position=1.0), r"position = 1.0: expected"),  # type: ignore[arg-type]
+        (
+            lambda: Predictions(0, 27).rows(*random_network()),
+            r"position = 27 in sentence 0: expected below 2",
+        ),
+        (lambda: Predictions().rows(tiny.training(), {}), r"SparseParity.*: expected a MaskedPrediction"),
+        (lambda: measured(lambda block: np.ones((1, 2)), (3,)), r"predictions of shape \(1, 2\): expected"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(make: Any, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ([0, 3], r"position 3 of sentence 0: expected from 0 to 2, its last one"),
+        ([0, -1], r"position -1 of sentence 0"),
+        ([1, 0], r"sentences \[1\]: expected numbers from 0 to 0"),
+        ([-1, 0], r"sentences \[-1\]: expected numbers from 0 to 0"),
+    ],
+)
+def test_a_pair_that_is_not_there_is_refused(pair: list[int], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        next(removals(VISIBLE, sentences([0, 1, 2]), np.array([pair]), (3,)))
+
+
+def test_rows_of_any_predictor_are_those_of_the_probe() -> None:
+    spec, parameters = random_network()
+    probe = NgramDependence((3,), 20)
+    rows = dependence(probe.inputs(VISIBLE), ngrams.network(spec, parameters), (3,))
+    assert rows == probe.rows(spec, parameters)
+    assert rows != replace(probe, n_samples=21).rows(spec, parameters)
