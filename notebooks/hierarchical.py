@@ -56,12 +56,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
-from pdlib import MLP, SGD, HierarchicalParity, pages, plots, tables
+from pdlib import (
+    MLP,
+    SGD,
+    HierarchicalParity,
+    claims,
+    pages,
+    plots,
+    tables,
+)
 from pdlib.claims import hierarchical as criteria
-from pdlib.comparison import PageRuns, compare
+from pdlib.comparison import (
+    PageRuns,
+    chosen_checkpoints,
+    compare,
+    student_of,
+    targets_by_temperature,
+    usual_methods,
+)
 from pdlib.probes.features import FeatureCorrelations, feature_correlations
-from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import Distillation, Labels, Measurement, Training
+from pdlib.specs import Measurement, Training
 from pdlib.tables import joined
 
 _ = pages.check_parameters(globals())
@@ -90,7 +104,6 @@ runs = PageRuns("hierarchical", profile)
 
 # %%
 task = HierarchicalParity(n_bits, support_size, depth)
-STUDENT = 1000  # a student's seed is its teacher's plus this: other weights, other inputs
 
 
 def teacher(seed):
@@ -171,10 +184,7 @@ Markdown(
 )
 
 # %%
-every_seed = [*tuning_seeds, *seeds]
-teachers = dict(
-    zip(every_seed, runs([teacher(s) for s in every_seed]), strict=True)
-)
+teachers = runs.by_seed(teacher, [*tuning_seeds, *seeds])
 candidates = tables.chosen(
     teachers,
     lambda table: tables.tree_candidates(
@@ -248,21 +258,15 @@ known = {
 
 # %%
 probe = FeatureCorrelations(degrees=(1, 2), n_samples=n_probe_samples)
-measured = runs(
-    [
-        Measurement(
-            teacher(s),
-            probe,
-            tuple(
-                c for c in teacher(s).checkpoints if c >= candidates[s][0]
-            ),
-        )
-        for s in used
-    ]
+measured = runs.by_seed(
+    lambda s: Measurement(
+        teacher(s),
+        probe,
+        tuple(c for c in teacher(s).checkpoints if c >= candidates[s][0]),
+    ),
+    used,
 )
-features = joined(
-    ({"seed": s}, r) for s, r in zip(used, measured, strict=True)
-)
+features = joined(({"seed": s}, r) for s, r in measured.items())
 features.head(3)[
     ["seed", "degree", "scope", "node", "level", "n_monomials", "n_classes"]
 ]
@@ -271,7 +275,7 @@ features.head(3)[
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
 for ax, degree in zip(axes, (1, 2), strict=True):
     plots.plot_features(features[features.seed == used[0]], ax, degree)
-plots.finish(fig, runs.provenance(measured[:1]), 5)
+plots.finish(fig, runs.provenance([measured[used[0]]]), 5)
 plt.show()
 
 # %% mystnb={"figure": {"name": "fig-hierarchical-onsets", "caption": "All teachers: the first checkpoint at which the correlation with a node's feature, averaged over the classes below the node, is more than twice that of the rest; a mark a node."}, "image": {"alt": "For each teacher marks at different steps; those of the first level mostly come first, those of the last level are spread over a long time."}}
@@ -282,7 +286,7 @@ fig, axes = plt.subplots(
 for ax, degree in zip(axes, (1, 2), strict=True):
     plots.plot_onsets(onsets, ax, degree)
 axes[1].set_ylabel("")
-plots.finish(fig, runs.provenance(measured), 4)
+plots.finish(fig, runs.provenance(measured.values()), 4)
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -311,29 +315,17 @@ Markdown(
 
 # %%
 def student(seed, supervision, rate, width, steps=n_steps):
-    return Training(
-        task,
-        MLP(width),
-        SGD(rate),
+    return student_of(
+        teacher(seed),
+        supervision,
+        model=MLP(width),
+        optimizer=SGD(rate),
         n_steps=steps,
-        evaluate_every=checkpoint_every,
-        seed=STUDENT + seed,
-        supervision=supervision,
     )
 
 
 def methods(seed):
-    t = teacher(seed)
-    progressive = Progressive(
-        n_checkpoints=n_steps // checkpoint_every,
-        steps_per_checkpoint=checkpoint_every,
-    )
-    return {
-        "cross_entropy": Labels(),
-        "one_shot": Distillation(t, OneShot()),
-        "one_shot_hard": Distillation(t, OneShot(), targets="hard"),
-        "progressive": Distillation(t, progressive, targets="hard"),
-    }
+    return usual_methods(teacher(seed), checkpoint_every)
 
 
 def compared(methods, seeds, part, **settings):
@@ -379,17 +371,7 @@ plt.show()
 
 # %% tags=["nbval-ignore-output"]
 by_width = pd.concat(c.table.assign(student=n) for n, c in students.items())
-steps = tables.steps_to_reach(
-    by_width, criteria.REACHED, ["student", "method", "seed"]
-)
-reach = tables.reached(steps, ["student", "method"]).round(2)
-reach.rename(
-    columns={
-        "median": "median steps",
-        "low": "share, low",
-        "high": "share, high",
-    }
-).drop(columns=["median_steps", "last_step"])
+tables.reach_table(by_width, criteria.REACHED, ["student", "method"])
 
 # %% [markdown]
 # The table counts the runs that reach 99 %, which is what "100 %" means on this page. One-shot distillation with hard
@@ -427,19 +409,15 @@ pairs = {
 settings = singles | long | pairs
 
 
-def chosen_checkpoints(seed, numbers, **targets):
+def numbered_checkpoints(seed, numbers, **targets):
     steps = [candidates[seed][i - 1] for i in numbers]
-    return Distillation(
-        teacher(seed),
-        Explicit((*steps, -1), (steps_each,) * len(steps)),
-        **(targets or {"targets": "hard"}),
-    )
+    return chosen_checkpoints(teacher(seed), steps, steps_each, **targets)
 
 
 if figures == "all":
     chosen = compared(
         lambda seed: {
-            name: chosen_checkpoints(seed, c)
+            name: numbered_checkpoints(seed, c)
             for name, c in settings.items()
         },
         ablation_used,
@@ -501,11 +479,8 @@ if figures == "all":
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
     count = {
-        name: tables.reached(
-            tables.steps_to_reach(
-                c.table, criteria.REACHED, ["method", "seed"]
-            ),
-            ["method"],
+        name: tables.reach_table(
+            c.table, criteria.REACHED, ["method"]
         ).set_index("method")
         for name, c in chosen.items()
     }
@@ -515,7 +490,7 @@ if figures == "all":
             + " of "
             + rows.n.astype(str)
             + ", median "
-            + rows["median"]
+            + rows["median steps"]
             for name, rows in count.items()
         },
         axis=1,
@@ -538,13 +513,11 @@ shown
 
 # %%
 if figures == "all":
-    targets = {"hard": {"targets": "hard"}} | {
-        f"{t:g}": {"temperature": t} for t in temperatures
-    }
+    targets = targets_by_temperature(temperatures)
     named = tuple(int(i) for i in criteria.CHOSEN.split("_")[1:])
     by_temperature = compared(
         lambda seed: {
-            name: chosen_checkpoints(seed, named, **kind)
+            name: numbered_checkpoints(seed, named, **kind)
             for name, kind in targets.items()
         },
         ablation_used,
@@ -559,10 +532,7 @@ if figures == "all":
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-temperature", "caption": "The pair ③⑤ by the teacher's temperature: mean accuracy over the run, a dot a seed, mean with 95 % interval beside it; narrow (left) and wide student (right) (paper: Figures 19c and 18c)."}, "image": {"alt": "Two panels of mean accuracy over the run for hard labels and for each temperature."}}
 if figures == "all":
     fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.2), sharey=True)
-    names = {
-        name: f"τ = {float(name):g}" if name != "hard" else "hard"
-        for name in targets
-    }
+    names = plots.temperature_names(targets)
     for ax, (name, c) in zip(axes, by_temperature.items(), strict=True):
         speed = c.table.groupby(["method", "seed"]).accuracy.mean()
         plots.plot_strip(
@@ -570,7 +540,7 @@ if figures == "all":
             ax,
             "method",
             "accuracy",
-            list(targets),
+            list(names),
             names,
         )
         ax.set_ylim(0, 1.03)
@@ -594,19 +564,13 @@ if figures == "all":
 
 # %%
 verdicts = runs.judge(page_tables)
-verdicts[["claim", "n_seeds", "verdict"]].drop_duplicates(
-    "claim"
-).reset_index(drop=True)
+claims.by_claim(verdicts)
 
 # %% tags=["nbval-ignore-output"]
-verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(
-    axis="index"
-)
+claims.by_criterion(verdicts)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pd.DataFrame(runs.cost()).T.rename(
-    columns={"minutes_now": "minutes in this execution"}
-)
+runs.cost_table()
 
 # %% [markdown]
 # ## How this differs from the paper

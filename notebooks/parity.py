@@ -63,15 +63,23 @@ from pdlib import (
     SGD,
     MonomialCorrelations,
     SparseParity,
+    claims,
     pages,
     plots,
     tables,
 )
-from pdlib.comparison import PageRuns, compare
+from pdlib.comparison import (
+    PageRuns,
+    candidate_methods,
+    chosen_checkpoints,
+    compare,
+    student_of,
+    targets_by_temperature,
+    usual_methods,
+)
 from pdlib.probes.monomials import monomial_correlations
 from pdlib.probes.softness import Softness
-from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import Distillation, Labels, Measurement, Training
+from pdlib.specs import Labels, Measurement, Training
 from pdlib.tables import joined
 
 _ = pages.check_parameters(globals())
@@ -103,7 +111,6 @@ runs = PageRuns("parity", profile)
 
 # %%
 task = SparseParity(n_bits, support_size)
-STUDENT = 1000  # a student's seed is its teacher's plus this: other weights, other inputs
 
 
 def teacher(seed, rate=teacher_rate, steps=n_steps):
@@ -156,10 +163,7 @@ live.table.query("step > 0")[["step", "accuracy"]].round(2)
 # accuracy has settled for good.
 
 # %%
-every_seed = [*tuning_seeds, *seeds]
-teachers = dict(
-    zip(every_seed, runs([teacher(s) for s in every_seed]), strict=True)
-)
+teachers = runs.by_seed(teacher, [*tuning_seeds, *seeds])
 candidates = tables.learned(teachers)
 used = [s for s in seeds if s in candidates]
 teacher_table = joined(
@@ -209,12 +213,10 @@ control = monomial_correlations(
 
 # %%
 probe = MonomialCorrelations(degrees=(1, 2, 3), n_samples=n_probe_samples)
-measured = runs(
-    [Measurement(teacher(s), probe, teacher(s).checkpoints) for s in used]
+measured = runs.by_seed(
+    lambda s: Measurement(teacher(s), probe, teacher(s).checkpoints), used
 )
-correlations = joined(
-    ({"seed": s}, r) for s, r in zip(used, measured, strict=True)
-)
+correlations = joined(({"seed": s}, r) for s, r in measured.items())
 correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
 
 # %% mystnb={"figure": {"name": "fig-parity-correlations", "caption": "Mean absolute correlation of the teacher's prediction with degree-1 monomials (left: paper, Figure 2, middle) and degree-3 monomials (right), in and off the support, over seeds with 95 % intervals; step 0 is each teacher's checkpoint ②. Dotted: the largest of the off-support ones. Dashed: what a monomial that the teacher ignores would show."}, "image": {"alt": "Correlations against steps around the transition: the in-support line rises sharply near step zero and falls again."}}
@@ -223,7 +225,7 @@ around = plots.aligned(correlations, candidate_table)
 for ax, degree in zip(axes, (1, 3), strict=True):
     plots.plot_correlations(around, ax, degree, label="steps from ②")
     ax.set_xlim(-12 * checkpoint_every, 20 * checkpoint_every)
-plots.finish(fig, runs.provenance(measured), 4)
+plots.finish(fig, runs.provenance(measured.values()), 4)
 plt.show()
 
 # %% [markdown]
@@ -237,47 +239,39 @@ plt.show()
 #
 # Every method gets the same rates to try, on the same tuning ancestries, which are not reported; the rate with the
 # highest mean accuracy over the run is then used on the reported ones. Within an ancestry all methods share the
-# teacher, the student's initial weights and the student's inputs, so they are compared in pairs.
+# teacher, the student's initial weights and the student's inputs, so they are compared in pairs. A student is trained as
+# its teacher was, but for its width, its rate, what it learns from, and its seed: other weights, other inputs.
 
 
 # %%
 def student(seed, supervision, rate, width=student_width, steps=n_steps):
-    return Training(
-        task,
-        MLP(width),
-        SGD(rate),
+    return student_of(
+        teacher(seed),
+        supervision,
+        model=MLP(width),
+        optimizer=SGD(rate),
         n_steps=steps,
-        evaluate_every=checkpoint_every,
-        seed=STUDENT + seed,
-        supervision=supervision,
-    )
-
-
-def two_checkpoints(source, step, duration=two_checkpoint_steps, **targets):
-    return Distillation(
-        source,
-        Explicit((step, -1), (duration,)),
-        **(targets or {"targets": "hard"}),
     )
 
 
 def methods(seed):
-    t, c = teacher(seed), candidates[seed]
-    progressive = Progressive(
-        n_checkpoints=n_steps // checkpoint_every,
-        steps_per_checkpoint=checkpoint_every,
+    t = teacher(seed)
+    return usual_methods(t, checkpoint_every) | candidate_methods(
+        t, candidates[seed], two_checkpoint_steps
     )
-    return {
-        "cross_entropy": Labels(),
-        "one_shot": Distillation(t, OneShot()),
-        "one_shot_hard": Distillation(t, OneShot(), targets="hard"),
-        "progressive": Distillation(t, progressive, targets="hard"),
-        "two_checkpoint_before": two_checkpoints(t, c.before),
-        "two_checkpoint_middle": two_checkpoints(t, c.middle),
-        "two_checkpoint_after": two_checkpoints(t, c.after),
-    }
 
 
+# %% [markdown]
+# Which checkpoint teaches when, in the first ancestry; −1 is the final one.
+
+# %% tags=["nbval-ignore-output"]
+pprint(
+    {n: getattr(m, "schedule", m) for n, m in methods(used[0]).items()},
+    width=76,
+    sort_dicts=False,
+)
+
+# %%
 grid = {"learning_rates": student_rates, "tuning_seeds": tuning_used}
 students = compare(runs, student, methods, seeds=used, **grid)
 {"methods": len(students.rates), "tries each": set(students.rates.n_tried)}
@@ -317,15 +311,7 @@ plt.show()
 
 # %% tags=["nbval-ignore-output"]
 everyone = pd.concat([teacher_table, students.table])
-steps = tables.steps_to_reach(everyone, 0.9, ["method", "seed"])
-reach = tables.reached(steps, ["method"]).round(2)
-reach.rename(
-    columns={
-        "median": "median steps",
-        "low": "share, low",
-        "high": "share, high",
-    }
-).drop(columns=["median_steps", "last_step"])
+tables.reach_table(everyone, 0.9, ["method"])
 
 # %% [markdown]
 # ### Hard labels of a perfect teacher are labels
@@ -367,7 +353,11 @@ on_slider = tables.around_transition(
 rate = students.rate("two_checkpoint_middle")
 slid = runs(
     [
-        student(source, two_checkpoints(teacher(source), c), rate)
+        student(
+            source,
+            chosen_checkpoints(teacher(source), [c], two_checkpoint_steps),
+            rate,
+        )
         for c in on_slider
     ]
 )
@@ -486,8 +476,7 @@ if figures == "all":
         s: teacher(s, rate=fast_rate, steps=fast_steps)
         for s in [*tuning_seeds, *ablation_seeds]
     }
-    found = runs(list(fast_specs.values()), "ablations")
-    fast = dict(zip(fast_specs, found, strict=True))
+    fast = runs.by_seed(fast_specs.get, fast_specs, "ablations")
     fast_candidates = tables.learned(fast, settled=0.95)
     fast_used = [s for s in ablation_seeds if s in fast_candidates]
     fast_table = joined(
@@ -496,25 +485,24 @@ if figures == "all":
     page_tables["fast_candidates"] = tables.candidate_rows(
         fast_table, {s: fast_candidates[s] for s in fast_used}
     )
-    probes = [
-        Measurement(fast_specs[s], probe, fast_specs[s].checkpoints)
-        for s in fast_used
-    ]
+    fast_measured = runs.by_seed(
+        lambda s: Measurement(
+            fast_specs[s], probe, fast_specs[s].checkpoints
+        ),
+        fast_used,
+        "ablations",
+    )
     page_tables["fast_correlations"] = joined(
-        ({"seed": s}, r)
-        for s, r in zip(fast_used, runs(probes, "ablations"), strict=True)
+        ({"seed": s}, r) for s, r in fast_measured.items()
     )
     fast_students = compare(
         runs,
         student,
-        lambda seed: {
-            f"two_checkpoint_{name}": two_checkpoints(
-                fast_specs[seed],
-                getattr(fast_candidates[seed], name),
-                fast_two_checkpoint_steps,
-            )
-            for name in ("before", "middle", "after")
-        },
+        lambda seed: candidate_methods(
+            fast_specs[seed],
+            fast_candidates[seed],
+            fast_two_checkpoint_steps,
+        ),
         learning_rates=student_rates,
         tuning_seeds=[s for s in tuning_seeds if s in fast_candidates],
         seeds=fast_used,
@@ -551,15 +539,16 @@ if figures == "all":
 
 # %%
 if figures == "all":
-    settings = {"hard": {"targets": "hard"}} | {
-        f"{t:g}": {"temperature": t} for t in temperatures
-    }
+    settings = targets_by_temperature(temperatures)
     by_temperature = compare(
         runs,
         lambda seed, targets, rate: student(
             seed,
-            two_checkpoints(
-                teacher(seed), candidates[seed].middle, **targets
+            chosen_checkpoints(
+                teacher(seed),
+                [candidates[seed].middle],
+                two_checkpoint_steps,
+                **targets,
             ),
             rate,
         ),
@@ -569,15 +558,12 @@ if figures == "all":
     page_tables["temperatures"] = by_temperature.table.rename(
         columns={"method": "targets"}
     )
-    soft = runs(
-        [
-            Measurement(
-                teacher(s),
-                Softness((1e-4,), n_probe_samples),
-                (candidates[s].middle,),
-            )
-            for s in used
-        ]
+    softness = Softness((1e-4,), n_probe_samples)
+    soft = runs.by_seed(
+        lambda s: Measurement(
+            teacher(s), softness, (candidates[s].middle,)
+        ),
+        used,
     )
 
 # %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; a dot a seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
@@ -589,13 +575,8 @@ if figures == "all":
         .accuracy.mean()
         .reset_index()
     )
-    names = {
-        name: f"τ = {name}" if name != "hard" else "hard"
-        for name in settings
-    }
-    plots.plot_strip(
-        speed, ax, "targets", "accuracy", list(settings), names
-    )
+    names = plots.temperature_names(settings)
+    plots.plot_strip(speed, ax, "targets", "accuracy", list(names), names)
     ax.set_ylabel("mean accuracy over the run")
     ax.set_ylim(0.4, 1.03)
     plots.finish(fig, runs.provenance(by_temperature.records))
@@ -603,7 +584,7 @@ if figures == "all":
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
-    share = np.mean([r.table.share_soft.iloc[0] for r in soft])
+    share = np.mean([r.table.share_soft.iloc[0] for r in soft.values()])
     display(
         Markdown(
             f"At temperature 10⁻⁴ the largest probability of checkpoint ② lies below 0.999 on a share of {share:.1e} of the "
@@ -619,19 +600,13 @@ if figures == "all":
 
 # %%
 verdicts = runs.judge(page_tables)
-verdicts[["claim", "n_seeds", "verdict"]].drop_duplicates(
-    "claim"
-).reset_index(drop=True)
+claims.by_claim(verdicts)
 
 # %% tags=["nbval-ignore-output"]
-verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(
-    axis="index"
-)
+claims.by_criterion(verdicts)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pd.DataFrame(runs.cost()).T.rename(
-    columns={"minutes_now": "minutes in this execution"}
-)
+runs.cost_table()
 
 # %% [markdown]
 # ## How this differs from the paper

@@ -72,15 +72,23 @@ from pdlib import (
     MonomialCorrelations,
     SparseParity,
     Transformer,
+    claims,
     pages,
     plots,
     tables,
 )
-from pdlib.comparison import PageRuns, compare
+from pdlib.comparison import (
+    PageRuns,
+    candidate_methods,
+    chosen_checkpoints,
+    compare,
+    student_of,
+    targets_by_temperature,
+    usual_methods,
+)
 from pdlib.models.transformer import tokens_of
 from pdlib.probes.attention import AttentionPaths, path_mass
-from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import Distillation, Labels, Measurement, Training
+from pdlib.specs import Measurement, Training
 from pdlib.tables import joined
 
 _ = pages.check_parameters(globals())
@@ -109,7 +117,6 @@ runs = PageRuns("parity_transformers", profile)
 
 # %%
 task = SparseParity(n_bits, support_size)
-STUDENT = 1000  # a student's seed is its teacher's plus this
 
 
 def network(n_heads, std, **changes):
@@ -120,18 +127,21 @@ def network(n_heads, std, **changes):
     )
 
 
-def run(model, rate, seed, steps=n_steps, every=0, on=task, **changes):
+def adam(rate):
+    return Adam(rate, warmup_fraction=warmup_fraction)
+
+
+def run(model, rate, seed, steps=n_steps, every=0, on=task):
     return Training(
         on,
         model,
-        Adam(rate, warmup_fraction=warmup_fraction),
+        adam(rate),
         n_steps=steps,
         evaluate_every=checkpoint_every,
         checkpoint_every=every,
         seed=seed,
         batch_size=batch_size,
         n_evaluation=n_evaluation,
-        **changes,
     )
 
 
@@ -202,10 +212,7 @@ live = runs.live(small)
 # earlier, ③ where the accuracy has settled, here above 0.99.
 
 # %%
-every_seed = [*tuning_seeds, *seeds]
-teachers = dict(
-    zip(every_seed, runs([teacher(s) for s in every_seed]), strict=True)
-)
+teachers = runs.by_seed(teacher, [*tuning_seeds, *seeds])
 candidates = tables.learned(teachers, settled=0.99)
 used = [s for s in seeds if s in candidates]
 tuning_used = [s for s in tuning_seeds if s in candidates]
@@ -235,12 +242,10 @@ plt.show()
 
 # %%
 probe = MonomialCorrelations(degrees=(1, 2), n_samples=n_probe_samples)
-measured = runs(
-    [Measurement(teacher(s), probe, teacher(s).checkpoints) for s in used]
+measured = runs.by_seed(
+    lambda s: Measurement(teacher(s), probe, teacher(s).checkpoints), used
 )
-correlations = joined(
-    ({"seed": s}, r) for s, r in zip(used, measured, strict=True)
-)
+correlations = joined(({"seed": s}, r) for s, r in measured.items())
 correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-correlations", "caption": "Absolute correlation of four teachers' predictions with single coordinates: mean in and off the support, bands from the smallest to the largest coordinate; dotted: the accuracy, scaled (paper: Figure 12)."}, "image": {"alt": "Four panels of correlations against steps; the in-support line has a peak where the accuracy rises."}}
@@ -254,7 +259,7 @@ for ax, s in zip(axes.flat, used[:4], strict=False):
     ax.set_title(f"seed {s}", fontsize=9)
 for ax in axes.flat[len(used) :]:
     ax.set_axis_off()
-plots.finish(fig, runs.provenance(measured), 4)
+plots.finish(fig, runs.provenance(measured.values()), 4)
 plt.show()
 
 # %% [markdown]
@@ -269,46 +274,28 @@ plt.show()
 
 # %%
 def student(seed, supervision, rate):
-    return run(
-        network(student_heads, student_std),
-        rate,
-        STUDENT + seed,
-        supervision=supervision,
+    return student_of(
+        teacher(seed),
+        supervision,
+        model=network(student_heads, student_std),
+        optimizer=adam(rate),
     )
-
-
-def two_checkpoints(source, step, **targets):
-    return Distillation(
-        source,
-        Explicit((step, -1), (two_checkpoint_steps,)),
-        **(targets or {"targets": "hard"}),
-    )
-
-
-def from_before(source, chosen, n=10):
-    steps = tables.around_transition(source.checkpoints, chosen, n)
-    schedule = Explicit((*steps, -1), (progressive_steps,) * len(steps))
-    return Distillation(source, schedule, targets="hard")
 
 
 def methods(seed):
     t, c = teacher(seed), candidates[seed]
-    progressive = Progressive(
-        n_checkpoints=n_steps // progressive_steps,
-        steps_per_checkpoint=progressive_steps,
+    late = tables.around_transition(
+        t.checkpoints, c, n_steps // (2 * progressive_steps)
     )
-    return {
-        "cross_entropy": Labels(),
-        "one_shot": Distillation(t, OneShot()),
-        "one_shot_hard": Distillation(t, OneShot(), targets="hard"),
-        "progressive": Distillation(t, progressive, targets="hard"),
-        "progressive_late": from_before(
-            t, c, n_steps // (2 * progressive_steps)
-        ),
-        "two_checkpoint_before": two_checkpoints(t, c.before),
-        "two_checkpoint_middle": two_checkpoints(t, c.middle),
-        "two_checkpoint_after": two_checkpoints(t, c.after),
-    }
+    return (
+        usual_methods(t, progressive_steps)
+        | {
+            "progressive_late": chosen_checkpoints(
+                t, late, progressive_steps
+            )
+        }
+        | candidate_methods(t, c, two_checkpoint_steps)
+    )
 
 
 grid = {"learning_rates": student_rates, "tuning_seeds": tuning_used}
@@ -353,15 +340,7 @@ plt.show()
 
 # %% tags=["nbval-ignore-output"]
 everyone = pd.concat([teacher_table, students.table])
-steps = tables.steps_to_reach(everyone, 0.9, ["method", "seed"])
-reach = tables.reached(steps, ["method"]).round(2)
-reach.rename(
-    columns={
-        "median": "median steps",
-        "low": "share, low",
-        "high": "share, high",
-    }
-).drop(columns=["median_steps", "last_step"])
+tables.reach_table(everyone, 0.9, ["method"])
 
 # %%
 page_tables = {
@@ -395,28 +374,25 @@ if figures == "all":
         for s in used
     }
     spiked = {s: step for s, step in second.items() if step}
-    spike_runs = runs(
-        [
-            student(
-                s,
-                two_checkpoints(teacher(s), step),
-                students.rate("two_checkpoint_middle"),
-            )
-            for s, step in spiked.items()
-        ],
+    spike_runs = runs.by_seed(
+        lambda s: student(
+            s,
+            chosen_checkpoints(
+                teacher(s), [spiked[s]], two_checkpoint_steps
+            ),
+            students.rate("two_checkpoint_middle"),
+        ),
+        spiked,
         "ablations",
     )
     page_tables["spikes"] = (
-        joined(
-            ({"seed": s}, r)
-            for s, r in zip(spiked, spike_runs, strict=True)
-        )
+        joined(({"seed": s}, r) for s, r in spike_runs.items())
         if spiked
         else pd.DataFrame(columns=["seed", "step", "accuracy"])
     )
     final = {
         s: round(float(r.table.accuracy.mean()), 3)
-        for s, r in zip(spiked, spike_runs, strict=True)
+        for s, r in spike_runs.items()
     }
     print("second spike at step, by seed:", spiked)
     print("mean accuracy over its student's run:", final)
@@ -447,15 +423,15 @@ harmonic = sum(1 / i for i in range(1, n_bits + 1)) / n_bits
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-attention", "caption": "Attention along length-2 paths to a coordinate on and off the support, two teachers: median over inputs, bands from the 5th to the 95th percentile; thin dotted: the untrained network. Shaded: the transition; dashed: accuracy, scaled (paper: Figure 11)."}, "image": {"alt": "Two panels: attention on the support rises during the shaded transition, and that off the support falls."}}
 if figures == "all":
     watch = AttentionPaths(n_attention_samples)
-    watched = runs(
-        [
-            Measurement(teacher(s), watch, (0, *teacher(s).checkpoints))
-            for s in used
-        ],
+    watched = runs.by_seed(
+        lambda s: Measurement(
+            teacher(s), watch, (0, *teacher(s).checkpoints)
+        ),
+        used,
         "ablations",
     )
     page_tables["attention"] = joined(
-        ({"seed": s}, r) for s, r in zip(used, watched, strict=True)
+        ({"seed": s}, r) for s, r in watched.items()
     )
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8))
     for ax, s in zip(axes, used[:2], strict=False):
@@ -465,7 +441,7 @@ if figures == "all":
             ax,
         )
         ax.set_title(f"seed {s}", fontsize=9)
-    plots.finish(fig, runs.provenance(watched), 3)
+    plots.finish(fig, runs.provenance(watched.values()), 3)
     plt.show()
 
 # %% [markdown]
@@ -644,15 +620,16 @@ if figures == "all":
 
 # %%
 if figures == "all":
-    settings = {"hard": {"targets": "hard"}} | {
-        f"{t:g}": {"temperature": t} for t in temperatures
-    }
+    settings = targets_by_temperature(temperatures)
     by_temperature = compare(
         runs,
         lambda seed, targets, rate: student(
             seed,
-            two_checkpoints(
-                teacher(seed), candidates[seed].middle, **targets
+            chosen_checkpoints(
+                teacher(seed),
+                [candidates[seed].middle],
+                two_checkpoint_steps,
+                **targets,
             ),
             rate,
         ),
@@ -668,7 +645,7 @@ if figures == "all":
 # %% mystnb={"figure": {"name": "fig-heads-temperature", "caption": "Held-out accuracy of the (2, T) student of checkpoint ② by the teacher's temperature; means over seeds with 95 % intervals (paper: Figure 14)."}, "image": {"alt": "Accuracy against training steps, one line for hard labels and one for each temperature."}}
 if figures == "all":
     fig, ax = plt.subplots(figsize=(6.6, 3.7))
-    names = {n: f"τ = {n}" if n != "hard" else "hard" for n in settings}
+    names = plots.temperature_names(settings)
     plots.plot_family(page_tables["temperatures"], ax, "targets", names)
     plots.finish(fig, runs.provenance(by_temperature.records), 2)
     plt.show()
@@ -682,19 +659,13 @@ if figures == "all":
 
 # %%
 verdicts = runs.judge(page_tables)
-verdicts[["claim", "n_seeds", "verdict"]].drop_duplicates(
-    "claim"
-).reset_index(drop=True)
+claims.by_claim(verdicts)
 
 # %% tags=["nbval-ignore-output"]
-verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(
-    axis="index"
-)
+claims.by_criterion(verdicts)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pd.DataFrame(runs.cost()).T.rename(
-    columns={"minutes_now": "minutes in this execution"}
-)
+runs.cost_table()
 
 # %% [markdown]
 # ## How this differs from the paper

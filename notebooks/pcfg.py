@@ -56,6 +56,7 @@ read_steps: list[int] = [10, 40]  # checkpoints whose non-terminals are read
 n_probe_train: int = 64  # of the non-terminal probe; paper: 51,200
 n_probe_validation: int = 32  # paper: 1,024
 n_probe_heads: int = 2  # of the non-terminal probe
+n_probe_epochs: int = 4  # of its training; not stated
 probe_seeds: list[int] = [1]  # ancestries whose non-terminals are probed
 ablation_seeds: list[int] = [1]  # of what is not core; among seeds
 head_counts: list[int] = [1, 2]  # H in Figure 23, besides the teacher's
@@ -360,6 +361,7 @@ reader = NonterminalPrediction(
     n_train=n_probe_train,
     n_validation=n_probe_validation,
     n_heads=n_probe_heads,
+    n_epochs=n_probe_epochs,
 )
 probed = [s for s in used if s in probe_seeds]
 read = runs(

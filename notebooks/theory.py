@@ -71,7 +71,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
-from pdlib import pages, plots, tables
+from pdlib import claims, pages, plots, tables
 from pdlib.claims.theory import power
 from pdlib.comparison import PageRuns
 from pdlib.tables import joined
@@ -1175,19 +1175,13 @@ plt.show()
 
 # %%
 verdicts = runs.judge(page_tables)
-verdicts[["claim", "verdict"]].drop_duplicates("claim").reset_index(
-    drop=True
-)
+claims.by_claim(verdicts).drop(columns="n_seeds")
 
 # %% tags=["nbval-ignore-output"]
-verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(
-    axis="index"
-)
+claims.by_criterion(verdicts)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pd.DataFrame(runs.cost()).T.rename(
-    columns={"minutes_now": "minutes in this execution"}
-)
+runs.cost_table()
 
 # %% [markdown]
 # ## How this differs from the paper

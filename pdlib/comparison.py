@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from pdlib import claims
 from pdlib.engine import execute
-from pdlib.specs import Run, Training
+from pdlib.schedules import Explicit, OneShot, Progressive
+from pdlib.specs import Distillation, Labels, Run, Supervision, Training
 from pdlib.store import Record, Store
-from pdlib.tables import best_rate, cost, joined, last_rows
+from pdlib.tables import Candidates, best_rate, cost, joined, last_rows
 
 Setting = TypeVar("Setting")  # what makes a method: usually a supervision
+STUDENT = 1000  # a student's seed is its teacher's plus this: other weights, other inputs
 
 
 @dataclass
@@ -51,6 +53,12 @@ class PageRuns:
                 self.parts.setdefault(part, []).append(record.fingerprint)
         return found
 
+    def by_seed(
+        self, spec: Callable[[int], Run], seeds: Collection[int], part: str = "core"
+    ) -> dict[int, Record]:
+        """Return the result of each seed's run."""
+        return dict(zip(seeds, self([spec(seed) for seed in seeds], part), strict=True))
+
     def live(self, spec: Run) -> Record:
         """Compute a small run here and now, whatever is stored, and keep nothing of it."""
         with tempfile.TemporaryDirectory() as folder:
@@ -68,6 +76,10 @@ class PageRuns:
             | {"minutes_now": round(self.elapsed_s[part] / 60, 2)}
             for part, fingerprints in self.parts.items()
         }
+
+    def cost_table(self) -> pd.DataFrame:
+        """Return the same for reading, a row a part."""
+        return pd.DataFrame(self.cost()).T.rename(columns={"minutes_now": "minutes in this execution"})
 
     def provenance(self, records: Iterable[Record]) -> str:
         """Return, in a line, where results come from and what they cost; short for a smoke run."""
@@ -88,6 +100,78 @@ class PageRuns:
         return claims.judge_page(
             self.page, self.profile, tables, list(self.records.values()), self.store, costs=self.cost()
         )
+
+
+# -------------------------------------------------------------- students and methods
+
+
+def student_of(teacher: Training, supervision: Supervision, **changes: Any) -> Training:
+    """Return the training of a teacher's student: its teacher's own, but for the seed and what is said here.
+
+    Task, batch, evaluations and length stay the teacher's unless changed. The seed is the teacher's plus `STUDENT`,
+    whatever the method, so that methods share initial weights and inputs. Only the last checkpoint is kept.
+
+    Examples
+    --------
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> teacher = Training(SparseParity(20, 3), MLP(256), SGD(0.02), 900, 100, seed=7, checkpoint_every=100)
+    >>> student = student_of(teacher, Labels(), model=MLP(16))
+    >>> student.task == teacher.task, student.seed, student.checkpoints
+    (True, 1007, (900,))
+    """
+    changes = {"seed": teacher.seed + STUDENT, "checkpoint_every": 0} | changes
+    return replace(teacher, supervision=supervision, **changes)
+
+
+def chosen_checkpoints(
+    teacher: Training, steps: Sequence[int], duration: int, **targets: Any
+) -> Distillation:
+    """Return distillation from chosen checkpoints, each for `duration` steps, then from the final one.
+
+    With one step, (2, T)-progressive distillation. `targets` are the `targets` or the `temperature` of `Distillation`; by
+    default hard labels.
+
+    Examples
+    --------
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> teacher = Training(SparseParity(20, 3), MLP(256), SGD(0.02), 900, 100, checkpoint_every=100)
+    >>> chosen_checkpoints(teacher, [300], duration=50).schedule
+    Explicit(checkpoints=(300, -1), durations=(50,))
+    """
+    schedule = Explicit((*steps, -1), (duration,) * len(steps))
+    return Distillation(teacher, schedule, **(targets or {"targets": "hard"}))
+
+
+def usual_methods(teacher: Training, steps_per_checkpoint: int) -> dict[str, Supervision]:
+    """Return the methods that every comparison has: labels, one-shot, and progressive distillation.
+
+    One-shot distillation comes at temperature 1 and with hard labels, progressive distillation with hard labels: as many
+    checkpoints, equally spaced, as fill the teacher's number of steps.
+    """
+    progressive = Progressive(teacher.n_steps // steps_per_checkpoint, steps_per_checkpoint)
+    return {
+        "cross_entropy": Labels(),
+        "one_shot": Distillation(teacher, OneShot()),
+        "one_shot_hard": Distillation(teacher, OneShot(), targets="hard"),
+        "progressive": Distillation(teacher, progressive, targets="hard"),
+    }
+
+
+def candidate_methods(teacher: Training, candidates: Candidates, duration: int) -> dict[str, Supervision]:
+    """Return (2, T) distillation from each candidate: before, in and after the teacher's transition."""
+    return {
+        f"two_checkpoint_{name}": chosen_checkpoints(teacher, [step], duration)
+        for name, step in asdict(candidates).items()
+    }
+
+
+def targets_by_temperature(temperatures: Iterable[float]) -> dict[str, dict[str, Any]]:
+    """Return the kinds of targets to compare, as `chosen_checkpoints` takes them: hard labels, then each temperature.
+
+    >>> targets_by_temperature([1e-4])
+    {'hard': {'targets': 'hard'}, '0.0001': {'temperature': 0.0001}}
+    """
+    return {"hard": {"targets": "hard"}} | {f"{t:g}": {"temperature": t} for t in temperatures}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -120,17 +120,32 @@ def plot_accuracy(
     `table` has the columns `method`, `seed`, `step`, `accuracy`. `looks` says which methods are drawn, in which order,
     name, color and line; by default those of `METHODS`.
     """
-    looks = looks or METHODS
-    order = [m for m in looks if m in set(table.method)]
-    for method in order:
-        name, color, line = looks[method]
-        rows = curve(table[table.method == method], "accuracy")
+    drawn = {m: look for m, look in (looks or METHODS).items() if m in set(table.method)}
+    return _mean_curves(table, ax, "method", drawn, chance, label)
+
+
+def _mean_curves(
+    table: pd.DataFrame,
+    ax: Axes,
+    by: str,
+    looks: Mapping[Any, tuple[str, Any, Any]],
+    chance: float | None,
+    label: str,
+) -> Axes:
+    """Draw held-out accuracy against steps for each value of `by`: the mean over seeds and its 95 % interval."""
+    for value, (name, color, line) in looks.items():
+        rows = curve(table[table[by] == value], "accuracy")
         n = int(rows.n.max())
         ax.plot(rows.step, rows["mean"], color=color, linestyle=line, label=f"{name} (n = {n})")
         if n > 1:
             ax.fill_between(
                 rows.step, rows.low.clip(0, 1), rows.high.clip(0, 1), color=color, alpha=0.15, linewidth=0
             )
+    return _accuracy_axes(ax, chance, label)
+
+
+def _accuracy_axes(ax: Axes, chance: float | None, label: str) -> Axes:
+    """Label axes of accuracy against steps, from below chance to 1, with a dotted line at chance."""
     if chance is not None:
         ax.axhline(chance, color="0.5", linewidth=0.8, linestyle=":")
     ax.set_ylim(0.4 if chance == 0.5 else 0, 1.03)
@@ -145,11 +160,7 @@ def plot_seeds(table: pd.DataFrame, ax: Axes, *, color: str = BLACK, label: str 
         ax.plot(
             run.step, run.accuracy, color=color, linewidth=0.9, alpha=0.75, label=label if i == 0 else None
         )
-    ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
-    ax.set_ylim(0.4, 1.03)
-    ax.set_ylabel("held-out accuracy")
-    _step_axis(ax, "training steps")
-    return ax
+    return _accuracy_axes(ax, 0.5, "training steps")
 
 
 def mark_candidates(candidates: pd.DataFrame, ax: Axes) -> Axes:
@@ -342,21 +353,16 @@ def plot_family(
     rising.
     """
     names = names or {v: f"{v:g} {by.removeprefix('n_')}" for v in sorted(table[by].unique())}
-    for value, (name, color, line) in _shaded(names).items():
-        rows = curve(table[table[by] == value], "accuracy")
-        ax.plot(
-            rows.step, rows["mean"], color=color, linestyle=line, label=f"{name} (n = {int(rows.n.max())})"
-        )
-        if rows.n.max() > 1:
-            ax.fill_between(
-                rows.step, rows.low.clip(0, 1), rows.high.clip(0, 1), color=color, alpha=0.15, lw=0
-            )
-    if chance is not None:
-        ax.axhline(chance, color="0.5", linewidth=0.8, linestyle=":")
-    ax.set_ylim(0.4 if chance == 0.5 else 0, 1.03)
-    ax.set_ylabel("held-out accuracy")
-    _step_axis(ax, label)
-    return ax
+    return _mean_curves(table, ax, by, _shaded(names), chance, label)
+
+
+def temperature_names(targets: Iterable[str]) -> dict[str, str]:
+    """Return what a legend calls each kind of a teacher's targets: hard labels, or a temperature.
+
+    >>> temperature_names(["hard", "0.0001"])
+    {'hard': 'hard', '0.0001': 'τ = 0.0001'}
+    """
+    return {name: name if name == "hard" else f"τ = {name}" for name in targets}
 
 
 def plot_attention(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes:

@@ -189,6 +189,20 @@ def reached(steps: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def reach_table(table: pd.DataFrame, threshold: float, by: Sequence[str]) -> pd.DataFrame:
+    """Return for reading, per group of runs, how many reached an accuracy, and at which step half of them had.
+
+    `table` has the columns of `by`, `seed`, `step` and `accuracy`; see `reached`.
+
+    >>> table = pd.DataFrame({"method": "one_shot", "seed": [1, 1, 2, 2], "step": [0, 10] * 2, "accuracy": 0.9})
+    >>> reach_table(table, 0.9, ["method"]).drop(columns=["share, low", "share, high"]).values.tolist()
+    [['one_shot', 2, 2, '0']]
+    """
+    summary = reached(steps_to_reach(table, threshold, [*by, "seed"]), by).round(2)
+    names = {"median": "median steps", "low": "share, low", "high": "share, high"}
+    return summary.rename(columns=names).drop(columns=["median_steps", "last_step"])
+
+
 def chosen_batches(searches: Iterable[tuple[Mapping[str, Any], Tabled]]) -> pd.DataFrame:
     """Return the answer of each search for a smallest batch, a row a search, labeled with its columns.
 

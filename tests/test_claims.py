@@ -21,6 +21,15 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from judging import (
+    SEEDS,
+    Tables,
+    assert_claims_are_those_of_the_register,
+    assert_one_seed_decides_nothing,
+    assert_refuted,
+    labels_shuffled,
+    parts_of,
+)
 
 from pdlib import claims
 from pdlib.claims import (
@@ -37,18 +46,12 @@ from pdlib.claims import (
 from pdlib.claims.parity import CLAIMS
 from pdlib.store import Record, Store
 
-SEEDS = range(5)
 STEPS = range(0, 110, 10)
 MIDDLE = "two_checkpoint_middle"
 BEFORE = "two_checkpoint_before"
 AFTER = "two_checkpoint_after"
-Tables = dict[str, pd.DataFrame]
 
-PARTS = [
-    pytest.param(claim, criterion, id=f"{claim.id}: {criterion.name}")
-    for claim in CLAIMS
-    for criterion in claim.criteria
-]
+PARTS = parts_of("parity")
 
 
 # Synthetic tables on which the paper is right in everything
@@ -201,42 +204,25 @@ def test_every_criterion_is_reproduced_on_tables_as_the_paper_says(
 def test_every_criterion_comes_out_negative_when_labels_are_exchanged(
     claim: Claim, criterion: Criterion
 ) -> None:
-    judged = criterion.judge(spoiled(criterion))
-    assert judged.verdict == NOT_REPRODUCED, judged.interval
-    verdict, _ = claim.judge(spoiled(criterion))
-    assert verdict in (PARTLY, NOT_REPRODUCED)
+    assert_refuted(claim, criterion, spoiled(criterion))
 
 
 @pytest.mark.parametrize(("claim", "criterion"), PARTS)
 def test_no_criterion_is_decided_by_one_seed(claim: Claim, criterion: Criterion) -> None:
-    one = {name: table[table.seed == 0] for name, table in as_the_paper_says().items()}
-    assert criterion.judge(one).verdict == INCONCLUSIVE
+    assert_one_seed_decides_nothing(criterion, as_the_paper_says())
 
 
-@pytest.mark.parametrize(("claim", "criterion"), [p for p in PARTS if p.values[1].side == "above"])
+@pytest.mark.parametrize(("claim", "criterion"), parts_of("parity", lambda c: c.side == "above"))
 def test_no_gain_is_found_where_labels_are_shuffled_within_each_seed(
     claim: Claim, criterion: Criterion
 ) -> None:
-    tables = as_the_paper_says()
-    for name, table in tables.items():
-        for column in ("method", "width", "targets", "group"):
-            if column in table:
-                values = list(table[column].unique())
-                for seed in SEEDS:  # a rotation a seed: every label is once everything
-                    turned = {v: values[(i + seed) % len(values)] for i, v in enumerate(values)}
-                    mine = table.seed == seed
-                    table = table.assign(**{column: table[column].where(~mine, table[column].map(turned))})
-        tables[name] = table
+    tables = labels_shuffled(as_the_paper_says(), ("method", "width", "targets", "group"))
     if criterion.effect.__name__ not in ("degree_1_fading",):
         assert criterion.judge(tables).verdict != REPRODUCED
 
 
-def test_the_claims_of_the_page_stand_in_the_register_under_that_page() -> None:
-    pages = {row["id"]: row["page"] for row in claims.register()}
-    assert {claim.id for claim in CLAIMS} <= {name for name, page in pages.items() if page == "parity"}
-    assert len({c.id for c in CLAIMS}) == len(CLAIMS)
-    for claim in CLAIMS:
-        assert len({c.name for c in claim.criteria}) == len(claim.criteria)
+def test_the_claims_of_the_page_are_those_of_the_register() -> None:
+    assert_claims_are_those_of_the_register("parity")
 
 
 # Verdicts
@@ -528,6 +514,17 @@ def test_a_pages_verdicts_are_kept_and_read_again(store: Store) -> None:
     pd.testing.assert_frame_equal(claims.verdict_table(kept), shown)
     assert kept["runs"] == [tiny.training().fingerprint]
     assert claims.load_page(store.root, "parity", "paper") is None
+
+
+def test_verdicts_are_shown_by_claim_and_by_criterion(store: Store) -> None:
+    shown = claims.judge_page("parity", "laptop", as_the_paper_says(), [record()], store)
+    by_claim = claims.by_claim(shown)
+    assert by_claim.columns.tolist() == ["claim", "n_seeds", "verdict"]
+    assert by_claim.claim.tolist() == [c.id for c in CLAIMS]
+    assert by_claim.index.tolist() == list(range(len(CLAIMS)))
+    by_criterion = claims.by_criterion(shown)
+    assert by_criterion.data.shape == (sum(len(c.criteria) for c in CLAIMS), 4)  # type: ignore[attr-defined]
+    assert all(c.text in by_criterion.to_html() for c in CLAIMS[1].criteria)
 
 
 def test_a_smoke_run_is_not_judged(store: Store) -> None:

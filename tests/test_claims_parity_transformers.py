@@ -10,6 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from judging import (
+    SEEDS,
+    Tables,
+    assert_claims_are_those_of_the_register,
+    assert_one_seed_decides_nothing,
+    assert_refuted,
+    labels_shuffled,
+    parts_of,
+)
 
 from pdlib import claims
 from pdlib.claims import (
@@ -26,17 +35,11 @@ from pdlib.claims import (
 )
 from pdlib.store import Store
 
-Tables = dict[str, pd.DataFrame]
-SEEDS = range(5)
 STEPS = range(0, 110, 10)
 BEFORE, MIDDLE, AFTER = (f"two_checkpoint_{which}" for which in ("before", "middle", "after"))
 SPIKE = "two_checkpoint_spike"
 CLAIMS = claims.of_page("parity_transformers")
-PARTS = [
-    pytest.param(claim, criterion, id=f"{claim.id}: {criterion.name}")
-    for claim in CLAIMS
-    for criterion in claim.criteria
-]
+PARTS = parts_of("parity_transformers")
 
 RISE = [0.5] * 6 + [0.7, 0.95, 1.0, 1.0, 1.0]  # the transition lies at steps 60 and 70
 EARLY = [0.5, 0.8] + [1.0] * 9
@@ -338,33 +341,21 @@ def spoiled(criterion: Criterion) -> Tables:
 
 @pytest.mark.parametrize(("claim", "criterion"), PARTS)
 def test_every_criterion_comes_out_negative_on_spoiled_tables(claim: Claim, criterion: Criterion) -> None:
-    judged = criterion.judge(spoiled(criterion))
-    assert judged.verdict == NOT_REPRODUCED, judged.interval
-    verdict, _ = claim.judge(spoiled(criterion))
-    assert verdict in (PARTLY, NOT_REPRODUCED)
+    assert_refuted(claim, criterion, spoiled(criterion))
 
 
 @pytest.mark.parametrize(("claim", "criterion"), PARTS)
 def test_no_criterion_is_decided_by_one_seed(claim: Claim, criterion: Criterion) -> None:
-    one = {name: table[table.seed == 0] for name, table in as_stated().items()}
-    assert criterion.judge(one).verdict == INCONCLUSIVE
+    assert_one_seed_decides_nothing(criterion, as_stated())
 
 
-@pytest.mark.parametrize(("claim", "criterion"), [p for p in PARTS if p.values[1].side == "above"])
+@pytest.mark.parametrize(("claim", "criterion"), parts_of("parity_transformers", lambda c: c.side == "above"))
 def test_nothing_is_found_where_labels_are_shuffled_within_each_seed(
     claim: Claim, criterion: Criterion
 ) -> None:
-    tables = as_stated()
-    for name, table in tables.items():
-        for column in {"method", "n_heads", "n_layers", "targets", "group"} & set(table):
-            values = sorted(table[column].unique())
-            for seed in SEEDS:  # a rotation a seed
-                turned = {v: values[(i + seed) % len(values)] for i, v in enumerate(values)}
-                mine = table.seed == seed
-                table = table.assign(**{column: table[column].where(~mine, table[column].map(turned))})
-        if name == "attention":  # what was measured at a step, at another one
-            table = table.assign(step=(table.step + 10 * (1 + 2 * table.seed)) % 110)
-        tables[name] = table
+    tables = labels_shuffled(as_stated(), ("method", "n_heads", "n_layers", "targets", "group"))
+    mass = tables["attention"]  # what was measured at a step, at another one
+    tables["attention"] = mass.assign(step=(mass.step + 10 * (1 + 2 * mass.seed)) % 110)
     assert criterion.judge(tables).verdict != REPRODUCED
 
 
@@ -522,12 +513,33 @@ def test_a_run_that_one_seed_lacks_is_an_error_and_not_left_out(name: str, query
     assert all("[3] have no value" in said for said in failed)
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "lost", "criterion"),
+    [
+        ("temperatures", "targets", "1", "temperature 1 against hard labels"),
+        ("temperatures", "targets", "hard", "like low temperatures"),
+        ("students", "method", "one_shot", "does not speed up"),
+        ("sizes", "method", "mlp_width", "heads before MLP width"),
+        ("depths", "n_layers", 1, "two layers against one"),
+    ],
+)
+def test_a_setting_that_no_seed_ran_is_an_error_that_names_it(
+    name: str, column: str, lost: Any, criterion: str, store: Store
+) -> None:
+    tables = as_stated()
+    tables[name] = tables[name][tables[name][column] != lost]
+    said = rf"criterion '{criterion}': its tables lack .*\b{lost}\b.*Run the missing ones"
+    (found,) = (c for _, c in (p.values for p in PARTS) if c.name == criterion)
+    with pytest.raises(ValueError, match=said):
+        found.judge(tables)
+    with pytest.raises(ValueError, match="its tables lack"):
+        judged_page(tables, store)
+    assert found.judge(as_stated()).verdict == REPRODUCED  # the control
+
+
 # The register
 
 
 def test_the_claims_of_the_page_are_those_of_the_register() -> None:
-    registered = {row["id"] for row in claims.register() if row["page"] == "parity_transformers"}
-    assert {claim.id for claim in CLAIMS} == registered == set(NEEDED)
-    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
-    for claim in CLAIMS:
-        assert len({c.name for c in claim.criteria}) == len(claim.criteria)
+    assert_claims_are_those_of_the_register("parity_transformers")
+    assert {claim.id for claim in CLAIMS} == set(NEEDED)

@@ -28,7 +28,7 @@ ALLOWED = {
     "tables": set(),
     "plots": {"tables"},
     "claims": {"specs", "store", "tables"},
-    "comparison": {"specs", "store", "tables", "claims", "engine"},
+    "comparison": {"specs", "schedules", "store", "tables", "claims", "engine"},
     "pages": {"claims", "plots", "store", "tables"},
 }
 LIGHT = [

@@ -137,10 +137,10 @@ def test_the_loss_is_a_mean_over_the_ends_of_each_level_added_up_over_levels() -
             p = reader.outputs(group.embeddings)[level].double().log_softmax(dim=2)
             for i, s in (group.classes[level] != NOWHERE).nonzero().tolist():
                 c = int(group.classes[level, i, s])
-                losses.append(-float(p[i, s, c]))
+                losses.append(-float(p[i, s, c].detach()))
                 right[level] += int(p[i, s].argmax()) == c
         total += float(np.mean(losses))
-    assert float(reader.loss(data)) == pytest.approx(total, rel=1e-5)
+    assert float(reader.loss(data).detach()) == pytest.approx(total, rel=1e-5)
     assert reader.hits(data).tolist() == right
 
 

@@ -10,11 +10,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from pdlib import MLP, SGD, Distillation, Progressive, SparseParity, Training, claims, pages
+from pdlib import MLP, SGD, Distillation, Progressive, SparseParity, Training, Transformer, claims, pages
 from pdlib.__main__ import main
 from pdlib.engine import execute
+from pdlib.models.huggingface import load_pretrained
+from pdlib.models.transformer import tokens_of
 from pdlib.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +42,8 @@ def test_the_wheel_works_outside_the_checkout_and_carries_published_results(
         "known = pdlib.grammar('cfg3b');"
         "print(json.dumps({'home': pdlib.__file__, 'ledger': len(c.ledger()), 'typed': "
         "Path(pdlib.__file__).with_name('py.typed').exists(),"
-        "'rules': len(known.rules), 'runs': len(list(folder.glob('runs/*/result.json'))), 'pages': len(list(folder.glob('pages/*.json')))}))"
+        "'rules': len(known.rules), 'runs': len(list(folder.glob('runs/*/result.json'))), "
+        "'pages': len(list(folder.glob('pages/*.json')))}))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
@@ -68,25 +73,46 @@ def test_the_readme_shows_the_published_verdicts() -> None:
     assert claims.with_glance(changed) != changed
 
 
-def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+def run_example(word: str, smaller: dict[str, str], folder: Path) -> str:
+    """What the README's example with this word prints, made small, in an empty folder."""
     text = (ROOT / "README.md").read_text("utf-8")
-    (example,) = (
-        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Progressive" in block
-    )
-    smaller = example.replace("200_000", "2_000").replace("5_000", "50").replace("MLP(1000)", "MLP(64)")
-    assert smaller != example
-    script = tmp_path / "example.py"
-    script.write_text(smaller)
-    environment = {**os.environ, "PDLIB_STORE": str(tmp_path / "store"), "PDLIB_PUBLISHED": "ignore"}
+    (example,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if word in b)
+    for there, instead in smaller.items():
+        assert there in example
+        example = example.replace(there, instead)
+    (folder / "example.py").write_text(example)
+    environment = {**os.environ, "PDLIB_STORE": str(folder / "store"), "PDLIB_PUBLISHED": "ignore"}
     done = subprocess.run(
-        [sys.executable, str(script)],
+        [sys.executable, "example.py"],
         env=environment,
         check=True,
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
     )
-    assert "accuracy" in done.stdout
+    return done.stdout
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+    smaller = {"200_000": "2_000", "5_000": "50", "MLP(1000)": "MLP(64)"}
+    assert "accuracy" in run_example("Progressive", smaller, tmp_path)
+
+
+def test_the_transformer_of_the_readme_trains_and_opens_in_transformers(tmp_path: Path) -> None:
+    import transformers
+
+    shown = run_example("save_pretrained", {"n_steps=600": "n_steps=60", "_every=100": "_every=10"}, tmp_path)
+    assert "accuracy" in shown
+    folder = tmp_path / "student"
+    module = transformers.GPT2LMHeadModel.from_pretrained(folder, local_files_only=True).eval()
+    model, parameters = load_pretrained(folder)
+    assert model == Transformer(n_layers=2, n_heads=2, n_positions=16, initial_std=0.2)
+    bits, _ = SparseParity(16, 3).stream(0, "probe").examples(0, 50)
+    with torch.no_grad():
+        theirs = module(input_ids=tokens_of(bits)).logits[:, -1]
+    np.testing.assert_allclose(model.logits(parameters, bits), theirs, rtol=0, atol=1e-5)
+    untrained = model.logits(model.initial(16, 2, seed=0), bits)
+    assert np.abs(untrained - theirs.numpy()).max() > 1e-3  # the control
 
 
 def test_no_file_names_a_folder_of_somebodys_machine() -> None:

@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pdlib import tables
-from pdlib.comparison import PageRuns, compare
-from pdlib.specs import SGD, Labels
-from pdlib.store import Store
 from pdlib.tables import Candidates, candidate_rows, curve, mean_interval, transition_candidates
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
@@ -156,6 +153,15 @@ def test_runs_that_never_reach_the_threshold_are_censored_never_dropped() -> Non
     assert summary.n_reached.to_dict() == {"a": 3, "b": 2}
     assert summary.median_steps.to_dict() == {"a": 30, "b": 40}
     assert summary.loc["b", ["low", "high"]].tolist() == pytest.approx(tables.wilson_interval(2, 3))
+    shown = tables.reach_table(runs(), 0.9, ["method"])
+    assert shown.to_dict("list") == {
+        "method": ["a", "b"],
+        "n": [3, 3],
+        "n_reached": [3, 2],
+        "share, low": [0.44, 0.21],
+        "share, high": [1.0, 0.94],
+        "median steps": ["30", "40"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -276,36 +282,6 @@ def test_the_best_rate_is_that_of_the_highest_mean_over_the_run_with_the_same_tr
     assert best.mean_accuracy.tolist() == pytest.approx([0.9, 0.6])
     assert best.n_tried.tolist() == [2, 2]
     assert best.n_seeds.tolist() == [2, 2]
-
-
-def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_for_each(store: Store) -> None:
-    import tiny
-
-    pages = PageRuns("parity", "smoke", store)
-
-    def student(seed: int, supervision: object, rate: float) -> object:
-        return tiny.training(seed=seed, supervision=supervision, optimizer=SGD(rate), n_steps=200)
-
-    def compared(tuned: list[int], reported: list[int]) -> object:
-        return compare(
-            pages,
-            student,  # type: ignore[arg-type]
-            lambda seed: {"cross_entropy": Labels(), "again": Labels()},
-            learning_rates=[0.01, 0.1],
-            tuning_seeds=tuned,
-            seeds=reported,
-        )
-
-    result = compared([8, 9], [1, 2, 3])
-    assert result.rates.n_tried.tolist() == [2, 2]  # type: ignore[attr-defined]
-    assert result.rates.n_seeds.tolist() == [2, 2]  # type: ignore[attr-defined]
-    assert sorted(result.table.seed.unique()) == [1, 2, 3]  # type: ignore[attr-defined]
-    twins = result.table.set_index(["seed", "step"])  # type: ignore[attr-defined]
-    a, b = (twins[twins.method == m].drop(columns="method") for m in ("cross_entropy", "again"))
-    pd.testing.assert_frame_equal(a, b)
-    assert pages.cost()["core"]["n_runs"] == 2 * 2 + 3
-    with pytest.raises(ValueError, match=r"seeds \[2\] are both tuned on and reported"):
-        compared([2], [2, 3])
 
 
 # Searches for a smallest batch

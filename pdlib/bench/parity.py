@@ -12,25 +12,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from pdlib.bench import at_most, faster, medians
 from pdlib.labels import key, label_block
 from pdlib.models.mlp import MLP, as_module, logits, softmax
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD, Distillation, Parameters, Piece, Training
+from pdlib.specs import SGD, Distillation, Parameters, Piece, Task, Training
 from pdlib.store import Store, key_hash
 from pdlib.tasks.parity import SparseParity
 from pdlib.training import EXAMPLES_AT_ONCE
 from pdlib.training.online_sgd import WIDE_BLOCK, learner, set_threads
 
+TASK = SparseParity(n_bits=100, support_size=6)
 RATE = 0.005
 
 
@@ -38,7 +39,9 @@ def rows() -> Iterator[dict[str, Any]]:
     """Yield the page's cases."""
     for width, steps, peer_steps, reach in ((100, 100_000, 1_500, 150.0), (1000, 20_000, 1_500, 25.0)):
         set_threads(1)
-        ours, peer = medians(_ours(width, steps), _eager(width, peer_steps))
+        ours, peer = medians(
+            engine_run(TASK, width, steps), eager_run(TASK, labels_in_torch, width, peer_steps)
+        )
         yield faster(
             f"width {width}, labels, 1 thread, data included, against eager", ours, peer, "us/step", reach
         )
@@ -49,22 +52,22 @@ def rows() -> Iterator[dict[str, Any]]:
     yield _memory()
 
 
-def _parameters(width: int, n_bits: int = 100, seed: int = 0) -> Parameters:
-    return {k: v.astype(np.float32) for k, v in MLP(width).initial(n_bits, 2, seed).items()}
+def _parameters(task: Task, width: int, seed: int = 0) -> Parameters:
+    initial = MLP(width).initial(task.n_inputs, task.n_classes, seed)
+    return {name: value.astype(np.float32) for name, value in initial.items()}
 
 
 def _microseconds(started: float, steps: int) -> float:
     return (time.perf_counter() - started) / steps * 1e6
 
 
-def _ours(width: int, steps: int, n_bits: int = 100) -> Any:
+def engine_run(task: Task, width: int, steps: int, rate: float = RATE) -> Callable[[], float]:
     """Return a timed run of the engine from labels, drawing its inputs included."""
-    task = SparseParity(n_bits, 6)
-    state = learner(_parameters(width, n_bits))
+    state = learner(_parameters(task, width))
     inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), np.float32)
-    inputs[:, n_bits] = 1.0
-    one_hot = np.eye(2, dtype=np.float32)
-    rates = np.full(EXAMPLES_AT_ONCE, RATE, np.float32)
+    inputs[:, task.n_inputs] = 1.0
+    one_hot = np.eye(task.n_classes, dtype=np.float32)
+    rates = np.full(EXAMPLES_AT_ONCE, rate, np.float32)
     stream = task.stream(0, "train")
 
     def run() -> float:
@@ -79,17 +82,24 @@ def _ours(width: int, steps: int, n_bits: int = 100) -> Any:
     return run
 
 
-def _eager(width: int, steps: int, n_bits: int = 100) -> Any:
+def labels_in_torch(bits: Tensor) -> Tensor:
+    """Return the classes of sign vectors (example, bit), as one would write it in PyTorch."""
+    return (bits[:, : TASK.support_size].prod(dim=1) < 0).long()
+
+
+def eager_run(
+    task: Task, labels_of: Callable[[Tensor], Tensor], width: int, steps: int, rate: float = RATE
+) -> Callable[[], float]:
     """Return a timed run of the eager loop, drawing its inputs included."""
-    module = as_module(_parameters(width, n_bits))
-    optimizer = torch.optim.SGD(module.parameters(), lr=RATE, foreach=True)
+    module = as_module(_parameters(task, width))
+    optimizer = torch.optim.SGD(module.parameters(), lr=rate, foreach=True)
 
     def run() -> float:
         started = time.perf_counter()
         for start in range(0, steps, EXAMPLES_AT_ONCE):
             n = min(EXAMPLES_AT_ONCE, steps - start)
-            bits = torch.randint(0, 2, (n, n_bits)).float() * 2 - 1
-            labels = (bits[:, :6].prod(dim=1) < 0).long()
+            bits = torch.randint(0, 2, (n, task.n_inputs)).float() * 2 - 1
+            labels = labels_of(bits)
             for x, y in zip(torch.split(bits, 1), torch.split(labels, 1), strict=True):
                 optimizer.zero_grad(set_to_none=True)
                 nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
@@ -103,14 +113,15 @@ def _eager(width: int, steps: int, n_bits: int = 100) -> Any:
 def _wide() -> Iterator[dict[str, Any]]:
     width, n = 50_000, 1024
     set_threads(2)
-    ours, peer, products = medians(_ours(width, n), _eager(width, 64), _two_products(width, n), repeats=3)
+    sides = engine_run(TASK, width, n), eager_run(TASK, labels_in_torch, width, 64), _two_products(width, n)
+    ours, peer, products = medians(*sides, repeats=3)
     yield faster("width 50000, labels, 2 threads, data included, against eager", ours, peer, "us/step", 8.0)
     yield at_most(
         "width 50000, 2 threads, against its two matrix products alone", ours, products, "us/step", 2.0
     )
 
 
-def _two_products(width: int, steps: int) -> Any:
+def _two_products(width: int, steps: int) -> Callable[[], float]:
     """Return the time of the products of a block of samples, forward and update, by PyTorch."""
     w = torch.randn(112, width)
     x, g = torch.randn(WIDE_BLOCK, 112), torch.randn(WIDE_BLOCK, width)
@@ -133,14 +144,14 @@ def _cached_labels(width: int, n_bits: int, reach: float, n: int) -> dict[str, A
     task = SparseParity(n_bits, 6)
     teacher_spec = Training(task, MLP(width), SGD(RATE), n_steps=n, evaluate_every=n)
     supervision = Distillation(teacher_spec, OneShot(), targets="hard")
-    teacher = _parameters(width, n_bits, seed=1)
+    teacher = _parameters(task, width, seed=1)
     stream = task.stream(0, "train")
     piece = Piece(0, n, n)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder, published=None)
         store.save_checkpoint(teacher_spec, n, teacher)
         label_block(supervision, stream, piece, 2, store)
-        state = learner(_parameters(100, n_bits))
+        state = learner(_parameters(task, 100))
         inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), np.float32)
         inputs[:, n_bits] = 1.0
         rates = np.full(EXAMPLES_AT_ONCE, RATE, np.float32)
@@ -173,7 +184,7 @@ def _cache_size() -> dict[str, Any]:
     supervision = Distillation(teacher_spec, OneShot(), targets="hard")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder, published=None)
-        store.save_checkpoint(teacher_spec, n, _parameters(8, 20))
+        store.save_checkpoint(teacher_spec, n, _parameters(task, 8))
         stream = task.stream(0, "train")
         label_block(supervision, stream, Piece(0, n, n), 2, store)
         name = key_hash(key(supervision, stream, Piece(0, n, n)))

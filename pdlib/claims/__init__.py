@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import yaml
+from pandas.io.formats.style import Styler
 
 from pdlib.store import Record, Store, published_folder, write_bytes
 from pdlib.tables import Interval, mean_interval, prediction_interval
@@ -85,8 +86,24 @@ class Criterion:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def values(self, tables: Tables) -> pd.Series[float]:
-        """Return the effect, one value a seed."""
-        return self.effect(tables, **self.arguments).astype(float)
+        """Return the effect, one value a seed.
+
+        Raises
+        ------
+        MissingTableError
+            If a table is not there: the page did not make it.
+        ValueError
+            If a table is there without a method, a setting or a column that the effect names.
+        """
+        try:
+            return self.effect(tables, **self.arguments).astype(float)
+        except MissingTableError:
+            raise
+        except KeyError as error:
+            raise ValueError(
+                f"criterion {self.name!r}: its tables lack {error}; expected every method and setting that it "
+                "compares. Run the missing ones."
+            ) from error
 
     def judge(self, tables: Tables) -> Judgement:
         """Return the verdict of this part on a page's tables."""
@@ -336,6 +353,16 @@ def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def by_claim(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return what `judge_page` returns for reading, a row a claim."""
+    return verdicts[["claim", "n_seeds", "verdict"]].drop_duplicates("claim").reset_index(drop=True)
+
+
+def by_criterion(verdicts: pd.DataFrame) -> Styler:
+    """Return what `judge_page` returns for reading, a row a criterion, with what was measured."""
+    return verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(axis="index")
 
 
 def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFrame:

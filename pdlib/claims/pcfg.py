@@ -172,7 +172,7 @@ def heads_delay(tables: Tables) -> pd.Series[float]:
 
     def steps(run: pd.DataFrame) -> float:
         rows = run.sort_values("step")
-        return float(rows.step[rows.accuracy >= 0.8 * rows.accuracy.iloc[-1]].iloc[0])
+        return max(1.0, float(rows.step[rows.accuracy >= 0.8 * rows.accuracy.iloc[-1]].iloc[0]))
 
     found = _table(tables, "heads").groupby(["seed", "n_heads"])[["step", "accuracy"]].apply(steps).unstack()
     return pd.Series(np.log2(found[found.columns.min()] / found[found.columns.max()]))
@@ -191,8 +191,10 @@ def variant_gain(
     """Final accuracy of a method minus that of the best of others, for a student's size and a horizon."""
     rows = _table(tables, "variants")
     rows = rows[(rows["size"] == size) & (rows.horizon == horizon)].sort_values("step")
+    if rows.empty:
+        raise MissingTableError(f"variants: {size} students at {horizon} of T0")
     final = rows.groupby(["seed", "method"]).accuracy.last().unstack()
-    return pd.Series(final[method] - final[list(against)].max(axis=1))
+    return pd.Series(final[method] - final[list(against)].max(axis=1, skipna=False))
 
 
 def _gains_elsewhere(tables: Tables) -> pd.DataFrame:
@@ -205,12 +207,17 @@ def _gains_elsewhere(tables: Tables) -> pd.DataFrame:
 def mask_rate_gain(tables: Tables) -> pd.Series[float]:
     """The smallest gain of progressive over one-shot distillation at the other mask rates."""
     gains = _gains_elsewhere(tables)
-    return gains[[c for c in gains.columns if c.startswith("p = ")]].min(axis=1)
+    rates = [c for c in gains.columns if c.startswith("p = ")]
+    if not rates:
+        raise MissingTableError("elsewhere: mask rates")
+    return gains[rates].min(axis=1, skipna=False)
 
 
 def grammar_gain(tables: Tables, setting: str) -> pd.Series[float]:
     """The gain of progressive over one-shot distillation on another grammar minus that on the page's own."""
     gains = _gains_elsewhere(tables)
+    if setting not in gains:
+        raise MissingTableError(f"elsewhere: {setting}")
     return gains[setting] - gains["as above"]
 
 

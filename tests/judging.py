@@ -1,0 +1,64 @@
+"""What the tests of every page's criteria ask in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pdlib import claims
+from pdlib.claims import INCONCLUSIVE, NOT_REPRODUCED, PARTLY, Claim, Criterion
+
+Tables = dict[str, pd.DataFrame]
+SEEDS = range(5)  # of hand-made tables
+
+
+def parts_of(page: str, chosen: Callable[[Criterion], Any] = lambda criterion: True) -> list[Any]:
+    """The criteria of a page, or those chosen, each with its claim, as parameters of a test."""
+    return [
+        pytest.param(claim, criterion, id=f"{claim.id}: {criterion.name}")
+        for claim in claims.of_page(page)
+        for criterion in claim.criteria
+        if chosen(criterion)
+    ]
+
+
+def assert_refuted(claim: Claim, criterion: Criterion, tables: Tables) -> None:
+    """The criterion comes out negative, and its claim is not reproduced as a whole."""
+    judged = criterion.judge(tables)
+    assert judged.verdict == NOT_REPRODUCED, judged.interval
+    verdict, _ = claim.judge(tables)
+    assert verdict in (PARTLY, NOT_REPRODUCED)
+
+
+def assert_one_seed_decides_nothing(criterion: Criterion, tables: Tables) -> None:
+    """Neither for nor against; a table without seeds stays whole."""
+    one = {name: table[table.seed == 0] if "seed" in table else table for name, table in tables.items()}
+    assert criterion.judge(one).verdict == INCONCLUSIVE
+
+
+def labels_shuffled(tables: Tables, columns: Iterable[str]) -> Tables:
+    """The tables with the labels of these columns rotated, further with each seed: every label is once everything."""
+    shuffled = dict(tables)
+    for name, table in tables.items():
+        for column in sorted(set(columns) & set(table)):
+            values = sorted(table[column].unique())
+            for seed in SEEDS:
+                turned = {v: values[(i + seed) % len(values)] for i, v in enumerate(values)}
+                mine = table.seed == seed
+                table = table.assign(**{column: table[column].where(~mine, table[column].map(turned))})
+        shuffled[name] = table
+    return shuffled
+
+
+def assert_claims_are_those_of_the_register(page: str) -> None:
+    """Each claim and each criterion once, and no claim of the register left out but what is an illustration."""
+    judged = claims.of_page(page)
+    registered = [
+        row["id"] for row in claims.register() if row["page"] == page and row.get("kind") != "illustration"
+    ]
+    assert sorted(claim.id for claim in judged) == sorted(registered)
+    for claim in judged:
+        assert len({c.name for c in claim.criteria}) == len(claim.criteria)

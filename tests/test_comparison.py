@@ -1,0 +1,138 @@
+"""Comparisons: the same tries for each method; students and methods are the specs that one would write out."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import tiny
+
+from pdlib.comparison import (
+    PageRuns,
+    candidate_methods,
+    chosen_checkpoints,
+    compare,
+    student_of,
+    targets_by_temperature,
+    usual_methods,
+)
+from pdlib.models.mlp import MLP
+from pdlib.schedules import Explicit, OneShot, Progressive
+from pdlib.specs import SGD, Distillation, Labels, SpecError, Training
+from pdlib.store import Store
+from pdlib.tables import Candidates
+
+TEACHER = tiny.training(seed=7)  # 400 steps, a checkpoint every 100
+
+
+# Students and methods
+
+
+def test_a_student_is_the_training_that_one_would_write_out() -> None:
+    supervision = Distillation(TEACHER, OneShot())
+    student = student_of(TEACHER, supervision, model=MLP(8), optimizer=SGD(0.02), n_steps=200)
+    assert student == Training(
+        tiny.TASK,
+        MLP(8),
+        SGD(0.02),
+        n_steps=200,
+        evaluate_every=200,
+        seed=1007,
+        supervision=supervision,
+        n_evaluation=256,
+    )
+    assert student.fingerprint != student_of(tiny.training(seed=8), supervision).fingerprint
+
+
+def test_all_students_of_a_teacher_share_weights_and_inputs_and_none_are_their_teachers() -> None:
+    one, other = (student_of(TEACHER, m) for m in list(usual_methods(TEACHER, 100).values())[:2])
+    assert one.seed == other.seed != TEACHER.seed
+    assert one.fingerprint != other.fingerprint
+
+
+def test_the_usual_methods_are_the_specs_that_one_would_write_out() -> None:
+    progressive = Progressive(n_checkpoints=2, steps_per_checkpoint=200)
+    expected = {
+        "cross_entropy": Labels(),
+        "one_shot": Distillation(TEACHER, OneShot(), temperature=1.0, targets="soft"),
+        "one_shot_hard": Distillation(TEACHER, OneShot(), targets="hard"),
+        "progressive": Distillation(TEACHER, progressive, targets="hard"),
+    }
+    methods = usual_methods(TEACHER, 200)
+    assert methods == expected
+    assert list(methods) == list(expected)  # rates are tried in this order
+
+
+def test_chosen_checkpoints_teach_one_after_another_and_then_the_final_one_with_hard_labels() -> None:
+    assert chosen_checkpoints(TEACHER, [200], 50) == Distillation(
+        TEACHER, Explicit((200, -1), (50,)), targets="hard"
+    )
+    assert chosen_checkpoints(TEACHER, (100, 300), 50, temperature=0.5) == Distillation(
+        TEACHER, Explicit((100, 300, -1), (50, 50)), temperature=0.5
+    )
+    with pytest.raises(SpecError, match=r"teacher checkpoints at \[150\]"):
+        student_of(TEACHER, chosen_checkpoints(TEACHER, [150], 50))
+
+
+def test_each_candidate_has_its_method() -> None:
+    methods = candidate_methods(TEACHER, Candidates(before=100, middle=200, after=300), 50)
+    assert methods == {
+        "two_checkpoint_before": chosen_checkpoints(TEACHER, [100], 50),
+        "two_checkpoint_middle": chosen_checkpoints(TEACHER, [200], 50),
+        "two_checkpoint_after": chosen_checkpoints(TEACHER, [300], 50),
+    }
+
+
+def test_each_temperature_is_a_kind_of_targets_besides_hard_labels() -> None:
+    kinds = targets_by_temperature([1e-4, 1.0])
+    assert list(kinds) == ["hard", "0.0001", "1"]
+    found = {name: chosen_checkpoints(TEACHER, [200], 50, **kind) for name, kind in kinds.items()}
+    assert [(d.targets, d.temperature) for d in found.values()] == [
+        ("hard", 1.0),
+        ("soft", 1e-4),
+        ("soft", 1.0),
+    ]
+
+
+# Runs of a page
+
+
+def test_runs_by_seed_are_those_of_the_list_and_count_once(store: Store) -> None:
+    pages = PageRuns("parity", "smoke", store)
+    found = pages.by_seed(lambda seed: tiny.training(seed=seed, n_steps=200), [3, 1], "ablations")
+    assert {seed: record.spec.seed for seed, record in found.items()} == {3: 3, 1: 1}  # type: ignore[union-attr]
+    again = pages([tiny.training(seed=3, n_steps=200)])
+    assert again[0].fingerprint == found[3].fingerprint
+    assert pages.cost()["ablations"]["n_runs"] == 2
+    assert pages.by_seed(lambda seed: tiny.training(seed=seed), {}) == {}
+    table = pages.cost_table()
+    assert table.columns.tolist() == ["n_runs", "core_minutes", "minutes in this execution"]
+    assert table.index.tolist() == ["ablations"]
+    assert table.n_runs.tolist() == [2]
+
+
+def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_for_each(store: Store) -> None:
+    pages = PageRuns("parity", "smoke", store)
+
+    def student(seed: int, supervision: object, rate: float) -> object:
+        return tiny.training(seed=seed, supervision=supervision, optimizer=SGD(rate), n_steps=200)
+
+    def compared(tuned: list[int], reported: list[int]) -> object:
+        return compare(
+            pages,
+            student,  # type: ignore[arg-type]
+            lambda seed: {"cross_entropy": Labels(), "again": Labels()},
+            learning_rates=[0.01, 0.1],
+            tuning_seeds=tuned,
+            seeds=reported,
+        )
+
+    result = compared([8, 9], [1, 2, 3])
+    assert result.rates.n_tried.tolist() == [2, 2]  # type: ignore[attr-defined]
+    assert result.rates.n_seeds.tolist() == [2, 2]  # type: ignore[attr-defined]
+    assert sorted(result.table.seed.unique()) == [1, 2, 3]  # type: ignore[attr-defined]
+    twins = result.table.set_index(["seed", "step"])  # type: ignore[attr-defined]
+    a, b = (twins[twins.method == m].drop(columns="method") for m in ("cross_entropy", "again"))
+    pd.testing.assert_frame_equal(a, b)
+    assert pages.cost()["core"]["n_runs"] == 2 * 2 + 3
+    with pytest.raises(ValueError, match=r"seeds \[2\] are both tuned on and reported"):
+        compared([2], [2, 3])
