@@ -535,6 +535,10 @@ if figures == "all":
 # The table gives the rate chosen for each number of heads, and the gain of the most heads over the fewest, in mean accuracy over
 # the run, with its interval.
 #
+# **What to see.** In {numref}`fig-heads-count` more heads learn sooner, at a fixed width too, where neither the MLP nor the number of
+# parameters grows with them. Matching the initial scale to the width lifts the narrow networks and leaves a smaller and less certain
+# gap: part of what looks like an effect of heads is one of the scale.
+#
 # ### Where to put parameters, one layer, and where the support lies
 #
 # Starting from the student's shape, about as many parameters are spent on more heads, on a larger dimension per head,
@@ -614,6 +618,10 @@ if figures == "all":
     plt.show()
 
 # %% [markdown]
+# **What to see.** In {numref}`fig-heads-sizes` parameters spent on the MLP alone bring nothing within the budget; heads and a larger dimension per head
+# both help. One layer learns nothing. Nor does any network whose support does not come first: under a causal mask the first
+# positions are those that every later one attends to from the start.
+#
 # ### Temperature (Figure 14)
 #
 # Checkpoint ② and then the final one, at each temperature and with hard labels.

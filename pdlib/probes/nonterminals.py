@@ -55,12 +55,12 @@ def groups(sentences: Sentences, embed: Embed) -> list[Group]:
     grammar = sentences.grammar
     levels = told_levels(grammar)
     first = np.cumsum([0, *map(len, grammar.layers)])[levels]  # number of a layer's first symbol
+    ancestors, ends = sentences.ancestors[levels], sentences.ends[levels]
     found = []
     for length in np.unique(sentences.lengths):
         rows = np.flatnonzero(sentences.lengths == length)
-        symbols = sentences.ancestors[levels][:, rows, :length].astype(np.int64)
-        ends = sentences.ends[levels][:, rows, :length]
-        classes = np.where(ends, symbols - first[:, None, None], NOWHERE).transpose(0, 2, 1)
+        symbols = ancestors[:, rows, :length].astype(np.int64) - first[:, None, None]
+        classes = np.where(ends[:, rows, :length], symbols, NOWHERE).transpose(0, 2, 1)
         embeddings = embed(sentences, rows).float().transpose(0, 1)
         found.append(Group(embeddings.contiguous(), torch.from_numpy(classes.copy())))
     return found
@@ -137,9 +137,8 @@ class Reader:
         length, n, width = embeddings.shape
         place = self.position[:, :length]
         attention = torch.bmm(place, place.transpose(1, 2)).softmax(dim=2)  # (head, position, source)
-        values = torch.matmul(
-            embeddings.reshape(length * n, width), self.weight
-        )  # (head, source x sentence, symbol)
+        # (head, source x sentence, symbol)
+        values = torch.matmul(embeddings.reshape(length * n, width), self.weight)
         joined = attention.transpose(0, 1).reshape(length, -1) @ values.view(-1, n * len(self.bias))
         return list(torch.split(joined.view(length, n, -1) + self.bias, self.sizes, dim=2))
 
