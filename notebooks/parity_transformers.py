@@ -165,8 +165,8 @@ sizes = {
 inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
 {
     "parameters": sizes,
-    "signs": inputs[0].astype(int).tolist(),
-    "tokens": tokens_of(inputs)[0].tolist(),
+    "signs": " ".join(f"{x:+.0f}" for x in inputs[0]),
+    "tokens": " ".join(f"{t:2d}" for t in tokens_of(inputs)[0]),
     "class": int(classes[0]) + 1,
 }
 
