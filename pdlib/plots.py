@@ -44,6 +44,7 @@ METHODS: dict[str, tuple[str, str, Any]] = {
     "progressive": ("progressive", BLUE, "-"),
     "progressive_late": ("progressive, from ① on", BLUE, (0, (4, 1, 1, 1))),
     "progressive_half": ("progressive, over T₀/2", SKY, (0, (4, 1, 1, 1))),
+    "progressive_split": ("progressive, over the student's run", RED, (0, (4, 1))),
     "progressive_soft": ("progressive, τ = 1", GREEN, (0, (2, 1))),
     "two_checkpoint_before": ("(2, T), ① before", SKY, (0, (3, 1, 1, 1))),
     "two_checkpoint_middle": ("(2, T), ② in transition", GREEN, "-"),

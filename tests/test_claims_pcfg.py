@@ -422,11 +422,21 @@ def _stated() -> Tables:
         },
         early={
             **{"cross_entropy": 0.65, "one_shot": 0.7, "one_shot_hard": 0.69},
-            **{"progressive": 0.8, "progressive_half": 0.85, "progressive_soft": 0.6},
+            **{
+                "progressive": 0.8,
+                "progressive_split": 0.8,
+                "progressive_half": 0.85,
+                "progressive_soft": 0.6,
+            },
         },
         late={
             **{"cross_entropy": 0.85, "one_shot": 0.85, "one_shot_hard": 0.85},
-            **{"progressive": 0.9, "progressive_half": 0.87, "progressive_soft": 0.85},
+            **{
+                "progressive": 0.9,
+                "progressive_split": 0.9,
+                "progressive_half": 0.87,
+                "progressive_soft": 0.85,
+            },
         },
         gains={
             **{"as above": 0.1, "p = 0.15": 0.05, "p = 0.5": 0.08, "cfg3i": 0.01, "cfg3h": 0.2},
@@ -451,11 +461,21 @@ def as_denied() -> Tables:
         },
         early={
             **{"cross_entropy": 0.65, "one_shot": 0.8, "one_shot_hard": 0.8},
-            **{"progressive": 0.75, "progressive_half": 0.7, "progressive_soft": 0.85},
+            **{
+                "progressive": 0.75,
+                "progressive_split": 0.75,
+                "progressive_half": 0.7,
+                "progressive_soft": 0.85,
+            },
         },
         late={
             **{"cross_entropy": 0.8, "one_shot": 0.8, "one_shot_hard": 0.8},
-            **{"progressive": 0.7, "progressive_half": 0.8, "progressive_soft": 0.8},
+            **{
+                "progressive": 0.7,
+                "progressive_split": 0.7,
+                "progressive_half": 0.8,
+                "progressive_soft": 0.8,
+            },
         },
         gains={"as above": 0.05, "p = 0.15": -0.05, "p = 0.5": 0.1, "cfg3i": 0.1, "cfg3h": 0.0},
     )
@@ -640,11 +660,16 @@ DECIDES: list[tuple[str, Spoil, set[str]]] = [
     (
         "variants",
         at("size == 'strong' and horizon == 0.25 and method == 'progressive'", "accuracy", 0.6),
-        {"Figure 24", "Figure 25"},
+        {"Figure 25"},
     ),
     (
         "variants",
-        at("size == 'small' and horizon == 1 and method == 'progressive'", "accuracy", 0.6),
+        at("size == 'strong' and horizon == 0.25 and method == 'progressive_split'", "accuracy", 0.6),
+        {"Figure 24"},
+    ),
+    (
+        "variants",
+        at("size == 'small' and horizon == 1 and method == 'progressive_split'", "accuracy", 0.6),
         {"Figure 24"},
     ),
     ("elsewhere", at("setting == 'cfg3h' and method == 'progressive'", "accuracy", 0.1), set()),
