@@ -75,12 +75,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
-from pdlib import Adam, grammar, pages, plots, tables
-from pdlib.comparison import PageRuns, compare
+from pdlib import Adam, claims, grammar, pages, plots, tables
+from pdlib.comparison import (
+    STUDENT,
+    PageRuns,
+    chosen_checkpoints,
+    compare,
+)
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
-from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot
+from pdlib.schedules import EqualSplit, KappaSplit, OneShot
 from pdlib.specs import Distillation, Labels, Measurement, Training
 from pdlib.tables import joined
 from pdlib.tasks.masked import MaskedPrediction
@@ -199,10 +204,8 @@ ceilings.round(3)
 # Teacher and student are BERTs of equal depth, with heads of dimension 8: bidirectional, normalized after each branch, the output
 # tied to the token embeddings, logits computed at the selected positions alone. Adam with warm-up, a cosine to 0, and clipping.
 
+
 # %%
-STUDENT = 1000  # a student's seed is its teacher's plus this
-
-
 def network(n_heads, on=task, **changes):
     return bert(
         n_layers,
@@ -281,9 +284,7 @@ losses = live.table.loss_nats
 
 # %%
 every_seed = [*tuning_seeds, *seeds]
-teachers = dict(
-    zip(every_seed, runs([teacher(s) for s in every_seed]), strict=True)
-)
+teachers = runs.by_seed(teacher, every_seed)
 teacher_table = joined(
     ({"method": "teacher", "seed": s}, teachers[s]) for s in seeds
 )
@@ -490,11 +491,6 @@ plt.show()
 
 
 # %% tags=["nbval-ignore-output"]
-def two_checkpoints(seed, step, duration):
-    schedule = Explicit((step, -1), (duration,))
-    return Distillation(teacher(seed), schedule, targets="hard")
-
-
 def two_shot(seed, supervision, rate):
     steps = round(two_checkpoint_horizon * n_steps)
     return student(seed, supervision, rate, steps)
@@ -504,7 +500,7 @@ searched = compare(
     runs,
     two_shot,
     lambda seed: {
-        str(t): two_checkpoints(seed, first[seed], t)
+        str(t): chosen_checkpoints(teacher(seed), [first[seed]], t)
         for t in two_checkpoint_steps
     },
     learning_rates=student_rates,
@@ -515,7 +511,9 @@ searched = compare(
 winner = searched.rates.loc[searched.rates.mean_accuracy.idxmax()]
 chosen_t, chosen_rate = int(winner.method), float(winner.learning_rate)
 swept = {
-    (s, name): two_shot(s, two_checkpoints(s, step, chosen_t), chosen_rate)
+    (s, name): two_shot(
+        s, chosen_checkpoints(teacher(s), [step], chosen_t), chosen_rate
+    )
     for s in used
     for name, step in (
         *((c, c) for c in first_checkpoints),
@@ -805,19 +803,13 @@ if figures == "all":
 
 # %%
 verdicts = runs.judge(page_tables)
-verdicts[["claim", "n_seeds", "verdict"]].drop_duplicates(
-    "claim"
-).reset_index(drop=True)
+claims.by_claim(verdicts)
 
 # %% tags=["nbval-ignore-output"]
-verdicts[["claim", "criterion", "measured", "part_verdict"]].style.hide(
-    axis="index"
-)
+claims.by_criterion(verdicts)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pd.DataFrame(runs.cost()).T.rename(
-    columns={"minutes_now": "minutes in this execution"}
-)
+runs.cost_table()
 
 # %% [markdown]
 # ## How this differs from the paper
