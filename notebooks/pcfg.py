@@ -77,10 +77,10 @@ import pandas as pd
 from IPython.display import Markdown, display
 from pdlib import Adam, claims, grammar, pages, plots, tables
 from pdlib.comparison import (
-    STUDENT,
     PageRuns,
     chosen_checkpoints,
     compare,
+    student_of,
 )
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence, Predictions
@@ -214,6 +214,12 @@ def network(n_heads, on=task, **changes):
         vocabulary=on.vocabulary,
         n_positions=on.n_inputs,
         **changes,
+    )
+
+
+def adam(rate):
+    return Adam(
+        rate, "cosine", warmup_fraction, betas=(0.9, 0.95), clip_norm=1.0
     )
 
 
@@ -425,14 +431,13 @@ def student(
     on=task,
     **changes,
 ):
-    return run(
-        network(heads, on, **changes),
-        rate,
-        STUDENT + seed,
-        steps,
-        max(1, steps // 8),
-        on=on,
-        supervision=supervision,
+    return student_of(
+        teacher(seed, on),
+        supervision,
+        model=network(heads, on, **changes),
+        optimizer=adam(rate),
+        n_steps=steps,
+        evaluate_every=max(1, steps // 8),
     )
 
 

@@ -31,7 +31,9 @@ from pdlib.specs import SGD, Adam, Calculation, Distillation, Labels, Measuremen
 from pdlib.store import Store
 from pdlib.tasks.grammar import Grammar, Rule
 from pdlib.tasks.hierarchical import HierarchicalParity
+from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.parity import SparseParity
+from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
 from pdlib.theory.final_teacher import FinalTeachers
@@ -70,6 +72,9 @@ VERSIONS = {
     Explicit: 1,
     EqualSplit: 1,
     KappaSplit: 1,
+    MaskedPrediction: 1,
+    BestPrediction: 1,
+    BestDependence: 1,
     Majority: 1,
     FourierGap: 1,
     PopulationGradient: 1,
@@ -352,6 +357,24 @@ SINGLE = 1e-4  # WidthTradeOff works in float32
 NOT_A_NUMBER, INFINITE = 17.0, 19.0
 
 GOLDEN_CALCULATIONS: dict[str, dict[str, float]] = {
+    "BestPrediction": {
+        "accuracy": 1.03365977423,
+        "loss_nats": 0.164972188059,
+    },
+    "BestPrediction, hidden": {
+        "accuracy": 0.93799059047,
+        "loss_nats": 0.257444809541,
+    },
+    "BestDependence": {
+        "n": -0.181364245291,
+        "median": -0.427916047385,
+        "mean": -0.409777909169,
+        "low": -0.132608219051,
+        "high": -0.764745032923,
+        "p5": -0.0304497710961,
+        "p95": -0.644969831273,
+        "n_pairs": 2.14660756353,
+    },
     "Majority": {
         "degree": -6.38977474133,
         "exact": 0.0108870616449,
@@ -559,6 +582,9 @@ GOLDEN_CALCULATIONS: dict[str, dict[str, float]] = {
     },
 }
 GOLDEN_CALCULATION_FINGERPRINTS = {
+    "BestPrediction": "5d2a4d1a5f23b4d2696396ee3571f726",
+    "BestPrediction, hidden": "f433b1e323714aabd1963181867c7131",
+    "BestDependence": "69159fce7f1524e7b2b4854a89c03f4b",
     "Majority": "89b6d0b7682d681d604442654ab4b664",
     "FourierGap": "f661821f1530d6b626852fc404537512",
     "PopulationGradient": "f44bbdac5650f71275c4e154ee371b75",

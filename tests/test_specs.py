@@ -37,9 +37,11 @@ from pdlib.specs import (
     require,
 )
 from pdlib.store import published_folder
-from pdlib.tasks.grammar import Grammar, Rule
+from pdlib.tasks.grammar import Grammar, Rule, grammar
 from pdlib.tasks.hierarchical import HierarchicalParity
+from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.parity import SparseParity
+from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
 from pdlib.theory.final_teacher import FinalTeachers
@@ -77,6 +79,7 @@ SPECS: list[Spec] = [
     MonomialCorrelations((1, 2)),
     FeatureCorrelations((1, 2)),
     AttentionPaths(100),
+    tiny_theory.SENTENCES,
     NgramDependence((3, 5)),
     Predictions(1, 4),
     NonterminalPrediction(2000),
@@ -171,6 +174,12 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
     ConstructedTarget: {"exponent": 2.0},
     IntermediateTarget: {"width": 26, "aligned": True},
     TrainedTarget: {"width": 26, "epsilon": 0.2, "max_steps": 1001},
+    MaskedPrediction: {"source": grammar("cfg3i", roots=10), "mask_rate": 0.2, "selected": "hidden"},
+    BestPrediction: {"task": replace(tiny_theory.SENTENCES, mask_rate=0.2), "n_evaluation": 17},
+    BestDependence: {
+        "task": replace(tiny_theory.SENTENCES, mask_rate=0.2),
+        "probe": NgramDependence((3,)),
+    },
     Majority: {"n_bits": 5},
     FourierGap: {"n_bits": 9},
     PopulationGradient: {"n_bits": 7, "support_size": 4, "width": 10, "seed": 1},

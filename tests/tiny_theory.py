@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 
 import pdlib.theory
+from pdlib.probes.ngrams import NgramDependence
 from pdlib.specs import Calculation, Spec
+from pdlib.tasks.grammar import grammar
+from pdlib.tasks.masked import MaskedPrediction
+from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
 from pdlib.theory.final_teacher import FinalTeachers
@@ -21,6 +26,8 @@ from pdlib.theory.first_stage import (
 from pdlib.theory.majority import FourierGap, Majority
 from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
 from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
+
+SENTENCES = MaskedPrediction(grammar("cfg3b", roots=(10, 11)))
 
 CALCULATIONS: dict[str, Calculation] = {
     "Majority": Majority(7),
@@ -46,6 +53,9 @@ CALCULATIONS: dict[str, Calculation] = {
     "UniformAttention": UniformAttention(6, 2),
     "Interpolation1D": Interpolation1D(3),
     "InterpolationND": InterpolationND(3, 2),
+    "BestPrediction": BestPrediction(SENTENCES, n_evaluation=16),
+    "BestPrediction, hidden": BestPrediction(replace(SENTENCES, selected="hidden"), n_evaluation=16),
+    "BestDependence": BestDependence(SENTENCES, NgramDependence((2, 3), n_samples=16)),
 }
 
 
