@@ -116,7 +116,7 @@ rules = pd.DataFrame(
     for layer, symbols in enumerate(source.layers[:-1])
     for symbol in symbols
 )
-rules.style.hide(axis="index")
+rules.set_index(["layer", "symbol"])
 
 # %% [markdown]
 # The distribution of a sentence's length is exact, by convolution from the terminals up, and counts the sentences that the
