@@ -414,8 +414,8 @@ plots.interactive_curriculum(
 #
 # Each training length is a run of its own with its own cosine. Rates are chosen for every method from the same grid, on the tuning
 # ancestries, at the shortest length; one-shot distillation has twice as many tries, being run at temperature 1 and with hard
-# labels. Within an ancestry all methods share the teacher, the initial weights and the sentences. **Progressive** is the 8-shot
-# $T_0$-equal split of appendix D.2, as in the paper's Figures 1 and 5: each of 8 equally spaced teacher checkpoints for $T_0/8$ steps, as many
+# labels. Within an ancestry all methods share the teacher, the initial weights and the sentences. **Progressive** is the $N$-shot
+# $T_0$-equal split of appendix D.2, as in the paper's Figures 1 and 5: each of $N$ equally spaced teacher checkpoints for $T_0/N$ steps, as many
 # of them as fit into the student's run.
 
 # %% tags=["nbval-ignore-output"]
@@ -590,7 +590,6 @@ page_tables = {
     "teacher": teacher_table[teacher_table.seed.isin(used)],
     "candidates": candidates,
     "ngrams": ngrams,
-    "best": best,
     "nonterminals": nonterminals,
     "students": students,
     "checkpoints": checkpoints,

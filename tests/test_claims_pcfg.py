@@ -101,7 +101,7 @@ STUDENT_NGRAMS = table(
     *((s, method, "close", 3, 0.0) for s in (7, 8) for method in ("progressive", *pcfg.ANY)),
     *((s, method, "robust", 5, 0.0) for s in (7, 8) for method in ("progressive", *pcfg.ANY)),
 )
-BEST = table("measure n median", ("robust", 3, 0.05), ("robust", 5, 0.9), ("close", 3, 0.9))
+
 STUDENT_NONTERMINALS = table(
     "seed method level accuracy",
     *((7, "progressive", 1, 0.6), (7, "progressive", 2, 0.4), (7, "progressive", 3, 0.2)),
@@ -206,11 +206,6 @@ EFFECTS: list[tuple[str, dict[str, Any], Tables, dict[int, float]]] = [
         {7: -0.2, 8: -0.4},
     ),
     ("student_measure", {"measure": "close", "n": 3}, {"student_ngrams": STUDENT_NGRAMS}, {7: 0.0, 8: 0.0}),
-    (  # 0.15 against 0.05, 0.05 against 0.15
-        *("student_distance", {"measure": "robust", "n": 3}),
-        {"student_ngrams": STUDENT_NGRAMS, "best": BEST},
-        {7: 0.1, 8: -0.1},
-    ),
     ("student_probe", {"n_levels": 1}, {"student_nonterminals": STUDENT_NONTERMINALS}, {7: -0.1}),
     ("student_probe", {"n_levels": 2}, {"student_nonterminals": STUDENT_NONTERMINALS}, {7: -0.15}),
     ("student_probe", {"n_levels": 99}, {"student_nonterminals": STUDENT_NONTERMINALS}, {7: -0.3}),
@@ -320,7 +315,6 @@ def world(
                 if step
             ),
         ),
-        "best": table("measure n median", *((measure, n, 0.0) for measure, n in measures)),
         "nonterminals": table(
             "seed step level accuracy",
             *(

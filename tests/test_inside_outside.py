@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pdlib.specs import SpecError
+from pdlib.tasks import masked
 from pdlib.tasks.grammar import Grammar, Rule, SentenceStream, grammar
 from pdlib.theory import inside_outside
 from pdlib.theory.inside_outside import accepts, boundary_posterior, likelihood, posterior, prefix_posterior
@@ -283,12 +284,10 @@ def test_drawn_sentences_agree_with_their_posteriors(hidden: bool) -> None:
 
 
 def test_the_corruption_is_that_of_the_task() -> None:
-    from pdlib.tasks import masked
-
-    assert inside_outside.SHOWN_MASK == masked.SHOWN_MASK
-    assert inside_outside.SHOWN_RANDOM == masked.SHOWN_RANDOM
-    total = inside_outside.SHOWN_MASK + inside_outside.SHOWN_RANDOM + inside_outside.SHOWN_ORIGINAL
-    assert total == pytest.approx(1)
+    assert pytest.approx(1) == masked.SHOWN_MASK + masked.SHOWN_RANDOM + masked.SHOWN_ORIGINAL
+    assert inside_outside.evidence_of(np.array([True, False, False]), np.array(False), 1.0) == pytest.approx(
+        [0.1 + 0.1 / 3, 0.1 / 3, 0.1 / 3]
+    )
 
 
 # Another route for sentences too long to enumerate: sums in logs over dense tables, and their derivative

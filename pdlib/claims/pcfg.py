@@ -1,11 +1,11 @@
 """Criteria of the page `pcfg`: written before the runs that they judge.
 
-Tables they read, a row an evaluation or a measured group, with the column `seed` but for `best`:
+Tables they read, a row an evaluation or a measured group, always with the column `seed`:
 
 - `teacher`: `step`, `loss_nats`, `accuracy`; every run has the same length T0
 - `candidates`: `candidate`, `step`: `loss` is the checkpoint halfway down the teacher's loss, `robust` that of the
   largest M_robust at n = 3
-- `ngrams`: the teacher's `step`, `measure` (`robust`, `close`), `n`, `median`; `best`: the same of the exact posterior
+- `ngrams`: the teacher's `step`, `measure` (`robust`, `close`), `n`, `median`
 - `nonterminals`: the teacher's `step` (0 is the untrained network), `level`, `accuracy`
 - `checkpoints`: `checkpoint` (a step, or a candidate's name), `step`, `accuracy` of (2, T) students
 - `students`: `horizon` (of T0: 0.25, 0.5), `method`, `step`, `accuracy`
@@ -147,16 +147,6 @@ def student_measure(tables: Tables, measure: str, n: int, against: tuple[str, ..
     rows = _measured(tables, "student_ngrams", measure, n)
     value = rows.set_index(["seed", "method"])["median"].unstack()
     return pd.Series(value["progressive"] - value[list(against)].min(axis=1, skipna=False))
-
-
-def student_distance(
-    tables: Tables, measure: str, n: int, against: tuple[str, ...] = ANY
-) -> pd.Series[float]:
-    """How far a progressive student's median measure is from the exact posterior's, minus the nearest of others'."""
-    best = _measured(tables, "best", measure, n)["median"].iloc[0]
-    rows = _measured(tables, "student_ngrams", measure, n)
-    away = (rows.set_index(["seed", "method"])["median"].unstack() - best).abs()
-    return pd.Series(away["progressive"] - away[list(against)].min(axis=1, skipna=False))
 
 
 def student_probe(tables: Tables, n_levels: int, against: tuple[str, ...] = ANY) -> pd.Series[float]:

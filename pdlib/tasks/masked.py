@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pdlib.specs import Purpose, Sentences, Sequences, Source, Task, require
 from pdlib.tasks.bits import random_words, stream_identity
 
-SHOWN_MASK, SHOWN_RANDOM = 0.8, 0.1  # of the selected positions; the rest keep their token
+# What a selected position shows: [mask], a random token, its own
+SHOWN_MASK, SHOWN_RANDOM, SHOWN_ORIGINAL = 0.8, 0.1, 0.1
 
 
 @njit(cache=True)

@@ -6,7 +6,7 @@ that networks are evaluated on, and its dependence on n-grams is measured by the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from pdlib.probes.ngrams import NgramDependence, dependence
 from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, require, whole
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.theory.inside_outside import posterior
+from pdlib.theory.inside_outside import evidence_of, posterior
 
 
 def best_prediction(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.float64]:
@@ -38,11 +38,10 @@ def best_prediction(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.flo
     True
     """
     grammar, hidden = _grammar(task), task.selected == "hidden"
-    at, used = inputs.at, inputs.at | inputs.visible
+    at = inputs.at
     if hidden:  # a [mask] that nobody attends to is part of the sentence, and selected, asked for or not
-        masked = inputs.tokens == task.mask_token
-        at, used = at | masked, used | masked
-    lengths = np.where(used.any(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1), 0)
+        at = at | (inputs.tokens == task.mask_token)
+    lengths = replace(inputs, at=at).lengths
     found = posterior(grammar, inputs.tokens, lengths, at, mask_rate=task.mask_rate, hidden=hidden)
     found = found[inputs.at[at]]
     return np.hstack([found, np.zeros((len(found), 1))])
@@ -91,10 +90,8 @@ class BestPrediction(Calculation):
         n_tokens = self.task.source.n_tokens
         frequency = token_frequencies(_grammar(self.task))
         shown = inputs.tokens[inputs.at]
-        own = np.ones((len(shown), n_tokens))
-        own[shown < n_tokens] = 0.1 / n_tokens
-        own[np.flatnonzero(shown < n_tokens), shown[shown < n_tokens]] += 0.1
-        copied = own * frequency
+        same = shown[:, None] == np.arange(n_tokens)
+        copied = evidence_of(same, shown == self.task.mask_token, selected=1.0) * frequency
         predictions = {
             "posterior": best_prediction(self.task, inputs)[:, :n_tokens],
             "copy": copied / copied.sum(axis=1, keepdims=True),

@@ -32,12 +32,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.specs import SpecError, require
+from pdlib.tasks.masked import SHOWN_ORIGINAL, SHOWN_RANDOM
 
 if TYPE_CHECKING:
     from pdlib.tasks.grammar import Grammar
 
-# What a selected position shows; paper, Definition 4.1
-SHOWN_MASK, SHOWN_RANDOM, SHOWN_ORIGINAL = 0.8, 0.1, 0.1
 FLOOR = 1e-280  # smaller values, beside 1 for the best of their layer, count as 0: their outside values would overflow
 RANGE = 460.0  # nats: a pass is trusted if no value below FLOOR can matter by more than 1e-80 of the result
 SENTENCES_AT_ONCE = 256  # whose evidence is written out
@@ -654,7 +653,7 @@ def _clean(
     return _checked(tokens, lengths, n, f"a token from 0 to {n - 1}")
 
 
-def _evidence(same: NDArray[np.bool_], masked: NDArray[np.bool_], selected: float) -> NDArray[np.float64]:
+def evidence_of(same: NDArray[np.bool_], masked: NDArray[np.bool_], selected: float) -> NDArray[np.float64]:
     """Return the weight that what a position shows gives to each terminal, if it is selected so probably."""
     shown = SHOWN_ORIGINAL * same + SHOWN_RANDOM / same.shape[-1]
     return np.where(masked[..., None], 1.0, (1.0 - selected) * same + selected * shown)
@@ -759,13 +758,13 @@ def posterior(
         if one_by_one:
             targets = np.arange(width) == places[block, None]
         same = z[..., None] == np.arange(n)  # (pass, position, terminal)
-        own = _evidence(same, z == n, 1.0)
+        own = evidence_of(same, z == n, 1.0)
         if hidden:
             evidence = np.where(targets[..., None], 1.0, same)
         elif one_by_one:
-            evidence = np.where(targets[..., None], own, _evidence(same, z == n, 0.0))
+            evidence = np.where(targets[..., None], own, evidence_of(same, z == n, 0.0))
         else:
-            evidence = _evidence(same, z == n, float(mask_rate))
+            evidence = evidence_of(same, z == n, float(mask_rate))
         found, log_evidence = np.zeros(evidence.shape), np.empty(len(chosen))
         _marginals(tuple(_nodes(grammar)), evidence, sizes[chosen], log_evidence, found)
         for s in chosen[log_evidence == -np.inf][:1].tolist():
