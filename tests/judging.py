@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -12,6 +14,7 @@ from pdlib import claims
 from pdlib.claims import INCONCLUSIVE, NOT_REPRODUCED, PARTLY, Claim, Criterion
 
 Tables = dict[str, pd.DataFrame]
+Spoil = Callable[[pd.DataFrame], pd.DataFrame]  # a change of a table that makes a criterion fail
 SEEDS = range(5)  # of hand-made tables
 
 
@@ -23,6 +26,35 @@ def parts_of(page: str, chosen: Callable[[Criterion], Any] = lambda criterion: T
         for criterion in claim.criteria
         if chosen(criterion)
     ]
+
+
+def own_effects(module: ModuleType) -> set[str]:
+    """The effects that a page's criteria define themselves."""
+    return {
+        name
+        for name, f in inspect.getmembers(module, inspect.isfunction)
+        if f.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+def assert_effect(
+    effect: Callable[..., Any], tables: Tables, arguments: dict[str, Any], expected: dict[int, float]
+) -> None:
+    """The effect is what was computed by hand, one value a seed, and nothing near it."""
+    values = effect(tables, **arguments).to_dict()
+    assert values == pytest.approx(expected, abs=1e-12)
+    assert values != pytest.approx({s: v + 1e-6 for s, v in expected.items()}, abs=1e-12)  # the control
+
+
+def exchanged(column: str, one: Any, other: Any) -> Spoil:
+    """Two labels of a column change places."""
+    swap = {one: other, other: one}
+    return lambda rows: rows.assign(**{column: [swap.get(value, value) for value in rows[column]]})
+
+
+def at(query: str, column: str, value: float) -> Spoil:
+    """A column has this value in the rows of a query."""
+    return lambda t: t.assign(**{column: t[column].mask(t.index.isin(t.query(query).index), value)})
 
 
 def assert_refuted(claim: Claim, criterion: Criterion, tables: Tables) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from judging import (
     assert_claims_are_those_of_the_register,
     assert_one_seed_decides_nothing,
     assert_refuted,
+    own_effects,
     parts_of,
 )
 
@@ -150,10 +150,7 @@ def test_an_effect_is_what_plain_arithmetic_says(
 def test_every_effect_of_the_page_is_measured_above() -> None:
     used = {criterion.effect for claim in CLAIMS for criterion in claim.criteria}
     assert used == {effect for effect, *_ in EFFECTS}
-    public = {
-        f for name, f in inspect.getmembers(hierarchical, inspect.isfunction) if not name.startswith("_")
-    }
-    assert {f for f in public if f.__module__ == hierarchical.__name__} == used
+    assert own_effects(hierarchical) == {effect.__name__ for effect in used}
 
 
 def test_a_level_that_never_stands_out_is_no_distance_from_the_others() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -12,11 +11,16 @@ import pandas as pd
 import pytest
 from judging import (
     SEEDS,
+    Spoil,
     Tables,
     assert_claims_are_those_of_the_register,
+    assert_effect,
     assert_one_seed_decides_nothing,
     assert_refuted,
+    at,
+    exchanged,
     labels_shuffled,
+    own_effects,
     parts_of,
 )
 
@@ -160,17 +164,11 @@ EFFECTS: list[tuple[str, dict[str, Any], Tables, dict[int, float]]] = [
 def test_an_effect_is_what_plain_arithmetic_says(
     name: str, arguments: dict[str, Any], tables: Tables, expected: dict[int, float]
 ) -> None:
-    values = getattr(parity_transformers, name)(tables, **arguments).to_dict()
-    assert values == pytest.approx(expected, abs=1e-12)
-    assert values != pytest.approx({s: v + 1e-6 for s, v in expected.items()}, abs=1e-12)  # the control
+    assert_effect(getattr(parity_transformers, name), tables, arguments, expected)
 
 
 def test_every_effect_of_the_page_is_measured_above_or_is_one_of_the_page_parity() -> None:
-    own = {
-        name
-        for name, f in inspect.getmembers(parity_transformers, inspect.isfunction)
-        if f.__module__ == parity_transformers.__name__ and not name.startswith("_")
-    }
+    own = own_effects(parity_transformers)
     assert own == {name for name, *_ in EFFECTS}
     used = {(c.effect.__module__, c.effect.__name__) for _, c in (p.values for p in PARTS)}
     assert own == {name for module, name in used if module == parity_transformers.__name__}
@@ -281,16 +279,6 @@ def test_every_claim_is_reproduced_where_the_paper_is_right_and_not_where_it_is_
 
 
 # One thing at a time that is otherwise
-
-Spoil = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-def exchanged(column: str, one: Any, other: Any) -> Spoil:
-    return lambda table: table.assign(**{column: table[column].replace({one: other, other: one})})
-
-
-def at(query: str, column: str, value: float) -> Spoil:
-    return lambda t: t.assign(**{column: t[column].mask(t.index.isin(t.query(query).index), value)})
 
 
 # (effect, side) -> what makes it fail: the table, from the criterion's arguments, and the change

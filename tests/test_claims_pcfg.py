@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -12,10 +11,15 @@ import pandas as pd
 import pytest
 from judging import (
     SEEDS,
+    Spoil,
     Tables,
+    assert_effect,
     assert_one_seed_decides_nothing,
     assert_refuted,
+    at,
+    exchanged,
     labels_shuffled,
+    own_effects,
     parts_of,
 )
 
@@ -244,17 +248,11 @@ EFFECTS: list[tuple[str, dict[str, Any], Tables, dict[int, float]]] = [
 def test_an_effect_is_what_plain_arithmetic_says(
     name: str, arguments: dict[str, Any], tables: Tables, expected: dict[int, float]
 ) -> None:
-    values = getattr(pcfg, name)(tables, **arguments).to_dict()
-    assert values == pytest.approx(expected, abs=1e-12)
-    assert values != pytest.approx({s: v + 1e-6 for s, v in expected.items()}, abs=1e-12)  # the control
+    assert_effect(getattr(pcfg, name), tables, arguments, expected)
 
 
 def test_every_effect_of_the_page_is_measured_above() -> None:
-    own = {
-        name
-        for name, f in inspect.getmembers(pcfg, inspect.isfunction)
-        if f.__module__ == pcfg.__name__ and not name.startswith("_")
-    }
+    own = own_effects(pcfg)
     assert own == {name for name, *_ in EFFECTS}
     assert {c.effect.__name__ for _, c in (p.values for p in PARTS)} <= own
 
@@ -486,17 +484,6 @@ def test_every_claim_is_reproduced_where_the_paper_is_right_and_not_where_it_is_
 
 
 # One thing at a time that is otherwise
-
-Spoil = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-def exchanged(column: str, one: Any, other: Any) -> Spoil:
-    swap = {one: other, other: one}
-    return lambda rows: rows.assign(**{column: [swap.get(value, value) for value in rows[column]]})
-
-
-def at(query: str, column: str, value: float) -> Spoil:
-    return lambda t: t.assign(**{column: t[column].mask(t.index.isin(t.query(query).index), value)})
 
 
 def of_part(arguments: Mapping[str, Any]) -> str:

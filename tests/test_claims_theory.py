@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from judging import (
     assert_claims_are_those_of_the_register,
     assert_one_seed_decides_nothing,
     assert_refuted,
+    own_effects,
     parts_of,
 )
 
@@ -264,11 +264,7 @@ def test_an_effect_is_what_plain_arithmetic_says(
 
 
 def test_every_effect_of_the_page_is_measured_above_with_both_signs_or_zero() -> None:
-    effects = {
-        name
-        for name, f in inspect.getmembers(theory, inspect.isfunction)
-        if f.__module__ == theory.__name__ and not name.startswith("_")
-    }
+    effects = own_effects(theory)
     assert effects == set(MEASURED)
     assert {criterion.effect.__name__ for _, criterion in (p.values for p in PARTS)} <= effects
     for name, cases in MEASURED.items():

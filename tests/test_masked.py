@@ -17,7 +17,7 @@ from pdlib.schedules import Explicit
 from pdlib.specs import Sequences, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.training import untrained
+from pdlib.training import train, untrained
 from pdlib.training.gradient import GradientLearner
 
 GRAMMAR = grammar("cfg3b", roots=(10, 11))  # 7 to 9 tokens
@@ -222,7 +222,6 @@ def test_a_resumed_run_repeats_the_bits_of_one_never_stopped(tmp_path: Path) -> 
     spec = run(HIDDEN, checkpoint_every=4, precision="float32")
     whole, cut = Store(tmp_path / "whole", published=None), Store(tmp_path / "cut", published=None)
     (record,) = execute([spec], whole, progress=False, n_workers=1)
-    from pdlib.training import train
 
     class StoppedError(Exception):
         pass
