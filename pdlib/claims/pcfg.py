@@ -187,6 +187,21 @@ def variant_gain(
     return pd.Series(final[method] - final[list(against)].max(axis=1, skipna=False))
 
 
+def lead_over_teacher(tables: Tables, method: str, horizon: float) -> pd.Series[float]:
+    """Final accuracy of the small student after a share of T0 minus its teacher's accuracy at that step of its own run."""
+    rows = _table(tables, "variants").query("size == 'small' and horizon == @horizon and method == @method")
+    if rows.empty:
+        raise MissingTableError(f"variants: {method} at {horizon} of T0")
+    final = rows.sort_values("step").groupby("seed").accuracy.last()
+
+    def at(run: pd.DataFrame) -> float:
+        rows = run.sort_values("step")
+        return float(np.interp(horizon * rows.step.iloc[-1], rows.step, rows.accuracy))
+
+    teacher = _table(tables, "teacher").groupby("seed")[["step", "accuracy"]].apply(at)
+    return pd.Series(final - teacher.reindex(final.index))
+
+
 def _gains_elsewhere(tables: Tables) -> pd.DataFrame:
     """Progressive minus one-shot, both with hard labels: a row a seed, a column a setting."""
     rows = _table(tables, "elsewhere").sort_values("step")
@@ -255,6 +270,36 @@ _INFLECTION = (
         POINT,
         {"candidate": "loss", "against": "last"},
     ),
+)
+
+_MATURE = Criterion(
+    "the probe is nearly done",
+    "mean probe accuracy at that checkpoint over that of the final one",
+    probe_share,
+    "above",
+    0.95,
+)
+_SOONER = Criterion(
+    "sooner",
+    "log2 of the steps to 80 % of a network's final accuracy, fewest heads over most",
+    heads_delay,
+    "above",
+    0.0,
+)
+_SOFT_LOSES = Criterion(
+    "temperature 1 can lose",
+    "final accuracy after a quarter of T0, progressive at temperature 1 minus the best one-shot, strong student",
+    variant_gain,
+    "below",
+    0.0,
+    {"size": "strong", "horizon": 0.25, "method": "progressive_soft", "against": ONE_SHOT},
+)
+_SHRINKS = Criterion(
+    "shrinks",
+    "gain of progressive over the best one-shot after a quarter of T0 minus that after half of it",
+    shrinking,
+    "above",
+    0.0,
 )
 
 CLAIMS = (
@@ -376,25 +421,13 @@ CLAIMS = (
                 TWICE,
                 {"n": 7},
             ),
-            Criterion(
-                "the probe is nearly done",
-                "mean probe accuracy at that checkpoint over that of the final one",
-                probe_share,
-                "above",
-                0.95,
-            ),
+            _MATURE,
         ),
     ),
     Claim(
         "Figure 23",
         (
-            Criterion(
-                "sooner",
-                "log2 of the steps to 80 % of a network's final accuracy, fewest heads over most",
-                heads_delay,
-                "above",
-                0.0,
-            ),
+            _SOONER,
             Criterion(
                 "better",
                 "final accuracy with the most heads minus that with the fewest",
@@ -466,14 +499,7 @@ CLAIMS = (
                 )
                 for size in ("small", "strong")
             ),
-            Criterion(
-                "temperature 1 can lose",
-                "the same for progressive at temperature 1 and the strong student",
-                variant_gain,
-                "below",
-                0.0,
-                {"size": "strong", "horizon": 0.25, "method": "progressive_soft", "against": ONE_SHOT},
-            ),
+            _SOFT_LOSES,
         ),
     ),
     Claim(
@@ -486,13 +512,7 @@ CLAIMS = (
                 "above",
                 0.0,
             ),
-            Criterion(
-                "shrinks",
-                "gain of progressive over the best one-shot after a quarter of T0 minus that after half of it",
-                shrinking,
-                "above",
-                0.0,
-            ),
+            _SHRINKS,
         ),
     ),
     Claim(
@@ -506,6 +526,24 @@ CLAIMS = (
                 0.0,
                 {"setting": "cfg3i"},
             ),
+        ),
+    ),
+    Claim("gap-closes-with-training", (_SHRINKS,)),
+    Claim("probe-mature-at-mid-drop", (_MATURE,)),
+    Claim("steps-to-most-of-the-final-accuracy", (_SOONER,)),
+    Claim("soft-progressive-can-lose", (_SOFT_LOSES,)),
+    Claim(
+        "half-the-teachers-time",
+        tuple(
+            Criterion(
+                f"after {name} of the teacher's steps",
+                f"final accuracy after {name} of T0, split over half of it, minus the teacher's at that step",
+                lead_over_teacher,
+                "above",
+                0.0,
+                {"method": "progressive_half", "horizon": horizon},
+            )
+            for name, horizon in (("a quarter", 0.25), ("the whole", 1.0))
         ),
     ),
 )
