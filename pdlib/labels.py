@@ -1,13 +1,15 @@
 """A frozen teacher labels a stream once; the labels are packed, keyed, and shared by all students.
 
 A block of labels belongs to a teacher's fingerprint, a checkpoint, a stream, a range of examples and a kind
-of target. Hard labels (the argmax) are packed to bits; soft ones are float16 distributions. Any key that
-does not match is an error. Published blocks are used before the teacher is asked.
+of target. Hard labels (the argmax) of up to 256 classes are packed to bits, of more they take two bytes or four; soft
+ones are float16 distributions. Any key that does not match is an error. Published blocks are used before the teacher is
+asked.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -15,29 +17,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
-from pdlib.specs import Distillation, ExampleStream, Piece, SpecError, Training
+from pdlib.specs import (
+    Distillation,
+    ExampleStream,
+    Piece,
+    Sequences,
+    SpecError,
+    Training,
+    integer_type,
+    require,
+)
 from pdlib.store import DamagedError, Store
 
 VERSION = 1  # of the code below; part of every key
 GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other lengths share them
 SEQUENCES_GRID = 4096  # the same for sequences, whose teachers are slower
 EXAMPLES_AT_ONCE = 8192
+FEW = 256  # classes: of more, labels are not packed, and no more logits are held at a time than
+LOGITS_AT_ONCE = 2**25  # numbers, 128 MiB
+SOFT_BLOCK = 2**32  # bytes of a block of distributions, which is held in memory
 
 
-def pack_classes(classes: NDArray[Any], n_classes: int) -> NDArray[np.uint8]:
-    """Pack classes into ceil(log2 n_classes) bits each.
+def pack_classes(classes: NDArray[Any], n_classes: int) -> NDArray[Any]:
+    """Pack classes into ceil(log2 n_classes) bits each; of more than 256, into the smallest integers that hold them.
 
     >>> packed = pack_classes(np.array([0, 1, 1, 0, 1]), n_classes=2)
     >>> packed.nbytes, unpack_classes(packed, 5, n_classes=2).tolist()
     (1, [0, 1, 1, 0, 1])
+    >>> pack_classes(np.array([0, 29999]), n_classes=30522).nbytes
+    4
     """
+    if n_classes > FEW:
+        return classes.astype(integer_type(n_classes))
     n_bits = _bits(n_classes)
     planes = (classes.astype(np.uint8)[:, None] >> np.arange(n_bits, dtype=np.uint8)) & 1  # (example, bit)
     return np.packbits(planes)
 
 
-def unpack_classes(packed: NDArray[np.uint8], n_examples: int, n_classes: int) -> NDArray[np.uint8]:
+def unpack_classes(packed: NDArray[Any], n_examples: int, n_classes: int) -> NDArray[Any]:
     """Return the classes that `pack_classes` packed, shape (example,)."""
+    if n_classes > FEW:
+        return packed
     n_bits = _bits(n_classes)
     planes = np.unpackbits(packed, count=n_examples * n_bits).reshape(n_examples, n_bits)
     return np.asarray((planes << np.arange(n_bits, dtype=np.uint8)).sum(axis=1, dtype=np.uint8))
@@ -45,6 +65,13 @@ def unpack_classes(packed: NDArray[np.uint8], n_examples: int, n_classes: int) -
 
 def _bits(n_classes: int) -> int:
     return max(1, math.ceil(math.log2(n_classes)))
+
+
+def _packed_form(n: int, n_classes: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of n packed classes."""
+    if n_classes > FEW:
+        return (n,), integer_type(n_classes)
+    return (-(-n * _bits(n_classes) // 8),), np.dtype(np.uint8)
 
 
 def blocks(piece: Piece, grid: int = GRID) -> list[Piece]:
@@ -90,40 +117,45 @@ class Targets:
     def __init__(self, spec: Training, stream: ExampleStream, store: Store, device: str = "cpu") -> None:
         self._supervision = spec.supervision
         self._stream, self._store, self._device = stream, store, device
-        self._classes = np.eye(
-            spec.task.n_classes, dtype="float64" if spec.precision == "float64" else "float32"
-        )
+        self._n_classes = spec.task.n_classes
+        self._dtype = np.dtype("float64" if spec.precision == "float64" else "float32")
         self._sequences = spec.task.vocabulary > 0
         self._blocks = blocks_of(spec)
         self._current: tuple[Piece, NDArray[Any], NDArray[np.int64]] | None = None
 
-    def probabilities(self, start: int, stop: int, true_classes: NDArray[np.uint8]) -> NDArray[Any]:
+    def probabilities(self, start: int, stop: int, true_classes: NDArray[Any]) -> NDArray[Any]:
         """Return the targets of the samples start ... stop - 1, shape (sample, class), or all targets of sequences."""
         if not isinstance(self._supervision, Distillation):
-            if true_classes.max(initial=0) >= len(self._classes):
+            if true_classes.max(initial=0) >= self._n_classes:
                 raise SpecError(
-                    f"class {true_classes.max()}: expected below n_classes = {len(self._classes)}, as the task says."
+                    f"class {true_classes.max()}: expected below n_classes = {self._n_classes}, as the task says."
                 )
-            return np.asarray(self._classes[true_classes])
+            return self._certain(true_classes)
         parts = []
         while start < stop:
             block, values, first = self._block_of(start)
             end = min(stop, block.stop)
             part = values[first[start - block.start] : first[end - block.start]]
             if self._supervision.targets == "hard":
-                parts.append(self._classes[part])
+                parts.append(self._certain(part))
             else:
-                part = part.astype(self._classes.dtype)
+                part = part.astype(self._dtype)
                 parts.append(part / part.sum(axis=1, keepdims=True))
             start = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _certain(self, classes: NDArray[Any]) -> NDArray[Any]:
+        """Return the distributions that are sure of these classes, shape (sample, class)."""
+        found = np.zeros((len(classes), self._n_classes), self._dtype)
+        found[np.arange(len(classes)), classes] = 1.0
+        return found
 
     def _block_of(self, step: int) -> tuple[Piece, NDArray[Any], NDArray[np.int64]]:
         """Return the block of a sample, its labels, and the number of the first label of each of its samples."""
         if self._current is None or not self._current[0].start <= step < self._current[0].stop:
             assert isinstance(self._supervision, Distillation)
             block = next(b for b in self._blocks if b.start <= step < b.stop)
-            n_classes = len(self._classes)
+            n_classes = self._n_classes
             counts = _targets_of(self._stream, block) if self._sequences else None
             values = label_block(
                 self._supervision, self._stream, block, n_classes, self._store, self._device, counts
@@ -159,11 +191,20 @@ def label_block(
 
     Raises
     ------
+    SpecError
+        If they are distributions over so many classes that a block of them does not fit into memory.
     MissingError
         If the labels are not stored and the teacher's checkpoint is not at hand.
     DamagedError
         If stored labels were altered or belong to something else.
     """
+    n, hard = block.stop - block.start if counts is None else int(counts.sum()), supervision.targets == "hard"
+    require(
+        hard or 2 * n * n_classes <= SOFT_BLOCK,
+        f"soft targets of {n_classes} classes, {2 * n * n_classes / 1e9:.0f} GB for {n} labels",
+        f"at most {SOFT_BLOCK / 1e9:.0f} GB",
+        "Use targets='hard'.",
+    )
     name = key(supervision, stream, block)
     found = store.load_labels(name)
     if found is None:
@@ -173,16 +214,13 @@ def label_block(
                 teacher = store.load_checkpoint(supervision.teacher, block.checkpoint)
                 found = _made(supervision, teacher, stream, block, n_classes, device)
                 store.save_labels(name, found)
-    n = block.stop - block.start if counts is None else int(counts.sum())
-    if supervision.targets == "hard":
-        expected: tuple[int, ...] = (-(-n * _bits(n_classes) // 8),)
-    else:
-        expected = (n, n_classes)
-    if found.shape != expected:
-        raise DamagedError(
-            f"labels of {name}: shape {found.shape}, expected {expected}. Delete them; they are made anew."
-        )
-    return unpack_classes(found, n, n_classes) if supervision.targets == "hard" else found
+    shape, dtype = _packed_form(n, n_classes) if hard else ((n, n_classes), np.dtype(np.float16))
+    for what, got, expected in (("shape", found.shape, shape), ("type", found.dtype, dtype)):
+        if got != expected:
+            raise DamagedError(
+                f"labels of {name}: {what} {got}, expected {expected}. Delete them; they are made anew."
+            )
+    return unpack_classes(found, n, n_classes) if hard else found
 
 
 def _made(
@@ -196,10 +234,20 @@ def _made(
     parts = []
     for start in range(block.start, block.stop, EXAMPLES_AT_ONCE):
         stop = min(start + EXAMPLES_AT_ONCE, block.stop)
-        values = supervision.teacher.model.logits(teacher, stream.examples(start, stop)[0], device)
-        if supervision.targets == "hard":
-            parts.append(values.argmax(axis=1).astype(np.uint8))
-        else:
-            parts.append(softmax(values, supervision.temperature).astype(np.float16))
+        for inputs in _cut(stream.examples(start, stop)[0], n_classes):
+            values = supervision.teacher.model.logits(teacher, inputs, device)
+            if supervision.targets == "hard":
+                parts.append(values.argmax(axis=1).astype(integer_type(n_classes)))
+            else:
+                parts.append(softmax(values, supervision.temperature).astype(np.float16))
     joined = np.concatenate(parts)
     return pack_classes(joined, n_classes) if supervision.targets == "hard" else joined
+
+
+def _cut(inputs: Any, n_classes: int) -> Iterator[Any]:
+    """Yield the inputs in parts whose logits fit into memory."""
+    if n_classes <= FEW or not isinstance(inputs, Sequences):
+        yield inputs
+        return
+    for part in inputs.slices(max(1, LOGITS_AT_ONCE // n_classes)):
+        yield inputs[part]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 _KINDS: dict[str, type[Spec]] = {}
 # where further kinds are defined
-_HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdlib.theory")
+_HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdlib.theory", "pdlib.text")
 
 Purpose = Literal["train", "evaluation", "probe"]
 EVALUATION_SEED = 0  # of the stream of held-out examples: the same for all runs of a task
@@ -148,6 +148,15 @@ def _rebuilt(value: Any, current_code: bool) -> Any:
     return value
 
 
+def integer_type(n: int) -> np.dtype[Any]:
+    """Return the smallest type of ours that holds the numbers from 0 to n - 1: one byte, two, or four.
+
+    >>> [integer_type(n).name for n in (256, 257, 65537)]
+    ['uint8', 'uint16', 'int32']
+    """
+    return np.dtype(np.uint8 if n <= 2**8 else np.uint16 if n <= 2**16 else np.int32)
+
+
 def whole(**values: int) -> None:
     """Raise unless every named value is an int of at least 1."""
     for name, value in values.items():
@@ -200,6 +209,20 @@ class Sequences:
         """How many classes are asked for in each example, shape (example,)."""
         return np.asarray(np.count_nonzero(self.at, axis=1))
 
+    def slices(self, n_targets: int) -> Iterator[slice]:
+        """Yield the examples in parts of at most so many targets, or of one example that has more.
+
+        >>> at = np.array([[True, True], [False, True], [False, False], [True, True]])
+        >>> [(part.start, part.stop) for part in Sequences(np.zeros((4, 2), int), at, ~at).slices(3)]
+        [(0, 3), (3, 4)]
+        """
+        first = np.concatenate([[0], np.cumsum(self.n_targets)])
+        start = 0
+        while start < len(self):
+            stop = max(start + 1, int(np.searchsorted(first, first[start] + n_targets, side="right")) - 1)
+            yield slice(start, stop)
+            start = stop
+
     def weights(self) -> NDArray[np.float64]:
         r"""Return the weight of each target in the block's loss, shape (target,): they sum to 1.
 
@@ -236,9 +259,21 @@ class SentenceStream(Protocol):
         ...
 
 
+class PartedStream(SentenceStream, Protocol):
+    """The stream of a source with parts."""
+
+    def parts(self, start: int, stop: int) -> NDArray[np.intp]:
+        """Return the place, in the source's `parts`, of each of the sequences start ... stop - 1."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source(Spec):
-    """Where token sequences come from, for the tasks that ask something about them."""
+    """Where token sequences come from, for the tasks that ask something about them.
+
+    A source that is more than tokens says so: a vocabulary may hold a [mask] of its own, tokens that no sequence is
+    asked about, and sequences may come from several parts.
+    """
 
     @property
     def n_tokens(self) -> int:
@@ -250,8 +285,31 @@ class Source(Spec):
         """Length of the longest sequence."""
         raise NotImplementedError
 
-    def sentence_stream(self, identity: str) -> SentenceStream:
-        """Return the endless stream of sequences that this text names."""
+    @property
+    def has_mask(self) -> bool:
+        """Whether one of the tokens is [mask]."""
+        return False
+
+    @property
+    def mask_token(self) -> int:
+        """The number of [mask]: that of the token, or the next one after all tokens."""
+        return self.n_tokens
+
+    @property
+    def special_tokens(self) -> tuple[int, ...]:
+        """Tokens that are marks and no text: never selected, never removed, never drawn as random ones."""
+        return ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What its sequences come from, if from several kinds of text; its streams then are `PartedStream`."""
+        return ()
+
+    def sentence_stream(self, identity: str, purpose: Purpose = "train") -> SentenceStream:
+        """Return the stream of sequences that this text names, endless at least for training.
+
+        A source of finitely many sequences keeps those for `"evaluation"` and `"probe"` apart from the training ones.
+        """
         raise NotImplementedError
 
 
@@ -260,12 +318,11 @@ class ExampleStream(Protocol):
 
     identity: str
 
-    def examples(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> tuple[Any, NDArray[np.uint8]]:
+    def examples(self, start: int, stop: int, out: NDArray[Any] | None = None) -> tuple[Any, NDArray[Any]]:
         """Return inputs and true classes of the examples start ... stop - 1.
 
-        Inputs are an array (example, coordinate), with a class each, or `Sequences`, with a class a target.
+        Inputs are an array (example, coordinate), with a class each, or `Sequences`, with a class a target. Classes are
+        whole numbers of a type that holds them all.
         """
         ...
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812  everybody's name for it
 from pdlib import MLP, SGD, Adam, Distillation, OneShot, Store, Training, execute, labels
 from pdlib.models.transformer import bert
 from pdlib.schedules import Explicit
-from pdlib.specs import Sequences, SpecError
+from pdlib.specs import Sequences, Source, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.training import train, untrained
@@ -92,6 +93,83 @@ def test_hidden_positions_are_those_selected_and_whatever_they_show() -> None:
     assert np.array_equal(hidden.visible, real & ~seen.at)
     everything = HIDDEN.shown(seen.tokens, lengths, real)  # nothing would be left
     assert np.array_equal(everything.visible, real)
+
+
+# Sources with marks of their own
+
+
+@dataclass(frozen=True)
+class Marked(Source):
+    """Sequences [1, words ..., 4, words ...] of 400 tokens, of which 1 and 4 are special and 2 is [mask]."""
+
+    purposes: tuple[str, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        return 400
+
+    @property
+    def max_length(self) -> int:
+        return 40
+
+    @property
+    def has_mask(self) -> bool:
+        return True
+
+    @property
+    def mask_token(self) -> int:
+        return 2
+
+    @property
+    def special_tokens(self) -> tuple[int, ...]:
+        return (1, 4)
+
+    def sentence_stream(self, identity: str, purpose: Any = "train") -> Any:
+        def sentences(start: int, stop: int) -> Any:
+            i, j = np.arange(start, stop)[:, None], np.arange(40)
+            tokens = (350 + (7 * i + j) % 40 + (10 if purpose == "train" else 0)).astype(np.uint16)
+            tokens[:, 0], tokens[:, 20] = 1, 4
+            return SimpleNamespace(tokens=tokens, lengths=np.full(stop - start, 40, np.int64))
+
+        return SimpleNamespace(identity=identity, sentences=sentences)
+
+
+def test_special_tokens_are_neither_selected_nor_drawn_and_the_mask_is_one_of_the_tokens() -> None:
+    task = MaskedPrediction(Marked(), mask_rate=0.5)
+    assert task.vocabulary == task.n_classes == 400
+    assert task.mask_token == 2
+    assert set(range(400)) - set(task.ordinary_tokens.tolist()) == {1, 2, 4}
+    shown, classes = task.stream(0, "train").examples(0, 4000)
+    assert not shown.at[:, [0, 20]].any()
+    assert (shown.tokens[:, 0] == 1).all()
+    assert (shown.tokens[:, 20] == 4).all()
+    assert abs(shown.at.mean() / 0.475 - 1) < 0.02
+    tokens = shown.tokens[shown.at]
+    assert abs((tokens == 2).mean() - 0.8) < 0.01
+    drawn = tokens[(tokens != 2) & (tokens != classes)]
+    assert not set(drawn.tolist()) & {1, 2, 4}
+    counts = np.bincount(drawn, minlength=400)[task.ordinary_tokens]
+    expected = len(tokens) * 0.1 / 397 * (1 - 1 / 40)  # drawn uniformly; its own token hides itself
+    away = np.delete(counts, np.s_[-50:])
+    assert abs(away.mean() - len(tokens) * 0.1 / 397) < 4 * np.sqrt(expected / len(away))
+    assert away.min() > 0
+    assert classes.dtype == np.uint16
+    assert classes.max() == 399
+    assert (classes == task.stream(0, "train").originals(0, 4000).tokens[shown.at]).all()
+
+
+def test_a_source_knows_what_its_sequences_are_for() -> None:
+    task = MaskedPrediction(Marked())
+    largest = {p: int(task.stream(0, p).examples(0, 50)[1].max()) for p in ("train", "evaluation", "probe")}
+    assert largest == {"train": 399, "evaluation": 389, "probe": 389}
+
+
+def test_the_special_tokens_of_a_grammar_are_none_and_its_mask_comes_after_all() -> None:
+    assert GRAMMAR.special_tokens == ()
+    assert (GRAMMAR.has_mask, GRAMMAR.mask_token, TASK.vocabulary) == (False, 3, 4)
+    assert TASK.ordinary_tokens.tolist() == [0, 1, 2]
+    one, other = (GRAMMAR.sentence_stream("same", purpose).sentences(0, 9) for purpose in ("train", "probe"))
+    assert np.array_equal(one.tokens, other.tokens)
 
 
 # How it is weighted

@@ -20,7 +20,8 @@ from pdlib.tasks.bits import random_words
 from pdlib.tasks.masked import MaskedPrediction
 
 MEASURES = ("robust", "close")
-PAIRS_AT_ONCE = 1024  # a sentence and a position of it each
+PAIRS_AT_ONCE = 1024  # a sentence and a position of it each; fewer, if the predictions would be more than
+PREDICTED_AT_ONCE = 2**23  # numbers, 64 MiB
 
 Predict = Callable[[Sequences], NDArray[Any]]  # probabilities (target, class)
 
@@ -106,12 +107,13 @@ def removals(
     """Yield the inputs of all measures: what is left of sentences after tokens are removed.
 
     A removed token becomes [mask], and nobody attends to it if the task hides selected positions. (If nothing else is
-    left, all are attended to, as in the task.)
+    left, all are attended to, as in the task.) Special tokens of the source, such as [CLS], are never removed, as they are
+    never selected.
 
     Parameters
     ----------
     task
-        Says what [mask] is, and whether it is attended to.
+        Says what [mask] is, whether it is attended to, and which tokens are special.
     sentences
         Without any mask.
     pairs : shape (pair, 2)
@@ -128,7 +130,7 @@ def removals(
     Raises
     ------
     SpecError
-        If a pair names a sentence or a position that is not there.
+        If a pair names a sentence or a position that is not there, or that of a special token.
 
     Examples
     --------
@@ -149,10 +151,17 @@ def removals(
     if len(wrong):
         s, i = pairs[wrong[0]]
         raise SpecError(f"position {i} of sentence {s}: expected from 0 to {lengths[s] - 1}, its last one.")
+    special = np.flatnonzero(np.isin(sentences.tokens[sentence, position], task.source.special_tokens))
+    if len(special):
+        s, i = pairs[special[0]]
+        raise SpecError(
+            f"position {i} of sentence {s}, a special token: expected one of the text's, never a mark."
+        )
+    at_once = min(PAIRS_AT_ONCE, max(1, PREDICTED_AT_ONCE // ((1 + 2 * len(n)) * task.n_classes)))
     for length in np.unique(lengths[sentence]):
         group = pairs[lengths[sentence] == length]
-        for start in range(0, len(group), PAIRS_AT_ONCE):
-            some = group[start : start + PAIRS_AT_ONCE]
+        for start in range(0, len(group), at_once):
+            some = group[start : start + at_once]
             yield _removed(task, sentences.tokens[some[:, 0], :length], some[:, 1], n)
 
 
@@ -163,6 +172,7 @@ def _removed(
     asked = neighborhood(1, positions, length)
     near = [neighborhood(size, positions, length) for size in n]
     removed = np.stack([asked, *near, *(~window | asked for window in near)], axis=1)
+    removed &= ~np.isin(tokens, task.source.special_tokens)[:, None]
     n_variants = removed.shape[1]
     removed = removed.reshape(-1, length)
     shown = np.where(removed, task.mask_token, np.repeat(tokens.astype(np.int64), n_variants, axis=0))
@@ -262,7 +272,7 @@ class NgramDependence(Probe):
     n_samples
         Sentences drawn.
     n_positions
-        Positions drawn a sentence, distinct; a sentence that has fewer gives each of them.
+        Positions drawn a sentence, distinct, none of a special token; a sentence that has fewer gives each of them.
 
     Notes
     -----
@@ -301,7 +311,11 @@ class NgramDependence(Probe):
         stream = task.stream(0, "probe")
         sentences = stream.originals(0, self.n_samples)
         key = hashlib.sha256(f"{stream.identity} positions".encode()).hexdigest()[:32]
-        pairs = drawn_positions(key, sentences.lengths, self.n_positions)
+        text = np.arange(sentences.tokens.shape[1]) < sentences.lengths[:, None]
+        text &= ~np.isin(sentences.tokens, task.source.special_tokens)
+        pairs = drawn_positions(key, np.count_nonzero(text, axis=1), self.n_positions)
+        places = np.argsort(~text, axis=1, kind="stable")  # of text, in order
+        pairs[:, 1] = places[pairs[:, 0], pairs[:, 1]]
         return removals(task, sentences, pairs, self.n)
 
     def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:

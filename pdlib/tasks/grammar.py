@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pdlib.specs import Source, Spec, SpecError, require
+from pdlib.specs import Purpose, Source, Spec, SpecError, require
 from pdlib.tasks.bits import random_words
 
 __all__ = [
@@ -280,8 +280,8 @@ class Grammar(Source):
         """V: the tokens are the terminals."""
         return self.n_terminals
 
-    def sentence_stream(self, identity: str) -> SentenceStream:
-        """Return the endless stream of sentences that this text names."""
+    def sentence_stream(self, identity: str, purpose: Purpose = "train") -> SentenceStream:
+        """Return the endless stream of sentences that this text names, of any purpose: all are drawn afresh."""
         return SentenceStream(self, identity)
 
     def rules_of(self, symbol: int) -> list[Rule]:

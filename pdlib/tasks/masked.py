@@ -23,20 +23,23 @@ def _corrupt(
     lengths: NDArray[np.int64],
     words: NDArray[np.uint64],
     mask_rate: float,
-    n_tokens: int,
+    mask_token: int,
+    special: NDArray[np.bool_],
+    ordinary: NDArray[np.int64],
     at: NDArray[np.bool_],
 ) -> None:
     """Select positions and replace their tokens in place, by one uniform number a position."""
+    n = len(ordinary)
     for i in range(tokens.shape[0]):
         for j in range(lengths[i]):
             u = (words[i, j] >> np.uint64(11)) * 2.0**-53 / mask_rate
-            if u >= 1.0:
+            if u >= 1.0 or special[tokens[i, j]]:
                 continue
             at[i, j] = True
             if u < SHOWN_MASK:
-                tokens[i, j] = n_tokens
+                tokens[i, j] = mask_token
             elif u < SHOWN_MASK + SHOWN_RANDOM:
-                tokens[i, j] = min(n_tokens - 1, int((u - SHOWN_MASK) / SHOWN_RANDOM * n_tokens))
+                tokens[i, j] = ordinary[min(n - 1, int((u - SHOWN_MASK) / SHOWN_RANDOM * n))]
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,9 @@ class MaskedPrediction(Task):
 
     A selected position shows the token [mask] (80 %), a token drawn uniformly, which may be the original (10 %), or
     its own (10 %). Masks are drawn afresh for each sentence of the endless stream. A sentence without a selected
-    position has no weight in the loss.
+    position has no weight in the loss. Special tokens of the source, such as [CLS], are never selected or drawn.
 
-    Tokens are those of the source, then [mask], which is a class too: the output may be tied.
+    Tokens are those of the source, then [mask] if it is not among them. It is a class too: the output may be tied.
 
     Parameters
     ----------
@@ -95,12 +98,18 @@ class MaskedPrediction(Task):
     @property
     def vocabulary(self) -> int:
         """Tokens of the source, and [mask]."""
-        return self.source.n_tokens + 1
+        return self.source.n_tokens + (0 if self.source.has_mask else 1)
 
     @property
     def mask_token(self) -> int:
         """The number of [mask]."""
-        return self.source.n_tokens
+        return self.source.mask_token
+
+    @property
+    def ordinary_tokens(self) -> NDArray[np.int64]:
+        """The tokens that text is made of: all of the source but its special ones and [mask], rising."""
+        rest = [*self.source.special_tokens, self.mask_token]
+        return np.setdiff1d(np.arange(self.source.n_tokens), rest)
 
     @property
     def n_classes(self) -> int:
@@ -114,7 +123,7 @@ class MaskedPrediction(Task):
 
     def stream(self, seed: int, purpose: Purpose) -> MaskedStream:
         """Return the stream of this task, seed and purpose."""
-        return MaskedStream(self, stream_identity(self.canonical(), seed, purpose))
+        return MaskedStream(self, stream_identity(self.canonical(), seed, purpose), purpose)
 
     def shown(self, tokens: NDArray[Any], lengths: NDArray[np.int64], at: NDArray[np.bool_]) -> Sequences:
         """Return what the network sees of corrupted sentences of which the positions `at` are selected."""
@@ -126,13 +135,16 @@ class MaskedPrediction(Task):
 
 
 class MaskedStream:
-    """The endless stream of a `MaskedPrediction`."""
+    """The stream of a `MaskedPrediction`, as endless as that of its source."""
 
-    def __init__(self, task: MaskedPrediction, text: str) -> None:
+    def __init__(self, task: MaskedPrediction, text: str, purpose: Purpose) -> None:
         self.task = task
         self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
-        self.source = task.source.sentence_stream(text + " sentences")
+        self.source = task.source.sentence_stream(text + " sentences", purpose)
         self._masks = hashlib.sha256((text + " masks").encode()).hexdigest()[:32]
+        self._ordinary = task.ordinary_tokens
+        self._special = np.zeros(task.vocabulary, bool)
+        self._special[list(task.source.special_tokens)] = True
 
     def originals(self, start: int, stop: int) -> Sentences:
         """Return the sentences start ... stop - 1 before anything is masked."""
@@ -140,12 +152,21 @@ class MaskedStream:
 
     def examples(
         self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> tuple[Sequences, NDArray[np.uint8]]:
+    ) -> tuple[Sequences, NDArray[Any]]:
         """Return corrupted sentences and the original tokens at the selected positions, in reading order."""
         clean = self.source.sentences(start, stop)
         tokens = clean.tokens.astype(np.int64)
         at = np.zeros(tokens.shape, bool)
         words = random_words(self._masks, start, stop, self.task.n_inputs)
-        _corrupt(tokens, clean.lengths, words, self.task.mask_rate, self.task.source.n_tokens, at)
+        _corrupt(
+            tokens,
+            clean.lengths,
+            words,
+            self.task.mask_rate,
+            self.task.mask_token,
+            self._special,
+            self._ordinary,
+            at,
+        )
         classes = clean.tokens[at]
         return self.task.shown(tokens, clean.lengths, at), classes

@@ -1,0 +1,83 @@
+"""Accuracy and loss by part: how well a network predicts each of the texts that its source draws from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from pdlib.specs import EVALUATION_SEED, Parameters, PartedStream, Probe, SpecError, Training, require, whole
+from pdlib.tasks.masked import MaskedPrediction
+
+PREDICTED_AT_ONCE = 2**23  # numbers, 64 MiB
+
+
+@dataclass(frozen=True)
+class PartAccuracy(Probe):
+    """Accuracy and loss on held-out sequences, the masks those of the run's evaluation, by the part they come from.
+
+    Table rows, one a part: `part`, from 0; `text`, as the source names it; `accuracy`, over selected positions;
+    `loss_nats`, over sequences; `n_sequences`, `n_targets`. Weighted by `n_targets`, the accuracies give that of an
+    evaluation on as many sequences.
+
+    Parameters
+    ----------
+    n_samples
+        Sequences, the first of those that networks are evaluated on.
+    """
+
+    version: ClassVar[int] = 1
+    n_samples: int = 4096
+
+    def __post_init__(self) -> None:
+        whole(n_samples=self.n_samples)
+
+    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+        """Return one row a part.
+
+        Raises
+        ------
+        SpecError
+            If the task's sequences come from no parts, or there are none of a part among so few.
+        """
+        task = training.task
+        if not isinstance(task, MaskedPrediction) or not task.source.parts:
+            raise SpecError(
+                f"task {task}: expected masked prediction on a source with parts, such as a Corpus."
+            )
+        stream = task.stream(EVALUATION_SEED, "evaluation")
+        inputs, classes = stream.examples(0, self.n_samples)
+        part_of = cast(PartedStream, stream.source).parts(0, self.n_samples)
+        hit, loss = np.empty(len(classes), bool), np.empty(len(classes))
+        done = 0
+        for rows_of in inputs.slices(max(1, PREDICTED_AT_ONCE // task.n_classes)):
+            block = inputs[rows_of]
+            values = training.model.logits(parameters, block).astype(np.float64)
+            now = slice(done, done + len(values))
+            values -= values.max(axis=1, keepdims=True)
+            hit[now] = values.argmax(axis=1) == classes[now]
+            loss[now] = np.log(np.exp(values).sum(axis=1)) - values[np.arange(len(values)), classes[now]]
+            done = now.stop
+        owner = np.repeat(part_of, inputs.n_targets)
+        rows = []
+        for part, text in enumerate(task.source.parts):
+            members, mine = part_of == part, owner == part
+            require(
+                bool(mine.any()),
+                f"n_samples = {self.n_samples}, of which {int(members.sum())} are of {text}",
+                "enough for every part to have a position that is asked for",
+                "Raise n_samples.",
+            )
+            weights = inputs[np.flatnonzero(members)].weights()
+            rows.append(
+                {
+                    "part": part,
+                    "text": text,
+                    "accuracy": float(hit[mine].mean()),
+                    "loss_nats": float((loss[mine] * weights).sum()),
+                    "n_sequences": int(members.sum()),
+                    "n_targets": int(mine.sum()),
+                }
+            )
+        return rows

@@ -1,0 +1,296 @@
+r"""What simple predictors of masked text reach: the levels beside which a network's loss and accuracy are read.
+
+All are a prior over the ordinary tokens (all but [PAD], [CLS], [SEP] and [MASK]) times what the selected position itself
+shows. With the prior q, V ordinary tokens and the token s that is shown, Bayes' rule for 80/10/10 gives
+
+.. math:: P(t \mid s) = \frac{(0.1 \cdot 1[s = t] + 0.1 / V) \, q(t)}{0.1 \, q(s) + 0.1 / V}
+
+and q itself where [MASK] is shown. Priors are counted on the training sequences, with a discount d = 0.75 off each count
+and what it frees given to a simpler prior: single tokens to the uniform one, pairs to that of single tokens,
+
+.. math:: q(t) = \frac{\max(c(t) - d, 0)}{N} + \frac{d \, U}{N} \frac{1}{V}, \qquad
+          q(t \mid l) = \frac{\max(c(l, t) - d, 0)}{N(l)} + \frac{d \, U(l)}{N(l)} q(t)
+
+where c counts, N sums and U says how many different tokens were counted. For a large vocabulary no distribution is written
+out: what is asked of one is the probability of a token, and which token is the most probable.
+
+References
+----------
+Ney, Essen and Kneser, "On structuring probabilistic dependences in stochastic language modelling" (1994): absolute
+discounting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, require, whole
+from pdlib.tasks.masked import SHOWN_ORIGINAL, SHOWN_RANDOM, MaskedPrediction
+from pdlib.text.corpus import Corpus
+
+DISCOUNT = 0.75  # d
+TOKENS_AT_ONCE = 2**21
+NOTHING = -1  # a left neighbor that is not known
+
+
+class Prior(Protocol):
+    """What is known of a token before the position itself is looked at, given what stands to its left, if known."""
+
+    def probability(self, left: NDArray[np.int64], token: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probability of each token, shape (target,)."""
+        ...
+
+    def best(self, left: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the most probable token, the lowest of several, shape (target,)."""
+        ...
+
+
+class Unigram:
+    """Single tokens by their frequency; what stands to the left plays no part.
+
+    Parameters
+    ----------
+    counts : shape (token,)
+        c, of all tokens.
+    ordinary : shape (V,)
+        The tokens that text is made of; others have probability 0.
+
+    Examples
+    --------
+    >>> prior = Unigram(np.array([0, 6, 2, 0]), ordinary=np.array([1, 2, 3]))
+    >>> prior.frequency.round(5).tolist()      # of 1.5 / 8 a third goes to each
+    [0.0, 0.71875, 0.21875, 0.0625]
+    """
+
+    def __init__(self, counts: NDArray[np.int64], ordinary: NDArray[np.int64]) -> None:
+        known = counts[ordinary]
+        total = known.sum()
+        freed = DISCOUNT * np.count_nonzero(known) / total
+        self.frequency = np.zeros(len(counts))  # q
+        self.frequency[ordinary] = np.maximum(known - DISCOUNT, 0) / total + freed / len(ordinary)
+        self._best = int(self.frequency.argmax())
+
+    def probability(self, left: NDArray[np.int64], token: NDArray[Any]) -> NDArray[np.float64]:
+        """Return q(t)."""
+        return np.asarray(self.frequency[token])
+
+    def best(self, left: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the most frequent token, once a target."""
+        return np.full(len(left), self._best)
+
+
+class Bigram:
+    """Tokens by what stands to their left; where that is not known, or never stood there, by their frequency alone.
+
+    Parameters
+    ----------
+    keys, counts : shape (pair,)
+        Pairs that occur, as l n + t with n the number of tokens, rising, and c(l, t).
+    unigram
+        The simpler prior.
+
+    Examples
+    --------
+    >>> unigram = Unigram(np.array([0, 6, 2, 0]), ordinary=np.array([1, 2, 3]))
+    >>> prior = Bigram(np.array([4 * 1 + 1, 4 * 1 + 2]), np.array([1, 3]), unigram)
+    >>> left = np.array([1, 1, 1, NOTHING])
+    >>> prior.probability(left, np.array([1, 2, 3, 1])).round(5).tolist()
+    [0.33203, 0.64453, 0.02344, 0.71875]
+    >>> prior.best(left).tolist()
+    [2, 2, 2, 1]
+    """
+
+    def __init__(self, keys: NDArray[np.int64], counts: NDArray[np.int64], unigram: Unigram) -> None:
+        q = unigram.frequency
+        n = len(q)
+        self._n, self._q, self._keys = n, q, keys
+        left, token = keys // n, keys % n
+        total = np.bincount(left, counts, minlength=n)  # N(l)
+        kinds = np.bincount(left, minlength=n)  # U(l)
+        self._freed = np.ones(n)
+        np.divide(DISCOUNT * kinds, total, out=self._freed, where=total > 0)
+        self._own = (counts - DISCOUNT) / total[left]
+        # The most probable token is one that was seen there or, of all others, the most frequent one.
+        value = self._own + self._freed[left] * q[token]
+        top = int(q.argmax())
+        self._best = np.full(n, top)
+        order = np.lexsort((token, -value, left))
+        first = order[np.flatnonzero(np.diff(left[order], prepend=NOTHING))]
+        of, best, highest = left[first], token[first], value[first]
+        other = self._freed[of] * q[top]
+        self._best[of] = np.where((other > highest) | ((other == highest) & (top < best)), top, best)
+        self._unigram_best = top
+
+    def probability(self, left: NDArray[np.int64], token: NDArray[Any]) -> NDArray[np.float64]:
+        """Return q(t | l), or q(t) where l is `NOTHING`."""
+        known = left != NOTHING
+        key = left * self._n + token
+        place = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
+        own = np.where(known & (self._keys[place] == key), self._own[place], 0.0)
+        return np.asarray(own + np.where(known, self._freed[left], 1.0) * self._q[token])
+
+    def best(self, left: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the most probable token of each target."""
+        return np.where(left != NOTHING, self._best[left], self._unigram_best)
+
+
+def unigram_of(corpus: Corpus, ordinary: NDArray[np.int64]) -> Unigram:
+    """Return the frequencies of tokens in the training sequences, [CLS] and the like not counted."""
+    counts = np.zeros(corpus.n_tokens, np.int64)
+    for block in _blocks(corpus):
+        counts += np.bincount(block[:, 1:].ravel(), minlength=len(counts))
+    return Unigram(counts, ordinary)
+
+
+def bigram_of(corpus: Corpus, unigram: Unigram) -> Bigram:
+    """Return the frequencies of tokens by their left neighbor in the training sequences; [CLS] is a neighbor too."""
+    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for block in _blocks(corpus):
+        pairs = block[:, :-1].astype(np.int64) * corpus.n_tokens + block[:, 1:]
+        waiting.append(np.unique(pairs, return_counts=True))
+        while len(waiting) > 1 and len(waiting[-2][0]) < 2 * len(
+            waiting[-1][0]
+        ):  # so each pair is moved seldom
+            waiting.append(_merged([waiting.pop(), waiting.pop()]))
+    return Bigram(*_merged(waiting), unigram)
+
+
+def _merged(
+    counted: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    keys, owner = np.unique(np.concatenate([k for k, _ in counted]), return_inverse=True)
+    counts = np.bincount(owner, np.concatenate([c for _, c in counted]), minlength=len(keys))
+    return keys, counts.astype(np.int64)
+
+
+def _blocks(corpus: Corpus) -> Iterator[NDArray[Any]]:
+    sequences = corpus.sequences("train")
+    n = max(1, TOKENS_AT_ONCE // corpus.length)
+    for start in range(0, len(sequences), n):
+        yield sequences[start : start + n]
+
+
+def left_neighbors(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.int64]:
+    """Return what stands to the left of each target, shape (target,); `NOTHING` where that is not to be seen.
+
+    It is not where it is masked, nor, if the task hides selected positions, where it is selected. A token that is shown is
+    taken at its word: one in some hundred is a random one, as nobody can tell.
+
+    >>> from pdlib.tasks.grammar import grammar
+    >>> task = MaskedPrediction(grammar("cfg3b", roots=(10,)))      # [mask] is 3
+    >>> at = np.array([[True, True, False, True, True]])
+    >>> left_neighbors(task, Sequences(np.array([[1, 3, 0, 3, 2]]), at, np.ones((1, 5), bool))).tolist()
+    [-1, 1, 0, -1]
+    """
+    shown = np.full(inputs.tokens.shape, NOTHING, np.int64)
+    known = inputs.visible[:, :-1] & (inputs.tokens[:, :-1] != task.mask_token)
+    shown[:, 1:] = np.where(known, inputs.tokens[:, :-1], NOTHING)
+    return np.asarray(shown[inputs.at])
+
+
+def predicted(
+    prior: Prior,
+    left: NDArray[np.int64],
+    shown: NDArray[Any],
+    classes: NDArray[Any],
+    mask_token: int,
+    n_ordinary: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the posterior of each target's class, and the most probable token, by Bayes' rule as above.
+
+    Parameters
+    ----------
+    prior
+        q.
+    left, shown, classes : shape (target,)
+        What stands to the left, what the position itself shows, and what is asked about.
+    mask_token
+        Shows nothing.
+    n_ordinary
+        V.
+
+    Examples
+    --------
+    >>> prior = Unigram(np.array([6, 4]), ordinary=np.array([0, 1]))
+    >>> p, best = predicted(prior, np.full(2, NOTHING), np.array([1, 2]), np.array([1, 1]), 2, n_ordinary=2)
+    >>> p.round(4).tolist(), best.tolist()        # 1.5 * 0.4 : 0.5 * 0.6, and 0.4 : 0.6
+    ([0.6667, 0.4], [1, 0])
+    """
+    masked = shown == mask_token
+    kept, random = SHOWN_ORIGINAL, SHOWN_RANDOM / n_ordinary
+    own = prior.probability(left, np.where(masked, classes, shown))
+    of_class = prior.probability(left, classes)
+    posterior = (kept * (classes == shown) + random) * of_class / (kept * own + random)
+    best = prior.best(left)
+    copied, other = (kept + random) * own, random * prior.probability(left, best)
+    copies = ~masked & ((copied > other) | ((copied == other) & (shown < best)))
+    return np.where(masked, of_class, posterior), np.where(copies, shown, best)
+
+
+@dataclass(frozen=True)
+class TextReferences(Calculation):
+    """Accuracy and loss of reference predictors on the held-out sequences and masks that networks are evaluated on.
+
+    Table rows, by `predictor`: `unigram`, tokens by their frequency; `copy`, the exact posterior if nothing is known but
+    these frequencies and what the selected position itself shows; `bigram`, the same with tokens by their left neighbor
+    as prior: where that is masked it says what `copy` says. Columns as of an evaluation, `accuracy` over selected
+    positions, `loss_nats` over sequences; and `n_targets`.
+
+    Parameters
+    ----------
+    task
+        Masked prediction on a `Corpus`.
+    n_evaluation
+        Held-out sequences, the first of those that networks are evaluated on.
+    """
+
+    version: ClassVar[int] = 1
+    task: MaskedPrediction
+    n_evaluation: int = 4096
+
+    def __post_init__(self) -> None:
+        _corpus(self.task)
+        whole(n_evaluation=self.n_evaluation)
+
+    @property
+    def work(self) -> float:
+        """All training pairs are sorted."""
+        return 50.0 * _corpus(self.task).sequences("train").size
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row a predictor."""
+        corpus = _corpus(self.task)
+        inputs, classes = self.task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
+        ordinary, mask = self.task.ordinary_tokens, self.task.mask_token
+        left, shown = left_neighbors(self.task, inputs), inputs.tokens[inputs.at]
+        unigram = unigram_of(corpus, ordinary)
+        nothing = np.full(len(classes), mask)
+        weights = inputs.weights()
+        rows = []
+        for name, prior, seen in (
+            ("unigram", unigram, nothing),
+            ("copy", unigram, shown),
+            ("bigram", bigram_of(corpus, unigram), shown),
+        ):
+            p, best = predicted(prior, left, seen, classes, mask, len(ordinary))
+            rows.append(
+                {
+                    "predictor": name,
+                    "accuracy": float((best == classes).mean()),
+                    "loss_nats": float(-(weights * np.log(p)).sum()),
+                    "n_targets": len(classes),
+                }
+            )
+        return rows
+
+
+def _corpus(task: MaskedPrediction) -> Corpus:
+    require(isinstance(task, MaskedPrediction), f"task {task}", "MaskedPrediction")
+    require(isinstance(task.source, Corpus), f"source {task.source}", "a Corpus, whose tokens are counted")
+    assert isinstance(task.source, Corpus)
+    return task.source

@@ -1,0 +1,278 @@
+"""Word pieces: the longest that fit, as the reference has them, and a vocabulary trained the same each time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import string
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdlib.specs import SpecError
+from pdlib.text import wordpiece
+from pdlib.text.wordpiece import MARKS, WordPiece, cut, load, restored, train
+
+LETTERS = "abcd"
+PIECES = (*MARKS, *LETTERS, *(f"##{c}" for c in LETTERS[:3]), "ab", "abc", "##bc", "##cab", "dd", ".", "[", "]")
+SMALL = WordPiece(PIECES)
+
+
+def greedy(word: str, pieces: tuple[str, ...]) -> list[str]:
+    """The longest piece that fits, from left to right; a word that has none becomes [UNK]."""
+    found: list[str] = []
+    start = 0
+    while start < len(word):
+        mark = "##" if start else ""
+        fits = [n for n in range(len(word), start, -1) if mark + word[start:n] in pieces]
+        if not fits:
+            return ["[UNK]"]
+        found.append(mark + word[start : fits[0]])
+        start = fits[0]
+    return found
+
+
+# From text to tokens
+
+
+@given(st.lists(st.text(LETTERS, min_size=1, max_size=8), max_size=8))
+def test_a_word_becomes_the_longest_pieces_that_fit(words: list[str]) -> None:
+    tokens, counts = SMALL.encode([" ".join(words), "", "\n".join(words)])
+    expected = [PIECES.index(p) for word in words for p in greedy(word, PIECES)]
+    assert tokens.tolist() == 2 * expected
+    assert counts.tolist() == [len(expected), 0, len(expected)]
+
+
+@given(st.text("ab c\n.", max_size=60), st.integers(1, 20))
+def test_a_text_cut_at_white_space_has_the_same_tokens(text: str, size: int) -> None:
+    pieces = list(cut(text, size))
+    assert "".join(pieces) == text
+    assert all(len(p) >= size for p in pieces[:-1])
+    assert SMALL.encode(pieces)[0].tolist() == SMALL.encode([text])[0].tolist()
+
+
+def test_tokens_take_two_bytes_and_four_for_a_vocabulary_that_needs_them() -> None:
+    many = WordPiece((*PIECES, *(f"w{i}" for i in range(2**16))))
+    assert SMALL.encode(["ab"])[0].dtype == np.uint8
+    assert WordPiece((*PIECES, *(f"w{i}" for i in range(300)))).encode(["ab"])[0].dtype == np.uint16
+    tokens, _ = many.encode(["ab w65535"])
+    assert tokens.dtype == np.int32
+    assert tokens.tolist() == [PIECES.index("ab"), len(PIECES) + 65535]
+
+
+def test_a_mark_in_a_text_is_words_like_any_other() -> None:
+    tokens, _ = SMALL.encode(["[MASK] ab [CLS]"])
+    assert not set(tokens.tolist()) & set(SMALL.special_tokens)
+    assert [PIECES[t] for t in tokens] == ["[", "[UNK]", "]", "ab", "[", "[UNK]", "]"]
+
+
+def test_capitals_are_kept_only_by_a_vocabulary_that_has_some() -> None:
+    assert SMALL.encode(["ABC"])[0].tolist() == [PIECES.index("abc")]
+    cased = WordPiece((*PIECES, "ABC"))
+    assert cased.encode(["ABC abc"])[0].tolist() == [len(PIECES), PIECES.index("abc")]
+
+
+def test_tokens_are_those_of_the_reference(tmp_path: Path) -> None:
+    """Accents, control and half-width characters, Chinese, long words: as Hugging Face's BERT has them."""
+    from transformers import BertTokenizer
+
+    words = ["the", "##r", "cafe", "naive", "##s", "字", "ﬁ", "don", "'", "t", "x", "##x", "!", "¿", "ss"]
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*MARKS, *words, *string.ascii_lowercase.replace("x", "").replace("t", "")]) + "\n")
+    theirs = BertTokenizer(vocab=str(path), do_lower_case=True)
+    texts = [
+        "The Café, naïves; don't!",
+        "the字字the ¿x\u200dx\x00\ufffdx\u00a0x\tx",
+        "x" * 100 + " " + "x" * 101 + " Straße ﬁ",
+        "",
+        "A\u0301b\u0327 ΑΒΓ",
+    ]
+    ours = load(f"file:{path}")
+    tokens, counts = ours.encode(texts)
+    expected = theirs(texts, add_special_tokens=False)["input_ids"]
+    assert [t.tolist() for t in np.split(tokens, np.cumsum(counts)[:-1])] == expected
+    assert len({tuple(e) for e in expected}) == len(texts)
+    shifted = load(f"file:{path}").encode([texts[0].replace("don't", "dont")])[0]  # the comparison can tell
+    assert shifted.tolist() != expected[0]
+
+
+# Names and files
+
+
+def test_a_vocabulary_comes_back_from_its_file(tmp_path: Path) -> None:
+    odd = WordPiece((*PIECES, "\u2028", "\x85", "é", "##ж"))  # characters that end a line for some
+    for name, ending in (("unix", "\n"), ("windows", "\r\n")):
+        path = tmp_path / name
+        path.write_bytes(odd.text.replace("\n", ending).encode())
+        assert load(f"file:{path}") == odd
+    path.write_bytes(odd.text.encode()[:-1])  # without the end of the last line
+    assert load(f"file:{path}").pieces == odd.pieces
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[PAD]\n[UNK]\n[CLS]\nab\n", r"4 pieces without \[MASK\]: expected the pieces \[PAD\], .*\[MASK\]"),
+        ("ab\n", r"without \[PAD\], \[UNK\], \[CLS\], \[MASK\]"),
+        ("[PAD]\n[UNK]\n\n[CLS]\n[MASK]\n", "piece 2, line 3 of the vocabulary, empty"),
+        ("[PAD]\n[UNK]\n[CLS]\n[MASK]\nab\n[CLS]\n", r"piece '\[CLS\]' twice, in the lines 3 and 6"),
+        ("", "piece 0, line 1 of the vocabulary, empty"),
+    ],
+)
+def test_a_file_that_holds_no_vocabulary_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "vocab.txt"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=message) as error:
+        load(f"file:{path}")
+    assert str(path) in str(error.value)
+
+
+def test_what_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"vocabulary file '.*absent': expected a file"):
+        load(f"file:{tmp_path / 'absent'}")
+    (tmp_path / "latin").write_bytes(SMALL.text.encode() + b"caf\xe9\n")
+    with pytest.raises(SpecError, match=r"expected UTF-8. .* at byte 8\d"):
+        load(f"file:{tmp_path / 'latin'}")
+    with pytest.raises(SpecError, match="vocabulary 'bert-base-cased': expected 'bert-base-uncased' or 'file:PATH'"):
+        load("bert-base-cased")
+    with pytest.raises(SpecError, match=r"'trained:SIZE', is made by Corpus.prepare"):
+        load("trained:300")
+    with pytest.raises(SpecError, match="piece 'zz': expected one of the 20"):
+        SMALL.number("zz")
+
+
+def packaged(pieces: tuple[str, ...]) -> list[str]:
+    """A vocabulary as the package has it: beginnings of words marked, "##" lost, and a name."""
+    return [
+        p.removeprefix("##") if p.startswith("##") else p if p in MARKS else "\u2581" + p.replace("[unused0]", "")
+        for p in pieces
+    ]
+
+
+PUBLISHED = ("[PAD]", "[unused0]", *PIECES[1:])
+
+
+def test_the_published_vocabulary_is_put_together_again_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pdlib.text import packages
+
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps(packaged(PUBLISHED)))
+    asked: list[str] = []
+
+    def fetch(name: str) -> Path:
+        asked.append(name)
+        return path
+
+    monkeypatch.setattr(packages, "fetch", fetch)
+    text = "".join(f"{p}\n" for p in PUBLISHED)
+    monkeypatch.setattr(wordpiece, "PUBLISHED_SHA256", hashlib.sha256(text.encode()).hexdigest())
+    assert load("bert-base-uncased").pieces == PUBLISHED == tuple(restored(packaged(PUBLISHED)))
+    monkeypatch.undo()
+    monkeypatch.setattr(packages, "fetch", fetch)
+    with pytest.raises(SpecError, match=f"{path}: a vocabulary .* SHA-256 .*: expected that of bert-base-uncased"):
+        load("bert-base-uncased")
+    path.write_text("{")
+    with pytest.raises(SpecError, match="expected a JSON list of pieces"):
+        load("bert-base-uncased")
+
+
+# Training
+
+
+def text_of(seed: int, n: int) -> list[str]:
+    """Documents of made-up words, frequent and rare ones."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choice("abcdefgh") for _ in range(rng.randint(1, 7))) for _ in range(150)]
+    weights = [1 / (i + 1) for i in range(len(words))]
+    return [" ".join(rng.choices(words, weights, k=40)) + "." for _ in range(n)]
+
+
+def plain_training(documents: list[str], size: int, characters: list[str]) -> list[str]:
+    """Join the most frequent pair of pieces, of several the one numbered first, until there are enough."""
+    pieces = [*MARKS, *characters, *(f"##{c}" for c in characters if c.isalpha())]
+    numbers = {p: i for i, p in enumerate(pieces)}
+    words = Counter(w for d in documents for w in d.replace(".", " . ").split())
+    split = {w: [w[0], *(f"##{c}" for c in w[1:])] for w in words}
+    while len(pieces) < size:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, n in words.items():
+            for pair in zip(split[word], split[word][1:], strict=False):
+                pairs[pair] += n
+        best = min(pairs, key=lambda p: (-pairs[p], numbers[p[0]], numbers[p[1]]))
+        if pairs[best] < 2:
+            break
+        joined = best[0] + best[1].removeprefix("##")
+        if joined not in numbers:
+            numbers[joined] = len(pieces)
+            pieces.append(joined)
+        for word, parts in split.items():
+            new: list[str] = []
+            for part in parts:
+                if new and (new[-1], part) == best:
+                    new[-1] = joined
+                else:
+                    new.append(part)
+            split[word] = new
+    return pieces
+
+
+def test_a_trained_vocabulary_is_that_of_the_plain_loop() -> None:
+    documents = text_of(0, 60)
+    counts = Counter(c for d in documents for c in d if c != " ")
+    characters = sorted(counts, key=lambda c: (-counts[c], c))
+    found = train(documents, 120)
+    assert list(found.pieces) == plain_training(documents, 120, characters)
+    assert list(train(text_of(1, 60), 120).pieces) != list(found.pieces)
+
+
+def test_a_vocabulary_is_trained_to_the_same_numbers_each_time() -> None:
+    documents = text_of(2, 100)
+    first = train(documents, 200)
+    assert all(train(documents, 200) == first for _ in range(4))
+    long = ["\n".join(documents)]  # one document, in pieces
+    assert train(long, 200) == first
+
+
+def test_a_trained_vocabulary_writes_its_own_text_without_unknown_words() -> None:
+    documents = text_of(3, 50)
+    found = train(documents, 150)
+    assert len(found) == 150
+    tokens, _ = found.encode(documents)
+    assert found.number("[UNK]") not in tokens
+    assert found.decode(tokens).replace(" .", ".") == " ".join(documents)
+
+
+def test_rare_characters_are_left_out_and_their_words_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordpiece, "FEWEST_CHARACTERS", 4)
+    found = train(["aa ab ba bb cc cd dc"] * 5 + ["ж é 字"], 32)
+    assert {"a", "b", "c", "d"} <= set(found.pieces)
+    assert not {"ж", "e", "字"} & set(found.pieces)
+    assert found.encode(["ж ab"])[0].tolist() == [found.number("[UNK]"), *found.encode(["ab"])[0]]
+
+
+def test_only_characters_that_can_go_on_with_a_word_do() -> None:
+    found = train(["ab字,ab'5ж"] * 3, 40)
+    assert {"##a", "##b", "##5", "##ж"} <= set(found.pieces)
+    assert not {"##字", "##,", "##'"} & set(found.pieces)
+
+
+def test_what_cannot_be_trained_on_is_refused() -> None:
+    def once() -> Iterator[str]:
+        yield "ab"
+
+    with pytest.raises(SpecError, match="documents of type generator, which are gone once read"):
+        train(once(), 100)
+    with pytest.raises(SpecError, match="documents without any text"):
+        train(["", " \n"], 100)
+    with pytest.raises(SpecError, match="size = 9: expected more than 9: 5 marks, 2 characters, 2 of them in words"):
+        train(["ab ba"], 9)
+    with pytest.raises(SpecError, match="size = 0"):
+        train(["ab"], 0)
