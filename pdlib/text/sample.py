@@ -22,7 +22,9 @@ MOST = 1_000_000
 WOMEN = "Anna Clara Edith Flora Grace Helen Irene Julia Laura Martha Nora Ruth".split()
 MEN = "Adam Bruno Carl David Edgar Frank Henry Jacob Leo Martin Oscar Paul".split()
 FAMILIES = "Archer Baker Carter Fisher Hill Marsh Miller Porter Shepherd Stone Turner Wood".split()
-TOWNS = "Ashford Birchwood Clayton Dunmore Eastbridge Fairhaven Greenfield Hillbrook Kingsport Northgate".split()
+TOWNS = (
+    "Ashford Birchwood Clayton Dunmore Eastbridge Fairhaven Greenfield Hillbrook Kingsport Northgate".split()
+)
 TRADES = "baker carpenter doctor farmer gardener judge painter sailor singer teacher weaver writer".split()
 PEOPLE = (
     "boy child friend girl guest king man merchant neighbour nurse queen servant soldier stranger student "
