@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from pdlib import labels
 from pdlib.engine import execute
 from pdlib.models.mlp import MLP, as_module, logits, softmax
+from pdlib.models.transformer import bert
 from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import SGD, Distillation, Piece, Training
+from pdlib.specs import SGD, Adam, Distillation, Piece, Source, SpecError, Training
 from pdlib.store import DamagedError, MissingError, Store
+from pdlib.tasks.masked import MaskedPrediction
 from pdlib.training import train
 
 # Packing
@@ -33,6 +36,27 @@ def test_packed_classes_come_back_for_any_number_of_classes(case: tuple[int, lis
     packed = labels.pack_classes(np.array(classes, dtype=np.uint8), n_classes)
     assert labels.unpack_classes(packed, len(classes), n_classes).tolist() == classes
     assert packed.nbytes == -(-len(classes) * int(np.ceil(np.log2(n_classes))) // 8)
+
+
+@given(
+    st.sampled_from([257, 30_522, 65_536, 65_537, 10**6]).flatmap(
+        lambda c: st.tuples(st.just(c), st.lists(st.integers(0, c - 1), max_size=20))
+    )
+)
+def test_many_classes_take_two_bytes_or_four(case: tuple[int, list[int]]) -> None:
+    n_classes, classes = case
+    packed = labels.pack_classes(np.array(classes, dtype=np.int64), n_classes)
+    assert labels.unpack_classes(packed, len(classes), n_classes).tolist() == classes
+    assert packed.nbytes == len(classes) * (2 if n_classes <= 65_536 else 4)
+
+
+def test_256_classes_are_the_most_that_are_packed_to_bits() -> None:
+    packed = labels.pack_classes(np.arange(256), 256)
+    assert (
+        packed.tobytes()
+        == np.packbits(np.array([[v >> b & 1 for b in range(8)] for v in range(256)])).tobytes()
+    )
+    assert labels.pack_classes(np.arange(256), 257).dtype == np.uint16
 
 
 def test_a_million_binary_labels_take_at_most_1_01_bits_each_header_included(store: Store) -> None:
@@ -198,6 +222,83 @@ def test_labels_of_a_wrong_length_are_an_error(taught: Store) -> None:
     taught.save_labels(labels.key(how, STREAM, block), np.zeros(12, np.uint8))
     with pytest.raises(DamagedError, match=r"shape \(12,\), expected \(13,\)\. Delete them"):
         labels.label_block(how, STREAM, block, 2, taught)
+
+
+# Many classes
+
+
+@dataclass(frozen=True)
+class Numbers(Source):
+    """Sequences of 12 rising numbers below 299; [mask] is the 300th token."""
+
+    @property
+    def n_tokens(self) -> int:
+        return 299
+
+    @property
+    def max_length(self) -> int:
+        return 12
+
+    def sentence_stream(self, identity: str, purpose: Any = "train") -> Any:
+        def sentences(start: int, stop: int) -> Any:
+            tokens = (np.arange(start, stop)[:, None] * 5 + np.arange(12)) % 299
+            return SimpleNamespace(tokens=tokens.astype(np.uint16), lengths=np.full(stop - start, 12))
+
+        return SimpleNamespace(identity=identity, sentences=sentences)
+
+
+NUMBERS = MaskedPrediction(Numbers())
+
+
+def of_numbers(**changes: Any) -> Training:
+    model = bert(1, 2, 4, vocabulary=300, n_positions=12, initial_std=0.5)
+    base = Training(NUMBERS, model, Adam(1e-4), n_steps=8, evaluate_every=8, batch_size=16, n_evaluation=8)
+    return replace(base, **changes)
+
+
+def test_labels_of_many_classes_are_the_teachers_argmax_in_two_bytes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = of_numbers(seed=3)
+    student = of_numbers(supervision=Distillation(teacher, OneShot(), targets="hard"))
+    execute([teacher, student], store, progress=False, n_workers=1)
+    how, (block,) = student.supervision, labels.blocks_of(student)
+    assert isinstance(how, Distillation)
+    stream = NUMBERS.stream(0, "train")
+    inputs, classes = stream.examples(0, 128)
+    values = teacher.model.logits(store.load_checkpoint(teacher, 8), inputs)
+    found = store.load_labels(labels.key(how, stream, block))
+    assert found is not None
+    assert found.dtype == np.uint16
+    assert found.nbytes == 2 * len(classes)
+    assert np.array_equal(found, values.argmax(axis=1))
+    assert found.max() > 255
+    targets = labels.Targets(student, stream, store).probabilities(16, 48, classes[:0])
+    first, last = (int(inputs[:n].n_targets.sum()) for n in (16, 48))
+    assert np.array_equal(targets, np.eye(300, dtype=np.float32)[found[first:last]])
+    monkeypatch.setattr(labels, "LOGITS_AT_ONCE", 300 * 7)  # seven targets at a time
+    again = labels._made(how, store.load_checkpoint(teacher, 8), stream, block, 300, "cpu")
+    assert np.array_equal(again, found)
+
+
+def test_labels_of_another_width_are_an_error(store: Store) -> None:
+    how = Distillation(of_numbers(), OneShot(), targets="hard")
+    stream, block = NUMBERS.stream(0, "train"), Piece(0, 10, 8)
+    counts = stream.examples(0, 10)[0].n_targets
+    for stored, message in (
+        (np.zeros(counts.sum(), np.uint8), r"type uint8, expected uint16\. Delete them"),
+        (np.zeros(counts.sum() - 1, np.uint16), r"shape \(\d+,\), expected \(\d+,\)\. Delete them"),
+    ):
+        store.save_labels(labels.key(how, stream, block), stored)
+        with pytest.raises(DamagedError, match=message):
+            labels.label_block(how, stream, block, 300, store, counts=counts)
+
+
+def test_distributions_over_so_many_classes_that_they_fill_the_memory_are_refused(store: Store) -> None:
+    how = Distillation(of_numbers(), OneShot())
+    counts = np.full(4096, 19)
+    with pytest.raises(SpecError, match=r"30522 classes, 5 GB for 77824 labels: .*Use targets='hard'"):
+        labels.label_block(how, NUMBERS.stream(0, "train"), Piece(0, 4096, 8), 30_522, store, counts=counts)
 
 
 def test_a_student_whose_labels_are_stored_needs_no_teacher(taught: Store) -> None:

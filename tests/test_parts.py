@@ -65,7 +65,7 @@ class Constant(Model):
 TASK = MaskedPrediction(Poems())
 
 
-def training(model: Any = Constant(), task: Any = TASK) -> Training:  # noqa: B008  frozen
+def training(model: Any = Constant(), task: Any = TASK) -> Training:
     return Training(task, model, SGD(0.1), n_steps=1, evaluate_every=1, n_evaluation=200)
 
 
@@ -100,7 +100,9 @@ def test_a_sure_predictor_has_a_finite_loss() -> None:
 
 def test_parts_together_give_the_evaluation_of_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = training(bert(1, 2, 4, vocabulary=4, n_positions=LENGTH, initial_std=0.5))
-    run, measured = execute([spec, Measurement(spec, PartAccuracy(200), (0, 1))], store, progress=False, n_workers=1)
+    run, measured = execute(
+        [spec, Measurement(spec, PartAccuracy(200), (0, 1))], store, progress=False, n_workers=1
+    )
     for step, evaluation in zip((0, 1), run.table.itertuples(), strict=True):
         table = measured.table[measured.table.step == step]
         assert np.average(table.accuracy, weights=table.n_targets) == pytest.approx(evaluation.accuracy)
@@ -123,6 +125,4 @@ def test_what_has_no_parts_is_refused() -> None:
     with pytest.raises(SpecError, match="n_samples = 0"):
         PartAccuracy(0)
     with pytest.raises(SpecError, match="of which 0 are of ballads"):
-        PartAccuracy(50).rows(
-            training(task=replace(TASK, source=Poems(("songs", "odes", "ballads")))), {}
-        )
+        PartAccuracy(50).rows(training(task=replace(TASK, source=Poems(("songs", "odes", "ballads")))), {})

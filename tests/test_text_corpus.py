@@ -27,7 +27,7 @@ from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text import corpus as module
 from pdlib.text import loading
 from pdlib.text.corpus import Corpus, CorpusError
-from pdlib.text.wordpiece import MARKS, load
+from pdlib.text.wordpiece import MARKS
 
 WORDS = [f"{a}{b}" for a in "abcdefghijklmnopqrst" for b in "aeiouy" + "bcdfgklmn"]  # 300
 LENGTH, HELD_OUT = 8, 4
@@ -35,6 +35,8 @@ LENGTH, HELD_OUT = 8, 4
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own; and URIs are relative, since they are part of what decides random numbers."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PDLIB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -51,13 +53,13 @@ def documents(seed: int, n: int, words: list[str] = WORDS) -> list[str]:
 def written(folder: Path, name: str, texts: list[str]) -> str:
     path = folder / f"{name}.txt"
     path.write_text("\n\n".join(texts) + "\n", "utf-8")
-    return f"text:{path}"
+    return f"text:{path.relative_to(Path.cwd())}"
 
 
 def vocabulary(folder: Path, *more: str) -> str:
     path = folder / "vocab.txt"
     path.write_text("\n".join([*MARKS, *WORDS, ".", *more]) + "\n")
-    return f"file:{path}"
+    return f"file:{path.relative_to(Path.cwd())}"
 
 
 @pytest.fixture
@@ -239,7 +241,9 @@ def test_held_out_sequences_are_drawn_once_and_asking_for_more_is_an_error(
     assert sorted(drawn.tolist()) == sorted(held_out.tolist())
     assert not np.array_equal(drawn, held_out)
     n = len(held_out)
-    with pytest.raises(SpecError, match=f"{n + 1} held-out sequences: expected at most {n}, which .*one.txt, text"):
+    with pytest.raises(
+        SpecError, match=f"{n + 1} held-out sequences: expected at most {n}, which .*one.txt, text"
+    ):
         stream.examples(0, n + 1)
 
 
@@ -307,7 +311,9 @@ def test_altered_files_are_an_error(small: Corpus, name: str, how: str) -> None:
     else:
         data[len(data) // 2] ^= 1
         path.write_bytes(data if how == "flipped" else data[: len(data) // 2])
-    with pytest.raises(CorpusError, match=rf"{small.digest}: .*Delete this folder; it is made anew from .*one\.txt"):
+    with pytest.raises(
+        CorpusError, match=rf"{small.digest}: .*Delete this folder; it is made anew from .*one\.txt"
+    ):
         small.sentence_stream("damaged")
 
 
@@ -322,6 +328,7 @@ def test_unaltered_files_are_none(small: Corpus) -> None:
 
 def prepare_and_die(texts: tuple[str, ...], tokenizer: str, folder: str, at: str) -> None:
     """Prepare, and be killed at some moment."""
+    os.chdir(Path(folder).parent)
     os.environ["PDLIB_CACHE"] = folder
     module.CHARACTERS_AT_ONCE = 300
     count = 0
@@ -370,6 +377,7 @@ def test_a_preparation_that_was_killed_leaves_nothing_half_written(
 
 
 def prepare_beside_another(texts: tuple[str, ...], tokenizer: str, folder: str, gate: Any) -> None:
+    os.chdir(Path(folder).parent)
     os.environ["PDLIB_CACHE"] = folder
     original = module._prepare
 
@@ -402,9 +410,10 @@ def test_two_processes_prepare_a_text_once(
 
 
 def prepare_on_a_full_disk(texts: tuple[str, ...], tokenizer: str, folder: str) -> None:
+    os.chdir(Path(folder).parent)
     os.environ["PDLIB_CACHE"] = folder
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
     try:
         Corpus.prepare(texts, tokenizer, LENGTH, HELD_OUT)
     except CorpusError as error:
@@ -418,7 +427,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     process = start(prepare_on_a_full_disk, small.texts, small.tokenizer, str(other))
     process.join(60)
     assert process.exitcode == 0
-    assert "File too large. Nothing half-written is left. Free some space" in (other / "error").read_text()
+    told = (other / "error").read_text()
+    assert "File too large. Nothing half-written is left. Free some space" in told
     assert not [p for p in (other / "corpora").rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
@@ -440,7 +450,11 @@ def test_a_corpus_comes_back_from_its_canonical_form_without_any_text(
 
 def test_a_corpus_that_was_not_prepared_has_no_sequences(small: Corpus) -> None:
     named = Corpus(small.texts, small.tokenizer, LENGTH, HELD_OUT)
-    for ask in (lambda: named.n_tokens, lambda: named.sequences("train"), lambda: run(MaskedPrediction(named))):
+    for ask in (
+        lambda: named.n_tokens,
+        lambda: named.sequences("train"),
+        lambda: run(MaskedPrediction(named)),
+    ):
         with pytest.raises(SpecError, match=r"no sequences were prepared: .*Corpus\.prepare\("):
             ask()
     with pytest.raises(SpecError, match=r"with a digest of 2 parts, 306 tokens and length 8"):
@@ -471,7 +485,9 @@ def test_too_little_text_is_an_error(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(SpecError, match=r"few\.txt: 3 documents: expected at least held_out = 4"):
         Corpus.prepare(few, tokenizer, LENGTH, HELD_OUT)
     short = written(tmp_path, "short", ["aa", "ab", "ac", "ad"])
-    with pytest.raises(SpecError, match=r"short\.txt: 3 tokens in its training documents: expected at least 7"):
+    with pytest.raises(
+        SpecError, match=r"short\.txt: 3 tokens in its training documents: expected at least 7"
+    ):
         Corpus.prepare(short, tokenizer, LENGTH, HELD_OUT)
     assert not [p for p in cache.rglob("*") if p.is_file() and p.suffix != ".lock"]
 
@@ -481,9 +497,7 @@ def test_too_little_text_is_an_error(tmp_path: Path, cache: Path) -> None:
 
 def run(task: MaskedPrediction, **changes: Any) -> Training:
     model = bert(2, 2, 8, vocabulary=task.vocabulary, n_positions=LENGTH, initial_std=0.1)
-    spec = Training(
-        task, model, Adam(5e-3), n_steps=40, evaluate_every=20, batch_size=32, n_evaluation=20
-    )
+    spec = Training(task, model, Adam(5e-3), n_steps=40, evaluate_every=20, batch_size=32, n_evaluation=20)
     return replace(spec, **changes)
 
 
@@ -550,7 +564,9 @@ def test_a_student_learns_from_text_by_labels_of_two_bytes(store: Store) -> None
         return replace(spec, **changes)
 
     teacher = training(4, checkpoint_every=30)
-    student = training(2, supervision=Distillation(teacher, Explicit((30, -1), (30,)), targets="hard"), seed=1)
+    student = training(
+        2, supervision=Distillation(teacher, Explicit((30, -1), (30,)), targets="hard"), seed=1
+    )
     probes = [NgramDependence((3,), n_samples=50), PartAccuracy(100)]
     measured = [Measurement(teacher, probe, (30, 60)) for probe in probes]
     records = execute([teacher, student, *measured], store, progress=False, n_workers=1)

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -70,14 +70,15 @@ class Corpus(Source):
 
     Examples
     --------
-    >>> import os, tempfile
-    >>> os.environ["PDLIB_CACHE"] = tempfile.mkdtemp()
-    >>> corpus = Corpus.prepare("sample:english:60", "trained:300", length=16, held_out=20)
-    >>> corpus.n_tokens, corpus.max_length, corpus.facts()[0]["held_out_documents"]
-    (300, 16, 3)
-    >>> block = corpus.sentence_stream("an example").sentences(0, 4)
-    >>> block.tokens.shape, corpus.wordpiece().decode(block.tokens[0, :1])
-    ((4, 16), '[CLS]')
+    >>> import tempfile
+    >>> from unittest.mock import patch
+    >>> with patch.dict("os.environ", PDLIB_CACHE=tempfile.mkdtemp()):      # a cache of its own
+    ...     corpus = Corpus.prepare("sample:english:60", "trained:300", length=16, held_out=20)
+    ...     tokens = corpus.sentence_stream("an example").sentences(0, 4).tokens
+    ...     beginning = corpus.wordpiece().decode(tokens[0, :1])
+    ...     (part,) = corpus.facts()
+    >>> corpus.n_tokens, tokens.shape, beginning, part["held_out_documents"]
+    (300, (4, 16), '[CLS]', 3)
     """
 
     version: ClassVar[int] = 1
@@ -412,9 +413,14 @@ def _tokenizer_kind(name: str) -> tuple[str, int]:
 
 
 def _request(corpus: Corpus) -> str:
-    """A name for what is asked for, in which files count by their content."""
+    """A name for what is asked for, in which files and packages count by their content."""
+    from pdlib.text import loading
+
+    for uri in corpus.texts:
+        loading.describe(uri)  # all of them, before the first is read: one that means nothing is an error
     stated = [
         VERSION,
+        loading.VERSION,
         [[uri, _content(uri)] for uri in corpus.texts],
         [corpus.tokenizer, _content(corpus.tokenizer)],
         corpus.length,
@@ -424,8 +430,12 @@ def _request(corpus: Corpus) -> str:
 
 
 def _content(uri: str) -> str:
-    """The SHA-256 of the file that a URI names; nothing for one that names no file of the user's."""
+    """The SHA-256 of the file or package that a URI names; nothing for one that names neither."""
+    from pdlib.text.packages import package
+
     kind, _, rest = uri.partition(":")
+    if kind == "pkg":
+        return package(rest).sha256
     path = Path(rest.rpartition("#")[0] if kind == "jsonl" else rest)
     if kind not in ("text", "jsonl", "file") or not path.is_file():
         return ""  # whoever reads it says what is wrong
@@ -558,7 +568,8 @@ def _packed(corpus: Corpus, wordpiece: WordPiece, folder: Path) -> list[dict[str
                 os.fsync(file.fileno())
     finally:
         for file in files.values():
-            file.close()
+            with suppress(OSError):  # all was flushed, or an error is on its way
+                file.close()
     return parts
 
 

@@ -17,15 +17,19 @@ lines and the space around a line. What is left out of a package is said where i
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 import lzma
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from pdlib.specs import SpecError, require
+from pdlib.text.packages import PACKAGES, Package, read
+from pdlib.text.sample import DOCUMENTS, english
 
 __all__ = ["KINDS", "VERSION", "Part", "describe", "documents"]
 
@@ -66,22 +70,17 @@ def documents(uri: str) -> Iterator[str]:
     --------
     >>> sum(1 for _ in documents("sample:english:25"))
     25
-    >>> documents("txt:novel.txt")
+    >>> documents("txt:novel.txt")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    pdlib.specs.SpecError: text 'txt:novel.txt': expected one of text:PATH, jsonl:PATH#FIELD, hf:NAME[:CONFIG]#FIELD, pkg:NAME, sample:english[:N]. Did you mean text:novel.txt?
+    pdlib.specs.SpecError: text 'txt:novel.txt': expected one of text:PATH, ... Did you mean text:novel.txt?
     """
     kind, rest = _parts(uri)
     if kind == "sample":
-        from pdlib.text.sample import english
-
         return english(_sample_size(uri, rest))
     if kind == "pkg":
-        from pdlib.text.packages import fetch
-
-        read = _text_package(uri, rest).documents
-        assert read is not None
-        return read(fetch(rest))
+        _text_package(uri, rest)
+        return read(rest)
     if kind == "hf":
         return _some(uri, _data_set(uri, *_data_set_name(uri, rest)))
     if kind == "jsonl":
@@ -151,14 +150,22 @@ def _guess(word: str, known: list[str], before: str = "", after: str = "") -> st
     return f"Did you mean {before}{close[0]}{after}?" if close else ""
 
 
+def _shown(uri: object) -> str:
+    text = repr(uri)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _parts(uri: str) -> tuple[str, str]:
     """The kind of a URI and what follows."""
-    require(type(uri) is str, f"text {uri!r}", f"one of {', '.join(KINDS.values())}")
+    kinds = f"one of {', '.join(KINDS.values())}"
+    require(type(uri) is str, f"text {_shown(uri)}", kinds)
     kind, colon, rest = uri.partition(":")
-    remedy = _guess(kind.lower(), list(KINDS), after=f":{rest}")
-    if Path(uri).is_file():
-        remedy = f"Write text:{uri} for a file."
-    require(kind in KINDS and bool(colon), f"text {uri!r}", f"one of {', '.join(KINDS.values())}", remedy)
+    remedy = (
+        f"Write text:{uri} for a file."
+        if _is_file(uri)
+        else _guess(kind.lower(), list(KINDS), after=f":{rest[:200]}")
+    )
+    require(kind in KINDS and bool(colon), f"text {_shown(uri)}", kinds, remedy)
     require(bool(rest), f"text {uri!r}", KINDS[kind])
     return kind, rest
 
@@ -183,8 +190,6 @@ def _data_set_name(uri: str, rest: str) -> tuple[str, str | None, str]:
 
 
 def _sample_size(uri: str, rest: str) -> int:
-    from pdlib.text.sample import DOCUMENTS
-
     name, colon, n = rest.partition(":")
     require(name == "english", f"text {uri!r}", KINDS["sample"], _guess(name, ["english"], "sample:"))
     require(
@@ -195,9 +200,7 @@ def _sample_size(uri: str, rest: str) -> int:
     return int(n) if colon else DOCUMENTS
 
 
-def _text_package(uri: str, name: str) -> Any:
-    from pdlib.text.packages import PACKAGES
-
+def _text_package(uri: str, name: str) -> Package:
     texts = [known for known, package in PACKAGES.items() if package.documents is not None]
     require(
         name in texts,
@@ -208,18 +211,25 @@ def _text_package(uri: str, name: str) -> Any:
     return PACKAGES[name]
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # too long for a name: a text itself, for example
+        return False
+
+
 def _file(uri: str, name: str) -> Path:
     path = Path(name)
-    folder = path.parent if path.parent.is_dir() else None
-    there = (
-        [other.name for other in folder.iterdir() if other.is_file()] if folder and not path.exists() else []
-    )
-    close = _guess(path.name, there)
-    if not close and name.startswith("~"):
-        close = "Write the home folder out."
-    what = "a folder" if path.is_dir() else "no such file"
-    require(path.is_file(), f"text {uri!r}: {what}", "the path of a file", close)
-    return path
+    if _is_file(name):
+        return path
+    what, there = "no such file", []
+    with suppress(OSError):
+        if path.is_dir():
+            what = "a folder"
+        elif path.parent.is_dir():
+            there = [other.name for other in path.parent.iterdir() if other.is_file()]
+    remedy = "Write the home folder out." if name.startswith("~") else _guess(path.name, there)
+    raise SpecError(f"text {_shown(uri)}: {what}: expected the path of a file. {remedy}".rstrip())
 
 
 # ------------------------------------------------------------------------ files
@@ -275,11 +285,11 @@ def _not_utf8(path: Path, number: int, start: int, line: bytes, error: UnicodeDe
     for magic, name in _MAGIC.items():
         if number == 1 and line.startswith(magic):
             return SpecError(f"{path}: compressed by {name}: expected text in UTF-8, plain or in a file .xz.")
-    if 0 in line[: error.start]:
+    if 0 in line:
         return _binary(path, number, start + line.index(b"\0"))
     return SpecError(
-        f"{path}: expected UTF-8. Byte {line[error.start]:#04x} in line {number}, at byte {start + error.start} of the file: "
-        f"{error.reason}. Convert it, for example by `iconv -f WINDOWS-1252 -t UTF-8`."
+        f"{path}: expected UTF-8. Byte {line[error.start]:#04x} in line {number}, at byte {start + error.start} of the "
+        f"file: {error.reason}. Convert it, for example by `iconv -f WINDOWS-1252 -t UTF-8`."
     )
 
 
@@ -320,7 +330,8 @@ def _of_field(where: str, record: Any, field: str) -> str:
     require(isinstance(record, dict), f"{where} is a JSON {_json_type(record)}", "an object")
     if field not in record:
         there = [str(name) for name in record]
-        known = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "") or "no fields at all"
+        more = [f"{len(there) - 20} more"] if len(there) > 20 else []
+        known = ", ".join([*there[:20], *more]) or "no fields at all"
         raise SpecError(
             f"{where} has no field {field!r}: expected it among {known}. {_guess(field, there)}".rstrip()
         )
@@ -347,20 +358,20 @@ def _some(uri: str, texts: Iterator[str]) -> Iterator[str]:
 
 def _data_set(uri: str, name: str, configuration: str | None, field: str) -> Iterator[str]:
     try:
-        from datasets import load_dataset
+        load = importlib.import_module("datasets").load_dataset
     except ImportError:
         raise SpecError(
             f"text {uri!r}: expected the package `datasets`, which is not installed. Run `pip install datasets`, or use "
             "text:PATH."
         ) from None
     try:
-        for number, record in enumerate(load_dataset(name, configuration, split="train", streaming=True), 1):
+        for number, record in enumerate(load(name, configuration, split="train", streaming=True), 1):
             if text := _of_field(f"text {uri!r}: record {number}", record, field):
                 yield text
     except SpecError:
         raise
     except Exception as error:  # the library has many: no network, no such set, no such configuration
         raise SpecError(
-            f"text {uri!r}: expected a data set that can be read. {type(error).__name__}: {error}. Check its name, "
-            "configuration and the network."
+            f"text {uri!r}: expected a data set that can be read. {type(error).__name__}: {str(error).rstrip('.')}. "
+            "Check its name, configuration and the network."
         ) from error

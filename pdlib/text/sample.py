@@ -19,26 +19,31 @@ __all__ = ["DOCUMENTS", "document", "english"]
 DOCUMENTS = 400  # of `sample:english`
 MOST = 1_000_000
 
-WOMEN = "Anna Clara Edith Flora Grace Helen Irene Julia Laura Martha Nora Ruth".split()
-MEN = "Adam Bruno Carl David Edgar Frank Henry Jacob Leo Martin Oscar Paul".split()
-FAMILIES = "Archer Baker Carter Fisher Hill Marsh Miller Porter Shepherd Stone Turner Wood".split()
-TOWNS = (
-    "Ashford Birchwood Clayton Dunmore Eastbridge Fairhaven Greenfield Hillbrook Kingsport Northgate".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+WOMEN = _words("Anna Clara Edith Flora Grace Helen Irene Julia Laura Martha Nora Ruth")
+MEN = _words("Adam Bruno Carl David Edgar Frank Henry Jacob Leo Martin Oscar Paul")
+FAMILIES = _words("Archer Baker Carter Fisher Hill Marsh Miller Porter Shepherd Stone Turner Wood")
+TOWNS = _words(
+    "Ashford Birchwood Clayton Dunmore Eastbridge Fairhaven Greenfield Hillbrook Kingsport Northgate"
 )
-TRADES = "baker carpenter doctor farmer gardener judge painter sailor singer teacher weaver writer".split()
-PEOPLE = (
+TRADES = _words("baker carpenter doctor farmer gardener judge painter sailor singer teacher weaver writer")
+PEOPLE = _words(
     "boy child friend girl guest king man merchant neighbour nurse queen servant soldier stranger student "
     "thief traveller woman"
-).split()
-ANIMALS = "bear bird cat cow dog duck fox goat goose horse mouse owl rabbit sheep snake wolf".split()
-THINGS = (
+)
+ANIMALS = _words("bear bird cat cow dog duck fox goat goose horse mouse owl rabbit sheep snake wolf")
+THINGS = _words(
     "apple basket bell book bottle box bread brush candle chair clock coat coin cup flower hammer hat key knife lamp "
     "letter map mirror pear picture pot ring rope shoe song stick stone story table window"
-).split()
-PLACES = (
+)
+PLACES = _words(
     "barn beach bridge castle church field forest garden gate harbour hill house inn island kitchen lake library market "
     "meadow mill mountain path river road school shop station tower valley village wall well"
-).split()
+)
 PLURALS = {
     "child": "children",
     "goose": "geese",
@@ -50,33 +55,41 @@ PLURALS = {
     "wolf": "wolves",
     "woman": "women",
 }
-ADJECTIVES = (
+ADJECTIVES = _words(
     "old young small large white black red green quiet brave clever cold dark deep empty gentle golden great happy heavy "
     "hungry kind lazy little lonely long narrow new poor pretty proud rich round sad sharp strange strong tall tired "
     "warm wild wise"
-).split()
-# Of people: the plain form, and the past where it is not made by -ed.
-DO_THINGS = (
+)
+# What people and animals do: the plain form, and the past where it is not made by -ed.
+DO_THINGS = _words(
     "find=found keep=kept want carry bring=brought sell=sold buy=bought hide=hid lose=lost make=made need paint clean "
     "repair break=broke admire borrow choose=chose count draw=drew hold=held open remember sharpen steal=stole wash"
-).split()
-DO_OTHERS = (
+)
+DO_OTHERS = _words(
     "see=saw follow like know=knew help meet=met call visit love fear hear=heard watch greet thank trust answer "
     "remember teach=taught warn"
-).split()
-ANIMALS_DO = "chase see=saw follow bite=bit hear=heard watch fear hunt like smell".split()
-PEOPLE_GO = (
+)
+ANIMALS_DO = _words("chase see=saw follow bite=bit hear=heard watch fear hunt like smell")
+PEOPLE_GO = _words(
     "work sing=sang wait live walk sleep=slept laugh rest sit=sat stand=stood swim=swam talk read=read write=wrote "
     "dance play weep=wept"
-).split()
-ANIMALS_GO = "sleep=slept run=ran rest wait hide=hid eat=ate drink=drank jump play sit=sat".split()
-ADVERBS = "often always sometimes never still rarely usually soon seldom gladly".split()
+)
+ANIMALS_GO = _words("sleep=slept run=ran rest wait hide=hid eat=ate drink=drank jump play sit=sat")
+ADVERBS = _words("often always sometimes never still rarely usually soon seldom gladly")
 TIMES = (
-    "In the morning|At night|In the evening|On Sundays|In winter|Every spring|After lunch|Before sunrise|During the "
-    "storm|In summer"
-).split("|")
-PREPOSITIONS = "near in behind by beside beyond above below".split()
-NUMBERS = "two three four five six seven eight nine ten twelve".split()
+    "In the morning",
+    "At night",
+    "In the evening",
+    "On Sundays",
+    "In winter",
+    "Every spring",
+    "After lunch",
+    "Before sunrise",
+    "During the storm",
+    "In summer",
+)
+PREPOSITIONS = _words("near in behind by beside beyond above below")
+NUMBERS = _words("two three four five six seven eight nine ten twelve")
 
 
 def english(n: int = DOCUMENTS) -> Iterator[str]:

@@ -108,7 +108,8 @@ class WordPiece:
     def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer, models
 
-        cased = any(c.isupper() for piece in self.pieces if not piece.startswith("[") for c in piece)
+        # not isupper(): some capitals, such as ℝ, have no small letter
+        cased = any(piece != piece.lower() for piece in self.pieces if not piece.startswith("["))
         # No mark is made known to it, so that "[MASK]" in a text is three words and never the mark.
         model = models.WordPiece(
             self._numbers,
@@ -267,7 +268,7 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
     --------
     >>> found = train(["low lower lowest", "new newer newest"] * 5, size=40)
     >>> found.decode(found.encode(["Newest"])[0]), len(found)      # no pair is left
-    ('newest', 32)
+    ('newest', 33)
     """
     from tokenizers import Tokenizer, models, trainers
 
@@ -325,23 +326,25 @@ def cut(text: str, size: int) -> Iterator[str]:
 
 
 def _character_counts(documents: Iterable[str], tokenizer: Any) -> NDArray[np.int64]:
-    """How often each character occurs after normalization; the index is its code point."""
-    counts = np.zeros(0x110000, np.int64)
+    """How often each character occurs after normalization; the index is its code point.
+
+    A character is normalized in the same way wherever it stands, so each is normalized once.
+    """
+    raw = np.zeros(0x110000, np.int64)
     waiting: list[str] = []
     n = 0
-
-    def count() -> None:
-        codes = np.frombuffer("".join(waiting).encode("utf-32-le"), np.uint32)
-        nonlocal counts
-        counts += np.bincount(codes, minlength=len(counts))
-
-    for document in documents:
-        waiting.append(tokenizer.normalizer.normalize_str(document))
-        n += len(document)
-        if n >= CHARACTERS_AT_ONCE:
-            count()
+    for document in chain(documents, (None,)):
+        if document is not None:
+            waiting.append(document)
+            n += len(document)
+        if document is None or n >= CHARACTERS_AT_ONCE:
+            codes = np.frombuffer("".join(waiting).encode("utf-32-le"), np.uint32)
+            raw += np.bincount(codes, minlength=len(raw))
             waiting, n = [], 0
-    count()
+    counts = np.zeros(0x110000, np.int64)
+    for code in np.flatnonzero(raw).tolist():
+        for character in tokenizer.normalizer.normalize_str(chr(code)):
+            counts[ord(character)] += raw[code]
     return counts
 
 
