@@ -33,7 +33,7 @@ VERSION = 1  # of the code below; part of every key
 GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other lengths share them
 SEQUENCES_GRID = 4096  # the same for sequences, whose teachers are slower
 EXAMPLES_AT_ONCE = 8192
-FEW = 256  # classes: of more, labels are not packed, and no more logits are held at a time than
+FEW = 256  # classes; labels of more are not packed, and their logits are made some at a time:
 LOGITS_AT_ONCE = 2**25  # numbers, 128 MiB
 SOFT_BLOCK = 2**32  # bytes of a block of distributions, which is held in memory
 

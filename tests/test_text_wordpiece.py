@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import string
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,15 @@ def test_what_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
         load("trained:300")
     with pytest.raises(SpecError, match="piece 'zz': expected one of the 20"):
         SMALL.number("zz")
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(SpecError, match=r"Run `pip install 'pdlib\[text\]'`"):
+        WordPiece(PIECES).encode(["ab"])
+    with pytest.raises(SpecError, match="without the package `tokenizers`"):
+        train(["ab"], 100)
+    assert WordPiece(PIECES).decode([5, 10]) == "ab"
 
 
 def packaged(pieces: tuple[str, ...]) -> list[str]:

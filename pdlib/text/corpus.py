@@ -118,7 +118,7 @@ class Corpus(Source):
         """Return the corpus of some texts, its sequences prepared now or found prepared.
 
         They are kept in `$PDLIB_CACHE`, or the system's cache folder. Files that have changed since are prepared
-        again, and make another corpus.
+        again, and make another corpus; a data set behind `hf:` is taken to be what it was.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class Corpus(Source):
         ------
         SpecError
             If a text or the vocabulary cannot be read, or there is too little text: no held-out document in a part, or
-            not one whole sequence.
+            not one whole sequence. Nothing is kept then.
         CorpusError
             If the sequences cannot be written.
         """

@@ -8,6 +8,7 @@ pieces that fit, from left to right. The work is that of the library `tokenizers
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -106,6 +107,7 @@ class WordPiece:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
+        _check_library()
         from tokenizers import Tokenizer, models
 
         # not isupper(): some capitals, such as ℝ, have no small letter
@@ -149,6 +151,16 @@ class WordPiece:
             piece = self.pieces[token]
             found += piece.removeprefix("##") if piece.startswith("##") and found else f" {piece}"
         return found.strip()
+
+
+def _check_library() -> None:
+    """Say what is missing, if it is: prepared sequences are read without it."""
+    require(
+        importlib.util.find_spec("tokenizers") is not None,
+        "text without the package `tokenizers`",
+        "it to be installed",
+        "Run `pip install 'pdlib[text]'`.",
+    )
 
 
 def _as_bert(tokenizer: Tokenizer, lowercase: bool = True) -> None:
@@ -270,6 +282,7 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
     >>> found.decode(found.encode(["Newest"])[0]), len(found)      # no pair is left
     ('newest', 33)
     """
+    _check_library()
     from tokenizers import Tokenizer, models, trainers
 
     require(type(size) is int and size >= 1, f"size = {size!r}", "a whole number of at least 1")
