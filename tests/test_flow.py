@@ -19,7 +19,7 @@ ALLOWED = {
     "schedules": {"specs"},
     "tasks": {"specs"},
     "models": {"specs", "store"},  # the store to write a file whole or not at all
-    "probes": {"specs", "models", "tasks"},
+    "probes": {"specs", "models", "tasks", "theory"},  # the theory for the exact parser of a grammar
     "theory": {"specs", "models", "tasks", "probes"},
     "store": {"specs"},
     "labels": {"specs", "store", "models"},
@@ -39,6 +39,7 @@ LIGHT = [
     "pdlib.plots",
     "pdlib.claims",
     "pdlib.claims.parity",
+    "pdlib.claims.gpt2",
     "pdlib.claims.hierarchical",
     "pdlib.claims.parity_transformers",
     "pdlib.claims.pcfg",

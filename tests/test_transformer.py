@@ -280,6 +280,42 @@ def test_what_a_mask_hides_does_not_matter(name: str) -> None:
     assert_same(module(tokens, mask=mask)[:, :7], module(tokens[:, :7]))
 
 
+@pytest.mark.parametrize("name", [k for k, v in MODELS.items() if v.attends == "causal"])
+def test_a_causal_network_of_which_the_beginning_is_hidden_sees_only_what_is_left(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each example cut by hand: the tokens that are seen, at their own positions."""
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model)
+    first = torch.tensor([4, 0, 7, 2, 8])
+    place = torch.arange(N_TOKENS)
+    mask = place >= first[:, None]
+    mask[0, 6] = False
+    last = torch.full((5,), N_TOKENS - 1)
+    at = place == last[:, None]
+    at[3, 5] = True
+    cut = []
+    position = module.position.weight.data.clone()
+    for i in range(5):
+        module.position.weight.data[: N_TOKENS - first[i]] = position[first[i] : N_TOKENS]
+        cut.append(module(tokens[i, first[i] :][None], mask=mask[i, first[i] :][None])[0].detach())
+        module.position.weight.data.copy_(position)
+    expected = torch.cat([cut[i][at[i, first[i] :]] for i in range(5)])
+    for short, small, queries in WAYS.values():
+        monkeypatch.setattr(transformer, "SHORT", short)
+        monkeypatch.setattr(transformer, "SMALL", small)
+        monkeypatch.setattr(transformer, "QUERIES_AT_ONCE", queries)
+        assert_same(module(tokens, at=at, mask=mask), expected)
+        assert_same(module(tokens, at=at, mask=mask, real=torch.ones_like(mask)), expected)
+        assert_same(module(tokens, at=-1, mask=mask), torch.stack([rows[-1] for rows in cut]))
+        weights = weights_like(expected)
+        found = gradients(module, module(tokens, at=at, mask=mask), weights)
+        assert all(bool(value.isfinite().all()) for value in found.values())
+        changed = torch.where(mask, tokens, (tokens + 1) % model.vocabulary)
+        assert_same(module(changed, at=at, mask=mask), expected)  # what is hidden has no effect
+    assert float((module(tokens, at=at) - expected).detach().abs().max()) > 1e-3  # the control
+
+
 # Shortcuts against the long way
 
 
@@ -529,9 +565,20 @@ def test_a_mask_that_leaves_a_query_without_a_key_is_refused() -> None:
     with pytest.raises(SpecError, match=r"hides every key, in example 3: expected .* Leave the example out"):
         network(MODELS["bert"])(tokens, mask=mask)
     mask[3] = True
-    mask[2, 0] = False
-    with pytest.raises(SpecError, match=r"hides the first token.*, in example 2: .* Put padding after"):
-        network(GPT2)(tokens, mask=mask)
+    mask[2, :2] = False
+    said = r"hides the first {} tokens, which are all that query {} sees, in example 2: .* Put padding after"
+    real = torch.ones_like(mask)
+    for changes, n_hidden in (
+        ({}, 1),
+        ({"real": real}, 1),
+        ({"at": 0}, 1),
+        ({"at": 1}, 2),
+        ({"at": 1 - N_TOKENS, "real": real}, 2),
+        ({"at": torch.arange(N_TOKENS) * torch.ones(5, 1) == 1}, 2),
+        ({"at": torch.arange(N_TOKENS) * torch.ones(5, 1) == 1, "real": real}, 2),
+    ):
+        with pytest.raises(SpecError, match=said.format(n_hidden, n_hidden - 1)):
+            network(GPT2)(tokens, mask=mask, **changes)
     assert bool(network(MODELS["bert"])(tokens, mask=mask).isfinite().all())
     with pytest.raises(SpecError, match=r"a mask of type torch\.int64: expected a boolean one"):
         network(GPT2)(tokens, mask=mask.long())

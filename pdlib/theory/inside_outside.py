@@ -16,6 +16,9 @@ sequence of that layer's spans up to a position. No derivation is changed by it,
 of any length; and spans that no such sequence reaches drop out. Where the grammar forbids the best sequences, as in long
 sentences that are none of its own, values may still leave the range of float64. Such sentences are done again in logs.
 
+Whether a sentence is grammatical, and how far, needs no values: inside and left with *true* and *false* for numbers go from
+token to token, and know no range.
+
 References
 ----------
 Baker, "Trainable grammars for speech recognition" (1979); Lari and Young (1990). Jelinek and Lafferty, "Computation of
@@ -116,7 +119,7 @@ def _nodes(grammar: Grammar) -> _Nodes:
 
 # The passes. A node's table has a row for each start (for the top layer: the start 0 alone) and a column for each
 # length from its shortest on: entry (i, length) of node k is at offsets[k] + i * widths[k] + length - shortest[k].
-# Only the two outermost kernels are kept on disk, and they take a plain tuple: an entry that named a class of this
+# Only the outermost kernels are kept on disk, and they take a plain tuple: an entry that named a class of this
 # module could not be read once the class has another name.
 
 
@@ -608,6 +611,76 @@ def _prefixes(
                 log_prefix[m + 1] = log_prefix[m] + np.log(following)
 
 
+# What is possible at all: sets of boundaries, a bit each, the first one the lowest of the first word
+
+
+@njit()
+def _holds(words: NDArray[np.uint64], i: int) -> bool:
+    """Whether a set holds boundary i."""
+    return bool((words[i // 64] >> np.uint64(i % 64)) & np.uint64(1))
+
+
+@njit()
+def _add(words: NDArray[np.uint64], i: int) -> None:
+    """Put boundary i into a set."""
+    words[i // 64] |= np.uint64(1) << np.uint64(i % 64)
+
+
+@njit(cache=True)
+def _recognize(
+    tables: tuple[Any, ...],
+    tokens: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    reached: NDArray[np.int64],
+    whole: NDArray[np.bool_],
+) -> None:
+    """Write to `reached` the length of each sentence's longest possible beginning, to `whole` whether it is a sentence."""
+    g = _Nodes(*tables)
+    n_nodes = len(g.shortest)
+    terminal = g.first[g.depth]
+    n_words = tokens.shape[1] // 64 + 1
+    # where the node's spans begin that end at a boundary: inside values
+    spans = np.zeros((tokens.shape[1] + 1, n_nodes, n_words), np.uint64)
+    # where a symbol's span may begin, behind the tokens before it: left values
+    places = np.empty((g.first[-1], n_words), np.uint64)
+    for s in range(len(lengths)):
+        n = lengths[s]
+        reached[s] = n
+        whole[s] = False
+        places[:] = 0
+        for k in range(g.first[1]):
+            _add(places[k], 0)
+        for m in range(n + 1):
+            here = spans[m]
+            if m > 0:
+                here[:] = 0
+                _add(here[terminal + tokens[s, m - 1]], m - 1)
+                for layer in range(g.depth - 1, -1, -1):
+                    for p in range(g.first_product[layer], g.first_product[layer + 1]):
+                        node, before, last = g.products[p]
+                        for i in range(max(0, m - g.longest[last]), m - g.shortest[last] + 1):
+                            if _holds(here[last], i):
+                                here[node] |= spans[i, before]
+                    for r in range(g.first_rule[layer], g.first_rule[layer + 1]):
+                        left, node = g.rules[r]
+                        here[left] |= here[node]
+            if m == n:
+                for k in range(g.first[1]):
+                    whole[s] |= _holds(here[k], 0)
+                break
+            for x in range(len(g.links)):
+                above, before, symbol = g.links[x]
+                if before < 0:
+                    if _holds(places[above], m):
+                        _add(places[symbol], m)
+                elif (places[above] & here[before]).any():
+                    _add(places[symbol], m)
+            t = terminal + tokens[s, m]
+            if not (terminal <= t < g.first[-1] and _holds(places[t], m)):
+                reached[s] = m
+                break
+
+
 # What is asked for
 
 
@@ -616,9 +689,7 @@ def _named(tokens: NDArray[np.int64], mask: int | None = None) -> str:
     return " ".join(shown) + (f" ... ({len(tokens)} tokens)" if len(tokens) > _SHOWN_TOKENS else "")
 
 
-def _checked(
-    tokens: NDArray[Any], lengths: NDArray[Any], n_tokens: int, meaning: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _sized(tokens: NDArray[Any], lengths: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return tokens (sentence, position), 0 beyond the end, and lengths (sentence,) as whole numbers, or raise."""
     array, sizes = np.asarray(tokens), np.asarray(lengths)
     require(
@@ -638,7 +709,14 @@ def _checked(
         )
     sizes = sizes.astype(np.int64)
     within = np.arange(array.shape[1]) < sizes[:, None]
-    array = np.where(within, array.astype(np.int64), 0)
+    return np.where(within, array.astype(np.int64), 0), sizes
+
+
+def _checked(
+    tokens: NDArray[Any], lengths: NDArray[Any], n_tokens: int, meaning: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return what `_sized` returns, or raise if it is no token."""
+    array, sizes = _sized(tokens, lengths)
     places = np.argwhere((array < 0) | (array >= n_tokens))
     if places.size:
         s, i = places[0].tolist()
@@ -817,14 +895,83 @@ def likelihood(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) ->
     return log_probability
 
 
-def accepts(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return whether the grammar can produce sentences; parameters and errors as of `likelihood`.
+def _recognized(
+    grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    x, sizes = _sized(tokens, lengths)
+    reached, whole = np.empty(len(x), np.int64), np.empty(len(x), np.bool_)
+    _recognize(tuple(_nodes(grammar)), x, sizes, reached, whole)
+    return reached, whole
 
+
+def accepts(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.bool_]:
+    r"""Return whether texts are sentences of a grammar, :math:`P(x) > 0`.
+
+    A text may be anything, such as what a network writes. Nothing at all is no sentence, nor is a text that is longer than
+    every sentence, or that holds a number which is no token of the grammar.
+
+    Parameters
+    ----------
+    grammar
+        The grammar.
+    tokens : shape (text, position)
+        x: whole numbers; tokens are 0 ... V - 1. Anything beyond the end.
+    lengths : shape (text,)
+        Numbers of tokens.
+
+    Returns
+    -------
+    numpy.ndarray
+        Boolean, shape (text,).
+
+    Raises
+    ------
+    SpecError
+        If tokens or lengths are no whole numbers, or of other shapes.
+
+    Examples
+    --------
     >>> from pdlib.tasks.grammar import grammar
-    >>> accepts(grammar("cfg3b", roots=7), np.array([[2, 0], [0, 2]]), np.array([2, 2])).tolist()
-    [True, False]
+    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
+    >>> accepts(low, np.array([[2, 0, 0], [0, 1, 0], [2, 3, 0]]), np.array([2, 2, 2])).tolist()
+    [True, False, False]
     """
-    return np.isfinite(likelihood(grammar, tokens, lengths))
+    return _recognized(grammar, tokens, lengths)[1]
+
+
+def grammatical_prefix(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
+    r"""Return how many tokens of each text some sentence of the grammar begins with.
+
+    .. math:: \max \{ m \le n : P(x_0 \dots x_{m-1} \dots) > 0 \}
+
+    where :math:`P(x_0 \dots x_{m-1} \dots)` is the probability of all sentences that begin so. It is the length n of a text
+    that is a sentence or the beginning of one, and at most that of the longest sentence. A number that is no token of
+    the grammar ends the beginning, as a token does that cannot stand there: a network may write anything.
+
+    Parameters
+    ----------
+    grammar, tokens, lengths
+        As in `accepts`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Whole numbers, shape (text,); 0 for a text without tokens.
+
+    Raises
+    ------
+    SpecError
+        If tokens or lengths are no whole numbers, or of other shapes.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
+    >>> texts = np.array([[0, 1, 2], [0, 1, 0], [0, 3, 2], [2, 0, 1], [1, 2, 0]])
+    >>> grammatical_prefix(low, texts, np.array([3, 2, 3, 3, 3])).tolist()
+    [3, 2, 1, 2, 0]
+    """
+    return _recognized(grammar, tokens, lengths)[0]
 
 
 def _follow(
