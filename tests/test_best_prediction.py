@@ -18,6 +18,7 @@ from pdlib import SparseParity, Store, execute
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
 from pdlib.specs import EVALUATION_SEED, Sequences, Source, SpecError
 from pdlib.tasks.grammar import Grammar, grammar, load_grammar
+from pdlib.tasks.inside_outside import likelihood, posterior
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 from pdlib.theory.best_prediction import (
@@ -27,7 +28,6 @@ from pdlib.theory.best_prediction import (
     bigram_frequencies,
     token_frequencies,
 )
-from pdlib.theory.inside_outside import likelihood, posterior
 
 LOW = grammar("cfg3b", roots=(10, 11))  # 6 to 9 tokens
 UNEVEN = load_grammar(

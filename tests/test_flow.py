@@ -19,7 +19,7 @@ ALLOWED = {
     "schedules": {"specs"},
     "tasks": {"specs"},
     "models": {"specs", "store"},  # the store to write a file whole or not at all
-    "probes": {"specs", "models", "tasks", "theory"},  # the theory for the exact parser of a grammar
+    "probes": {"specs", "models", "tasks"},
     "theory": {"specs", "models", "tasks", "probes"},
     "store": {"specs"},
     "labels": {"specs", "store", "models"},

@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from pdlib.specs import SpecError
-from pdlib.tasks import masked
+from pdlib.tasks import inside_outside, masked
 from pdlib.tasks.grammar import Grammar, Rule, SentenceStream, grammar
-from pdlib.theory import inside_outside
-from pdlib.theory.inside_outside import (
+from pdlib.tasks.inside_outside import (
     accepts,
     boundary_posterior,
     grammatical_prefix,

@@ -25,8 +25,8 @@ from pdlib.bench.pcfg import as_peer_takes_them
 from pdlib.models.transformer import Transformer, gpt2
 from pdlib.specs import Adam, Parameters, Sequences, Training
 from pdlib.tasks.grammar import Grammar, grammar
+from pdlib.tasks.inside_outside import prefix_posterior
 from pdlib.tasks.next_token import NextToken
-from pdlib.theory.inside_outside import prefix_posterior
 from pdlib.training import untrained
 from pdlib.training.gradient import GradientLearner
 from pdlib.training.online_sgd import set_threads

@@ -25,8 +25,8 @@ from pdlib.schedules import OneShot
 from pdlib.specs import Adam, Distillation, Parameters, Piece, Sequences, Training
 from pdlib.store import Store
 from pdlib.tasks.grammar import SentenceStream, grammar
+from pdlib.tasks.inside_outside import posterior
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.theory.inside_outside import posterior
 from pdlib.training import untrained
 from pdlib.training.gradient import GradientLearner
 from pdlib.training.online_sgd import set_threads
