@@ -740,8 +740,11 @@ class TransformerModule(nn.Module):
         asked = None
         if at is not None:
             asked = _AskedOnce(len(tokens), p, at % p) if isinstance(at, int) else _Asked(at, packed)
+        whole_noise = (
+            spec.dropout and self.training
+        )  # which weights are dropped does not depend on what is asked
         alone = isinstance(at, int) or (
-            asked is not None and asked.m <= SHARE[spec.attends] * p and attention is None
+            asked is not None and asked.m <= SHARE[spec.attends] * p and attention is None and not whole_noise
         )
         try:  # on CUDA a wrong token is found by `tokens_of` alone: a check here would wait for the device
             whole = last > 0 or not isinstance(at, int)
