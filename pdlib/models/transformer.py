@@ -1,7 +1,7 @@
 r"""One Transformer for the whole book: causal or bidirectional, pre- or post-norm.
 
-With its defaults it is GPT-2 (Radford et al. 2019), with those of `bert` it is BERT with its masked-word head (Devlin et
-al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Four things are
+With the choices of `gpt2` it is GPT-2 (Radford et al. 2019), with those of `bert` BERT with its masked-word head (Devlin
+et al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Five things are
 done once that are commonly done again and again, all exact:
 
 - logits are computed where they are asked for only: at one position, or at given ones; the last layer then
@@ -9,7 +9,9 @@ done once that are commonly done again and again, all exact:
 - with a small vocabulary there are fewer (token, position) pairs than positions in a batch, so the first
   layer's normalization and projections are computed once a pair and gathered;
 - of sequences padded to a common length, padding passes through attention alone, and no other product;
-- no dropout, no mask and no weights of attention are touched unless asked for.
+- no dropout, no mask and no weights of attention are touched unless asked for, and no mask that only hides what comes
+  after all that is asked for in a causal network;
+- what is drawn token by token keeps its keys and values.
 """
 
 from __future__ import annotations
@@ -587,7 +589,7 @@ class _AskedOnce(_Asked):
 
     def of_slots(self, slots: Tensor) -> Tensor:
         """(example, 1, size) to (example, size)."""
-        return slots[:, 0]
+        return slots.squeeze(1)
 
     def allowed(self, mask: Tensor | None, causal: bool, like: Tensor) -> Tensor | None:
         """Return 0 for keys that the query sees and minus infinity for others, (1 or example, 1, 1, key), or None."""
@@ -699,7 +701,7 @@ class TransformerModule(nn.Module):
             0 or 1; by default 0. With `norm="post"` only.
         attention
             A list that receives the attention weights of each layer, (example, head, query, key). Where `at` is a
-            position, the last layer's has one query.
+            position, the last layer's has one query; otherwise all of them are computed.
 
         Raises
         ------
