@@ -190,10 +190,10 @@ def network(n_heads, std, on):
     )
 
 
-def teacher(seed, on, heads=teacher_heads):
+def teacher(seed, on):
     return Training(
         on,
-        network(heads, teacher_std, on),
+        network(teacher_heads, teacher_std, on),
         adam(teacher_rate),
         n_steps=n_steps,
         evaluate_every=checkpoint_every,
@@ -317,10 +317,10 @@ plt.show()
 short = round(horizons[0] * n_steps)
 
 
-def student(on, heads=student_heads, std=student_std, over=teacher):
+def student(on, heads=student_heads, std=student_std):
     def made(seed, supervision, rate, steps=short):
         return student_of(
-            over(seed, on),
+            teacher(seed, on),
             supervision,
             model=network(heads, std, on),
             optimizer=adam(rate),

@@ -228,13 +228,7 @@ def run(model, rate, seed, steps, every, keep=0, on=task, **changes):
     return Training(
         on,
         model,
-        Adam(
-            rate,
-            "cosine",
-            warmup_fraction,
-            betas=(0.9, 0.95),
-            clip_norm=1.0,
-        ),
+        adam(rate),
         n_steps=steps,
         evaluate_every=every,
         checkpoint_every=keep,
@@ -360,7 +354,7 @@ plt.show()
 # %% [markdown]
 # **What to see** (laptop values). The loss stands still just below that of copying, drops, and then falls slowly, still above the exact
 # posterior at the end ({numref}`fig-pcfg-teacher`). $M_{\mathrm{robust}}$ at $n = 3$ rises with the drop and falls late
-# ({numref}`fig-pcfg-ngrams`); at larger $n$ it does not fall, because the teacher is not done. $M_{\mathrm{close}}$ falls for the
+# ({numref}`fig-pcfg-ngrams`); at larger $n$ it hardly falls, because the teacher is not done. $M_{\mathrm{close}}$ falls for the
 # longest window. For the shortest it rises, towards the value of the exact posterior: a perfect predictor too needs more than
 # its neighbors.
 #
@@ -605,7 +599,7 @@ plt.show()
 # %% [markdown]
 # **What to see** (laptop values). The progressive students lean on short windows more than the others, not less. That need not mean that they
 # have learned less: the teacher's $M_{\mathrm{robust}}$ rises before it falls, and they are further along on its way. Their
-# $M_{\mathrm{close}}$ on the longest window is lower, as the paper says, and the probe reads a little more from them.
+# $M_{\mathrm{close}}$ on the longest window is lower, as the paper says, and in the mean the probe reads a little more from them.
 
 # %%
 page_tables = {

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from pdlib.bench import gpt2 as bench
-from pdlib.bench.pcfg import as_peer_takes_them
+from pdlib.bench.sequences import as_peer_takes_them
 from pdlib.models.huggingface import save_pretrained
 from pdlib.models.transformer import Transformer
 from pdlib.specs import Training

@@ -1,17 +1,16 @@
 """Speed of GPT-2's training at the boundaries of a grammar, of sampling from it, and of the exact posterior of a prefix.
 
 The peer of training is the loop one would write with Hugging Face's `GPT2LMHeadModel`: the same sizes, no dropout,
-`float32`, its fused attention, its key-value cache off, labels of -100 where nothing is asked, AdamW with clipping in the
-faster of PyTorch's two fast settings. It takes a batch whole, padded to its longest sentence, or in micro-batches of 8,
-each padded to its own longest, whose gradients are added up. Padding stands at the end, where a causal network needs no
-mask, and the peer gets none: its attention is faster so. Both sides have their inputs drawn ahead.
+`float32`, its fused attention, its key-value cache off, labels of -100 where nothing is asked (`pdlib.bench.sequences`).
+Padding stands at the end, where a causal network needs no mask, and the peer gets none: its attention is faster so.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -21,23 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pdlib.bench import at_most, faster, medians
-from pdlib.bench.pcfg import as_peer_takes_them
+from pdlib.bench.sequences import Batch, against_eager, milliseconds, ours, spec_of
 from pdlib.models.transformer import Transformer, gpt2
-from pdlib.specs import Adam, Parameters, Sequences, Training
+from pdlib.specs import Parameters, Training
 from pdlib.tasks.grammar import Grammar, grammar
 from pdlib.tasks.inside_outside import prefix_posterior
 from pdlib.tasks.next_token import NextToken
-from pdlib.training import untrained
-from pdlib.training.gradient import GradientLearner
 from pdlib.training.online_sgd import set_threads
 
-BATCH, MICRO_BATCH = 64, 8
+BATCH = 64
 N_LAYERS = 4
 SMALL_ROOTS = (13, 14, 15)  # the laptop's part of cfg3f
-LEVEL, FAR_LEVEL = (
-    3,
-    4,
-)  # the page's main level; the one at which least is asked, of which the last layer does least
+# the page's main level; the one at which least is asked, of which the last layer does least
+LEVEL, FAR_LEVEL = 3, 4
 # who, heads, steps a measurement, reach against whole batches and against micro-batches
 SIZES = (("laptop's teacher", 8, 6, 1.5, 1.7), ("laptop's student", 2, 24, 1.5, 3.0))
 THREADS = 2
@@ -133,7 +128,7 @@ def _generation() -> dict[str, Any]:
     def kept() -> float:
         started = time.perf_counter()
         model.generate(parameters, SAMPLES, beginning=beginning, end=end, max_length=LENGTH, seed=0)
-        return _milliseconds(started, SAMPLES)
+        return milliseconds(started, SAMPLES)
 
     def again() -> float:
         started = time.perf_counter()
@@ -142,7 +137,7 @@ def _generation() -> dict[str, Any]:
             for _ in range(LENGTH + 1):
                 following = module(tokens, at=-1).softmax(dim=1)
                 tokens = torch.cat([tokens, torch.multinomial(following, 1)], dim=1)
-        return _milliseconds(started, SAMPLES)
+        return milliseconds(started, SAMPLES)
 
     kept()
     ours, peer = medians(kept, again, repeats=3)
@@ -158,10 +153,8 @@ def endless(n_heads: int, length: int) -> tuple[Transformer, Parameters]:
     n_tokens = grammar("cfg3f").n_tokens + 2
     model = gpt2(N_LAYERS, n_heads, vocabulary=n_tokens, n_positions=length + 1)
     parameters = model.initial(length + 1, n_tokens, seed=0)
-    parameters["final_norm.weight"][0], parameters["final_norm.bias"][0] = (
-        0.0,
-        1.0,
-    )  # a coordinate that is always 1
+    # a coordinate that is always 1
+    parameters["final_norm.weight"][0], parameters["final_norm.bias"][0] = 0.0, 1.0
     parameters["token.weight"][-1, 0] = -1000.0
     return model, parameters
 
@@ -171,28 +164,22 @@ def endless(n_heads: int, length: int) -> tuple[Transformer, Parameters]:
 
 def _spec(task: NextToken, n_heads: int, batch_size: int) -> tuple[Training, Parameters]:
     model = gpt2(N_LAYERS, n_heads, vocabulary=task.vocabulary, n_positions=task.n_inputs)
-    optimizer = Adam(5e-3, betas=(0.9, 0.95), clip_norm=1.0)
-    spec = Training(task, model, optimizer, n_steps=1000, evaluate_every=1000, batch_size=batch_size)
-    return spec, untrained(spec)
-
-
-def _milliseconds(started: float, steps: int) -> float:
-    return (time.perf_counter() - started) / steps * 1e3
+    return spec_of(task, model, batch_size)
 
 
 def _training(
     who: str, n_heads: int, steps: int, reach_whole: float, reach_micro: float
 ) -> Iterator[dict[str, Any]]:
-    spec, initial = _spec(NextToken(grammar("cfg3f", roots=SMALL_ROOTS), LEVEL), n_heads, BATCH)
-    inputs, classes = spec.task.stream(0, "train").examples(0, steps * BATCH)
-    sides = [_ours(spec, initial, inputs, classes)]
-    for size in (BATCH, MICRO_BATCH):
-        batches = as_peer_takes_them(inputs, classes, size)
-        sides += [_theirs(spec, batches, BATCH // size, adam) for adam in ("fused", "foreach")]
-    ours, *peers = medians(*sides)
+    trained = _spec(NextToken(grammar("cfg3f", roots=SMALL_ROOTS), LEVEL), n_heads, BATCH)
     case = f"{who}, {n_heads} heads, level {LEVEL}, batch {BATCH}, {THREADS} threads, against eager GPT-2"
-    yield faster(case, ours, min(peers[:2]), "ms/step", reach_whole)
-    yield faster(f"{case} in micro-batches of {MICRO_BATCH}", ours, min(peers[2:]), "ms/step", reach_micro)
+    peer = (partial(network, trained[0]), _loss)
+    yield from against_eager(case, trained, peer, steps, reach_whole, reach_micro)
+
+
+def _loss(module: nn.Module, batch: Batch) -> Tensor:
+    tokens, _, labels = batch  # padding stands at the end, where a causal network needs no mask
+    logits = module(input_ids=tokens).logits
+    return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 def _few_asked() -> dict[str, Any]:
@@ -204,27 +191,10 @@ def _few_asked() -> dict[str, Any]:
         task = NextToken(source, level)
         spec, initial = _spec(task, n_heads, BATCH)
         tokens, lengths, at = sentences.tokens, sentences.lengths, task.asked(sentences)
-        sides.append(_ours(spec, initial, task.shown(tokens, lengths, at), task.classes(tokens, lengths, at)))
-    ours, peer = medians(*sides)
+        sides.append(ours(spec, initial, task.shown(tokens, lengths, at), task.classes(tokens, lengths, at)))
+    few, all_asked = medians(*sides)
     case = f"{who}, a step at level {FAR_LEVEL} against one at level 1, the same sentences, {THREADS} threads"
-    return faster(case, ours, peer, "ms/step", 1.15)
-
-
-def _ours(
-    spec: Training, initial: Parameters, inputs: Sequences, classes: NDArray[np.uint8]
-) -> Callable[[], float]:
-    """Return timed steps of ours."""
-    learner = GradientLearner(spec, initial)
-    targets = np.eye(spec.task.n_classes, dtype=np.float32)[classes]
-    rates = np.full(len(inputs) // spec.batch_size, 1e-4)
-
-    def run() -> float:
-        started = time.perf_counter()
-        learner.steps(inputs, targets, rates)
-        return _milliseconds(started, len(rates))
-
-    run()
-    return run
+    return faster(case, few, all_asked, "ms/step", 1.15)
 
 
 def network(spec: Training) -> nn.Module:
@@ -248,34 +218,3 @@ def network(spec: Training) -> nn.Module:
     )
     module: nn.Module = transformers.GPT2LMHeadModel(config)
     return module
-
-
-def _theirs(
-    spec: Training, batches: list[tuple[Tensor, Tensor, Tensor]], n_micro: int, adam: str
-) -> Callable[[], float]:
-    """Return timed steps of the eager loop, a step every `n_micro` batches."""
-    module = network(spec).train()
-    parameters = list(module.parameters())
-    optimizer = torch.optim.AdamW(
-        parameters,
-        lr=1e-4,
-        betas=(0.9, 0.95),
-        weight_decay=0.0,
-        fused=adam == "fused",
-        foreach=adam == "foreach",
-    )
-
-    def run() -> float:
-        started = time.perf_counter()
-        for start in range(0, len(batches), n_micro):
-            optimizer.zero_grad(set_to_none=True)
-            for tokens, _, labels in batches[start : start + n_micro]:
-                logits = module(input_ids=tokens).logits
-                loss = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
-                (loss / n_micro).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-        return _milliseconds(started, len(batches) // n_micro)
-
-    run()
-    return run

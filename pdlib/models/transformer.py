@@ -727,7 +727,7 @@ class TransformerModule(nn.Module):
         p = tokens.shape[1]
         if (
             p > spec.n_positions
-        ):  # a message that is made before it is wanted has a network compiled for each length
+        ):  # no message before it is wanted: with one, each length would be compiled anew
             require(False, f"sequences of {p} tokens", f"at most n_positions = {spec.n_positions}")
         if isinstance(at, int):
             require(-p <= at < p, f"at = {at} in sequences of {p} tokens", f"from {-p} to {p - 1}")
