@@ -504,7 +504,7 @@ if figures == "all":
             student(task, large_heads),
             methods(task),
             few,
-            tuning_seeds[:1],
+            tuning_seeds,
             "ablations",
             level=level,
         )
@@ -530,7 +530,7 @@ if figures == "all":
         student(main, std=scaled_std),
         methods(main),
         few,
-        tuning_seeds[:1],
+        tuning_seeds,
         "ablations",
         initial_std="scaled",
     )
@@ -631,7 +631,7 @@ if figures == "all":
 
     make = student(writing)
     written, write_rates, _ = trained(
-        make, writers, few, tuning_seeds[:1], "ablations"
+        make, writers, few, tuning_seeds, "ablations"
     )
     rate_of = write_rates.set_index("method").learning_rate
     probe = Generation(n_texts)
