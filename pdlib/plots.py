@@ -568,7 +568,13 @@ TURNS = {
     "loss": ("C₁, halfway down the loss", GREEN, "^"),
     "robust": (r"peak of $M_\mathrm{robust}$", ORANGE, "v"),
 }
-REFERENCES = {"posterior": "exact posterior", "copy": "copying", "unigram": "unigram"}
+REFERENCES = {
+    "posterior": "exact posterior",
+    "prefix": "exact, ends unknown",  # given the tokens before, not that a span ends
+    "copy": "copying",
+    "bigram": "bigram",
+    "unigram": "unigram",
+}
 # kind of position -> (name in legends, color, hatch)
 SHOWN = {
     "left": ("not selected", "white", ""),
@@ -577,6 +583,7 @@ SHOWN = {
     "kept": ("selected, shown as it is", GREEN, "\\\\\\\\"),
 }
 MARKERS = "osD^vPX<>"
+GAINS = (BLUE, RED, GREEN, PURPLE)  # by length of training
 
 
 def plot_parse(spans: pd.DataFrame, ax: Axes, labels: bool = True) -> Axes:
@@ -686,6 +693,46 @@ def plot_masking(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+def plot_boundaries(table: pd.DataFrame, ax: Axes, levels: Sequence[int] | None = None) -> Axes:
+    """Draw a sentence and, a row a level, its spans: a line over the tokens of each, a mark under the token that ends it.
+
+    Parameters
+    ----------
+    table
+        `position`, `token`, `level`, a row a position: the highest level, counted from the leaves, of which a span ends
+        there; 1 where only the token itself does.
+    ax
+        Where to draw.
+    levels
+        Which levels, from the top down; by default 2 to the highest of the table.
+    """
+    rows = table.sort_values("position")
+    levels = levels or range(2, int(rows.level.max()) + 1)
+    place = rows.position.to_numpy(dtype=float)
+    first, last = float(place.min()), float(place.max())
+    each = 72 * float(ax.figure.bbox.width / ax.figure.dpi) * 0.85 / (last - first + 1)  # points a token
+    written = each > 3.5  # shorter ones could not be read
+    if written:
+        for x, token in zip(place, rows.token, strict=True):
+            ax.text(x, 0, str(token), ha="center", va="center", fontsize=min(10, 1.3 * each))
+    for row, level in enumerate(levels, start=1):
+        color, marker = LEVELS[(row - 1) % len(LEVELS)][0], MARKERS[(row - 1) % len(MARKERS)]
+        ends = place[(rows.level >= level).to_numpy()]
+        starts = np.concatenate([[first], ends[:-1] + 1])
+        ax.hlines([-row] * len(ends), starts - 0.35, ends, color=color, linewidth=1.2)
+        size = min(7.0, 0.9 * each) ** 2
+        ax.scatter(ends, np.full(len(ends), -row), s=size, color=color, marker=marker, zorder=3)
+    what = "sentence" if written else f"{len(place)} tokens"
+    ax.set_yticks(range(-len(levels), 1), [*(f"level {n}" for n in reversed(levels)), what])
+    ax.set_xlim(first - 0.6, last + 0.6)
+    ax.set_ylim(-len(levels) - 0.5, 0.5)
+    ax.set_xticks([])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return ax
+
+
 def _log_steps(ax: Axes) -> None:
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -772,6 +819,7 @@ def plot_dependence(
     x: str = "step",
     *,
     log: bool = False,
+    means: bool = False,
 ) -> Axes:
     """Draw the median of a measure of dependence, a line a value of `by`: means over seeds, 95 % intervals.
 
@@ -791,6 +839,8 @@ def plot_dependence(
         `"step"`, or `"n"`.
     log
         Whether steps are on a logarithmic axis; step 0 is then not drawn.
+    means
+        Whether the column `mean` is drawn too, thin and dotted: where few positions depend much, it is far from the median.
     """
     rows = table[(table.measure == measure) & (table[x] > 0 if log else True)]
     exact = None if best is None else best[best.measure == measure].sort_values("n")
@@ -813,17 +863,23 @@ def plot_dependence(
             ax.fill_between(
                 mean.place, mean.low.clip(lower=0), mean.high, color=color, alpha=0.15, linewidth=0
             )
+        if means:
+            other = curve(runs.assign(place=runs[x]), "mean", "place")
+            ax.plot(other.place, other["mean"], color=color, linewidth=1.1, linestyle=(0, (1, 2)))
         if exact is not None and by == "n":
             # dashes of different values interleave: lines at the same height stay visible
             dashes = (4 * i, (4, 4 * max(1, len(shown) - 1)))
             for y in exact.loc[exact.n == value, "median"]:
                 ax.axhline(y, color=color, linewidth=1.6, linestyle=dashes, clip_on=False)
+    if means:
+        label = "mean over positions, in the same color"
+        ax.plot([], [], color="0.35", linewidth=1.1, linestyle=(0, (1, 2)), label=label)
     if exact is not None and by == "n":
         ax.plot([], [], color="0.35", linestyle="--", label="exact posterior, in the same color")
     if exact is not None and x == "n":
         ax.plot(exact.n, exact["median"], color="0.35", linestyle=":", marker="_", label="exact posterior")
     ax.set_ylim(bottom=0)
-    ax.set_ylabel(rf"$M_\mathrm{{{measure}}}$ (median)")
+    ax.set_ylabel(rf"$M_\mathrm{{{measure}}}$ (median)" if not means else rf"$M_\mathrm{{{measure}}}$")
     if x == "n":
         ax.set_xticks(sorted(rows.n.unique()))
         ax.set_xlabel("n")
@@ -881,6 +937,79 @@ def plot_horizons(
     ax.minorticks_off()
     ax.set_xlabel("student's training steps (T₀: the teacher's)")
     ax.set_ylabel("final held-out accuracy")
+    return ax
+
+
+def plot_gains(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw gains over one-shot distillation in points by setting and length of training: dots, means, 95 % intervals.
+
+    Parameters
+    ----------
+    table
+        `setting`, `horizon` (share of the teacher's steps), `seed`, `gain` (a difference of accuracies, 0.01 being a point):
+        a row a seed. Settings are drawn in the order in which they first come, a small dot a seed.
+    ax
+        Where to draw.
+    """
+    settings, horizons = list(table.setting.unique()), sorted(table.horizon.unique())
+    points = table.assign(gain=100 * table.gain)
+    for i, horizon in enumerate(horizons):
+        rows = points[points.horizon == horizon]
+        mean = curve(rows, "gain", "setting")
+        look: dict[str, Any] = {"color": GAINS[i % len(GAINS)], "marker": MARKERS[i % len(MARKERS)]}
+        side = 0.8 / len(horizons) * (i - (len(horizons) - 1) / 2)
+        x = np.array([settings.index(setting) + side for setting in mean.setting])
+        dots = [settings.index(setting) + side - 0.1 for setting in rows.setting]
+        ax.scatter(dots, rows.gain, s=10, alpha=0.55, linewidth=0, **look)
+        ends = np.where(mean.n > 1, np.stack([mean["mean"] - mean.low, mean.high - mean["mean"]]), np.nan)
+        label = f"student trained for {share_name(horizon)} (n = {int(mean.n.max())})"
+        ax.errorbar(
+            x, mean["mean"], ends, label=label, linestyle="", capsize=3, elinewidth=1.2, markersize=6, **look
+        )
+    ax.axhline(0, color="0.35", linewidth=1, zorder=1)
+    ax.set_xticks(range(len(settings)), [str(setting) for setting in settings])
+    ax.set_xlim(-0.5, len(settings) - 0.5)
+    ax.grid(visible=False, axis="x")
+    ax.set_ylabel("gain over one-shot (points)")
+    return ax
+
+
+def plot_generated(
+    table: pd.DataFrame, ax: Axes, looks: Mapping[str, tuple[str, str, Any]] | None = None
+) -> Axes:
+    """Draw the share of texts that the parser accepts against the length of training, a line a method.
+
+    Parameters
+    ----------
+    table
+        `method`, `horizon` (share of the teacher's steps), `seed`, `accepted`, a row a network, as from
+        `pdlib.probes.generation.Generation`. Error bars are 95 % intervals over seeds.
+    ax
+        Where to draw.
+    looks
+        Which methods, in which order, with name, color and line; by default those of `METHODS`.
+    """
+    looks = looks or METHODS
+    order = [method for method in looks if method in set(table.method)]
+    horizons = sorted(table.horizon.unique())
+    ax.axhline(0, color="0.35", linewidth=1, zorder=1)
+    for i, method in enumerate(order):
+        name, color, line = looks[method]
+        mean = curve(table[table.method == method], "accepted", "horizon")
+        x = []
+        for h in mean.horizon:  # error bars side by side, those that are there in the middle
+            there = [m for m in order if ((table.method == m) & (table.horizon == h)).any()]
+            x.append(horizons.index(h) + 0.11 * (there.index(method) - (len(there) - 1) / 2))
+        look = {"color": color, "linestyle": line, "marker": MARKERS[i % len(MARKERS)]}
+        edge: dict[str, Any] = {"markeredgecolor": "0.25", "markeredgewidth": 0.6}
+        _error_bars(ax, pd.Series(x), mean, f"{name} (n = {int(mean.n.max())})", **look, **edge)
+    top = max(0.1, float(ax.get_ylim()[1]))
+    ax.set_ylim(-0.05 * top, top)  # a share of 0 stands clear of the axis
+    ax.set_xticks(range(len(horizons)), [share_name(h) for h in horizons])
+    ax.set_xlim(-0.5, len(horizons) - 0.5)
+    ax.grid(visible=False, axis="x")
+    ax.set_xlabel("training steps (T₀: the teacher's)")
+    ax.set_ylabel("share of texts accepted")
     return ax
 
 

@@ -346,6 +346,11 @@ class Task(Spec):
         """Number of tokens of a task whose inputs are `Sequences`; 0 for any other."""
         return 0
 
+    @property
+    def causal(self) -> bool:
+        """Whether the input shows what is asked for further on, so that a network must not look ahead."""
+        return False
+
     def stream(self, seed: int, purpose: Purpose) -> ExampleStream:
         """Return the endless stream of examples of this task, seed and purpose."""
         raise NotImplementedError

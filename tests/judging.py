@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from pdlib import claims
-from pdlib.claims import INCONCLUSIVE, NOT_REPRODUCED, PARTLY, Claim, Criterion
+from pdlib.claims import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED, Claim, Criterion
+from pdlib.store import Store
 
 Tables = dict[str, pd.DataFrame]
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]  # a change of a table that makes a criterion fail
@@ -85,12 +86,46 @@ def labels_shuffled(tables: Tables, columns: Iterable[str]) -> Tables:
     return shuffled
 
 
-def assert_claims_are_those_of_the_register(page: str) -> None:
-    """Each claim and each criterion once, and no claim of the register left out but what is an illustration."""
+def assert_claims_are_those_of_the_register(page: str, unjudged: Collection[str] = ()) -> None:
+    """Each claim and each criterion once, none of the register left out but illustrations and those of the paper's size."""
     judged = claims.of_page(page)
     registered = [
         row["id"] for row in claims.register() if row["page"] == page and row.get("kind") != "illustration"
     ]
-    assert sorted(claim.id for claim in judged) == sorted(registered)
+    assert sorted([*(claim.id for claim in judged), *unjudged]) == sorted(registered)
     for claim in judged:
         assert len({c.name for c in claim.criteria}) == len(claim.criteria)
+
+
+def judged_page(page: str, tables: Tables, store: Store, profile: str = "laptop") -> dict[str, str]:
+    """Claim to verdict, as the page shows it."""
+    shown = claims.judge_page(page, profile, tables, [], store)
+    assert not shown.groupby("claim").verdict.nunique().gt(1).any()
+    return {str(k): str(v) for k, v in shown.groupby("claim").verdict.first().items()}
+
+
+def not_run(verdicts: Mapping[str, str]) -> set[str]:
+    """The claims that were not run."""
+    return {claim for claim, verdict in verdicts.items() if verdict == NOT_RUN}
+
+
+def assert_only_what_needs_it_is_not_run(
+    page: str, tables: Tables, missing: str, needed: Mapping[str, set[str]], store: Store
+) -> None:
+    """Without a table the claims that need it are not run, and the others come out as they did."""
+    verdicts = judged_page(page, {name: t for name, t in tables.items() if name != missing}, store)
+    assert not_run(verdicts) == {claim for claim, names in needed.items() if missing in names}
+    assert set(verdicts.values()) <= {NOT_RUN, REPRODUCED}
+    assert set(verdicts) == set(needed)
+
+
+def assert_a_seed_without_a_run_is_an_error(parts: Iterable[Any], tables: Tables, seed: int = 3) -> None:
+    """Some criterion complains of the seed, and none of anything else."""
+    failed = []
+    for _, criterion in (p.values for p in parts):
+        try:
+            criterion.judge(tables)
+        except ValueError as error:
+            failed.append(str(error))
+    assert failed
+    assert all(f"[{seed}] have no value" in said for said in failed)

@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from pdlib.bench import pcfg
+from pdlib.bench.sequences import as_peer_takes_them
 from pdlib.models.huggingface import save_pretrained
 from pdlib.specs import Training
 from pdlib.tasks.grammar import grammar
@@ -34,14 +35,14 @@ def test_both_sides_train_the_same_network_on_the_same_inputs(tmp_path: Path) ->
     inputs, classes = task.stream(0, "train").examples(0, 16)
     ours = model.logits(parameters, inputs)
     for size in (16, 4):
-        batches = pcfg.as_peer_takes_them(inputs, classes, size)
+        batches = as_peer_takes_them(inputs, classes, size)
         assert len(batches) == 16 // size
         with torch.inference_mode():
             found = [theirs.eval()(input_ids=x, attention_mask=m).logits[y != -100] for x, m, y in batches]
         np.testing.assert_allclose(torch.cat(found).numpy(), ours, rtol=0, atol=1e-5)
         labels = torch.cat([y[y != -100] for _, _, y in batches])
         assert labels.tolist() == classes.tolist()
-    widths = [x.shape[1] for x, _, _ in pcfg.as_peer_takes_them(inputs, classes, 1)]
+    widths = [x.shape[1] for x, _, _ in as_peer_takes_them(inputs, classes, 1)]
     assert widths == inputs.lengths.tolist()  # padded to the longest of each batch
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import Any, Literal
 
@@ -14,11 +16,18 @@ from numpy.typing import NDArray
 
 from pdlib import SparseParity, Store, execute
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
-from pdlib.specs import EVALUATION_SEED, Sequences, SpecError
+from pdlib.specs import EVALUATION_SEED, Sequences, Source, SpecError
 from pdlib.tasks.grammar import Grammar, grammar, load_grammar
+from pdlib.tasks.inside_outside import likelihood, posterior
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.theory.best_prediction import BestDependence, BestPrediction, best_prediction, token_frequencies
-from pdlib.theory.inside_outside import posterior
+from pdlib.tasks.next_token import NextToken
+from pdlib.theory.best_prediction import (
+    BestDependence,
+    BestPrediction,
+    best_prediction,
+    bigram_frequencies,
+    token_frequencies,
+)
 
 LOW = grammar("cfg3b", roots=(10, 11))  # 6 to 9 tokens
 UNEVEN = load_grammar(
@@ -140,6 +149,231 @@ def test_the_mask_is_never_what_stood_there() -> None:
     assert (found[:, task.mask_token] == 0).all()
 
 
+# The next token
+
+
+# Two trees for one row of tokens, with other boundaries: 1 1 1 is 7 8 as well as 8 7
+AMBIGUOUS = load_grammar(
+    {
+        "rules": {"9": [[7, 8], [8, 7], [7, 7, 8]], "7": [[1], [1, 1]], "8": [[1, 1], [1, 2]]},
+        "probabilities": {"9": [0.5, 0.3, 0.2], "7": [0.6, 0.4], "8": [0.3, 0.7]},
+    }
+)
+GRAMMARS = pytest.mark.parametrize(
+    "g",
+    [LOW, UNEVEN, AMBIGUOUS, grammar("cfg3f", roots=13).below((10, 11))],
+    ids=["cfg3b", "uneven", "ambiguous", "cfg3f"],
+)
+Context = tuple[int, ...]
+
+
+@cache
+def trees(g: Grammar) -> list[tuple[float, Context, list[list[int]]]]:
+    """Each tree's probability, tokens and, by level from the root, the last positions of spans: written out."""
+
+    def below(symbol: int, layer: int) -> list[tuple[float, Context, list[list[int]]]]:
+        if layer == g.depth:
+            return [(1.0, (g.terminals.index(symbol),), [[0]])]
+        found: list[tuple[float, Context, list[list[int]]]] = []
+        for rule in g.rules_of(symbol):
+            for parts in product(*(below(s, layer + 1) for s in rule.right)):
+                probability = rule.probability
+                tokens: Context = ()
+                ends: list[list[int]] = [[] for _ in range(g.depth - layer)]
+                for p, t, e in parts:
+                    probability *= p
+                    for mine, theirs in zip(ends, e, strict=True):
+                        mine += [len(tokens) + i for i in theirs]
+                    tokens += t
+                found.append((probability, tokens, [[len(tokens) - 1], *ends]))
+        return found
+
+    return [(p / len(g.roots), t, e) for root in g.roots for p, t, e in below(root, 0)]
+
+
+def asked(task: NextToken) -> Iterator[tuple[float, Context, list[tuple[Context, int]]]]:
+    """Each tree's probability and tokens, and what is asked for: the tokens before, and the class."""
+    for p, tokens, ends in trees(task.source):
+        targets = [(tokens[:i], tokens[i]) for i in ends[task.level_from_root]]
+        yield p, tokens, targets + ([(tokens, task.end_token)] if task.ends else [])
+
+
+def counted(
+    task: NextToken, n_before: int | None = None, everywhere: bool = False
+) -> dict[Context, NDArray[Any]]:
+    """The distribution of the class, given the last so many tokens before, or all; `everywhere`: at any token."""
+    found: dict[Context, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
+    for p, tokens, targets in asked(task):
+        if everywhere:
+            targets = [(tokens[:i], t) for i, t in enumerate(tokens)]
+        for before, t in targets:
+            begun = (task.bos_token, *before)
+            found[begun if n_before is None else begun[len(begun) - n_before :]][t] += p
+    return {context: counts / counts.sum() for context, counts in found.items()}
+
+
+def tasks_of(g: Grammar) -> list[NextToken]:
+    return [NextToken(g, ends=True), *(NextToken(g, level) for level in range(1, g.depth + 2))]
+
+
+def begun(
+    task: NextToken, n: int, stream: str = "evaluation"
+) -> tuple[Sequences, NDArray[np.uint8], list[Context]]:
+    """Examples, and what stands before each target."""
+    inputs, classes = task.stream(EVALUATION_SEED, stream).examples(0, n)  # type: ignore[arg-type]
+    return inputs, classes, [tuple(inputs.tokens[s, : i + 1].tolist()) for s, i in np.argwhere(inputs.at)]
+
+
+@GRAMMARS
+def test_the_next_token_is_as_likely_as_in_all_trees_written_out(g: Grammar) -> None:
+    assert sum(p for p, _, _ in trees(g)) == pytest.approx(1, abs=1e-12)
+    for task in tasks_of(g):
+        by_hand = counted(task)
+        inputs, _, before = begun(task, 150)
+        found = best_prediction(task, inputs)
+        assert found.shape == (inputs.n_targets.sum(), task.n_classes)
+        np.testing.assert_allclose(found, [by_hand[context] for context in before], rtol=0, atol=1e-10)
+        assert (found[:, task.bos_token] == 0).all()
+    other = counted(
+        tasks_of(g)[-1], everywhere=True
+    )  # the control: the condition that a span of the level ends
+    assert np.abs(found - [other[context] for context in before]).max() > 1e-2
+
+
+def test_a_boundary_is_one_in_any_tree_of_the_tokens() -> None:
+    """After 1 in the ambiguous grammar a span of level 2 ends at 1 or 2: a case by hand."""
+    task = NextToken(AMBIGUOUS, level=2)
+    # second token, a span ending there: 7 8 and 8 7 and 7 7 8, by what the first two tokens are
+    # 7 = 1 1: .5 * .4 + .2 * .4 of the trees; 8 first: .3 of them, 1 1 with .3 and 1 2 with .7; 7 = 7 = 1: .2 * .6 * .6
+    one = 0.5 * 0.4 + 0.2 * 0.4 + 0.3 * 0.3 + 0.2 * 0.6 * 0.6
+    two = 0.3 * 0.7
+    inputs = Sequences(np.array([[2, 0]]), np.array([[False, True]]), np.ones((1, 2), bool))
+    # and 7 = 1 followed by 7 = 1 1 or by 8 does not end at the second token
+    np.testing.assert_allclose(
+        best_prediction(task, inputs), [[one / (one + two), two / (one + two), 0.0]], rtol=1e-12
+    )
+
+
+@GRAMMARS
+def test_predictions_of_all_tokens_and_the_end_multiply_to_the_probability_of_a_sentence(g: Grammar) -> None:
+    task = NextToken(g, ends=True)
+    inputs, classes, _ = begun(task, 60)
+    p = best_prediction(task, inputs)[np.arange(len(classes)), classes]
+    block = task.stream(EVALUATION_SEED, "evaluation").originals(0, 60)
+    by_sentence = [np.log(part).sum() for part in np.split(p, np.cumsum(inputs.n_targets)[:-1])]
+    np.testing.assert_allclose(by_sentence, likelihood(g, block.tokens, block.lengths), rtol=0, atol=1e-10)
+
+
+@GRAMMARS
+def test_rows_of_the_next_token_are_those_of_distributions_written_out(g: Grammar) -> None:
+    n = 120
+    for task in tasks_of(g):
+        inputs, classes, before = begun(task, n)
+        exact, one, none = counted(task), counted(task, 1), counted(task, 0)
+        everywhere = counted(task, everywhere=True)
+        by_hand = {
+            "posterior": [exact[c] for c in before],
+            "bigram": [one[c[-1:]] for c in before],
+            "unigram": [none[()]] * len(before),
+        }
+        if task.level > 1:
+            by_hand["prefix"] = [everywhere[c] for c in before]
+        rows = {row["predictor"]: row for row in BestPrediction(task, n).rows()}
+        assert rows.keys() == by_hand.keys()
+        for name, p in by_hand.items():
+            chosen = np.array(p)[np.arange(len(p)), classes]
+            losses = [-np.log(part).mean() for part in np.split(chosen, np.cumsum(inputs.n_targets)[:-1])]
+            assert rows[name]["loss_nats"] == pytest.approx(np.mean(losses), abs=1e-10), (name, task)
+            if name in ("bigram", "unigram"):  # the others may say that two tokens are equally likely
+                assert rows[name]["accuracy"] == np.mean(np.argmax(p, axis=1) == classes)
+
+
+@GRAMMARS
+def test_bigrams_are_those_of_all_trees(g: Grammar) -> None:
+    for task in tasks_of(g):
+        pairs = np.zeros((task.n_classes, task.n_classes))
+        for p, _, targets in asked(task):
+            for before, t in targets:
+                pairs[(task.bos_token, *before)[-1], t] += p
+        np.testing.assert_allclose(bigram_frequencies(task), pairs / pairs.sum(), rtol=0, atol=1e-12)
+    every = bigram_frequencies(NextToken(g)).sum(axis=0)
+    np.testing.assert_allclose(every[:-1], token_frequencies(g), rtol=1e-12)
+
+
+@GRAMMARS
+def test_nothing_exceeds_the_posterior_of_the_next_token(g: Grammar) -> None:
+    """Over all trees, so without chance: the expected share of right answers, and the expected log probability."""
+    rng = np.random.default_rng(0)
+    for task in tasks_of(g):
+        exact = counted(task)
+        others: list[dict[Context, NDArray[Any]]] = []
+        for size in (0.05, 0.5, 5.0):
+            noisy = {c: p * np.exp(size * rng.normal(size=len(p))) for c, p in exact.items()}
+            others.append({c: p / p.sum() for c, p in noisy.items()})
+        everywhere, one = counted(task, everywhere=True), counted(task, 1)
+        others.append({c: one[c[-1:]] for c in exact})
+        others += [{c: everywhere[c] for c in exact}] if task.level > 1 else []
+
+        def expected(p: dict[Context, NDArray[Any]], task: NextToken = task) -> tuple[float, float]:
+            right = gain = total = 0.0
+            for weight, _, targets in asked(task):
+                for before, t in targets:
+                    found = p[task.bos_token, *before]
+                    right += weight * (found.argmax() == t)
+                    gain += weight * np.log(found[t])
+                    total += weight
+            return right / total, gain / total
+
+        most = expected(exact)
+        for p in others:
+            right, gain = expected(p)
+            assert right <= most[0] + 1e-12
+            assert gain < most[1] or max(np.abs(p[c] - exact[c]).max() for c in exact) < 1e-9
+
+
+def test_knowing_that_a_span_ends_tells_something_where_spans_differ() -> None:
+    def table(task: NextToken) -> pd.DataFrame:
+        return pd.DataFrame(BestPrediction(task, 1500).rows()).set_index("predictor")
+
+    for level in (2, 3):
+        found = table(NextToken(grammar("cfg3f", roots=13), level))
+        assert found.accuracy["posterior"] > found.accuracy["prefix"] + 0.02
+        assert found.loss_nats["posterior"] < found.loss_nats["prefix"] - 0.02
+    same = load_grammar({"rules": {"9": [[7, 8], [8, 7], [8, 8]], "7": [[1, 2]], "8": [[1, 3]]}})
+    found = table(NextToken(same, level=2))  # the control: spans of two tokens each
+    assert found.loss_nats["posterior"] == pytest.approx(found.loss_nats["prefix"], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "task", [NextToken(grammar("cfg3f", roots=(13, 14, 15)), 3), NextToken(LOW, ends=True)]
+)
+def test_who_knows_more_tells_the_next_token_better(task: NextToken) -> None:
+    table = pd.DataFrame(BestPrediction(task, 1000).rows()).set_index("predictor")
+    assert table.accuracy["posterior"] > table.accuracy["bigram"] > table.accuracy["unigram"]
+    assert table.loss_nats["posterior"] < table.loss_nats["bigram"] < table.loss_nats["unigram"]
+
+
+def test_the_loss_gives_short_sentences_more_weight_than_their_probability() -> None:
+    """So the least loss is that of another distribution than the posterior, which is the most often right one."""
+    task = NextToken(UNEVEN, level=2)
+    weighted: dict[Context, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
+    for p, _, targets in asked(task):
+        for before, t in targets:
+            weighted[before][t] += p / len(targets)
+
+    def loss(q: dict[Context, NDArray[Any]]) -> float:
+        return sum(
+            p * float(-np.mean([np.log(q[b][t]) for b, t in targets])) for p, _, targets in asked(task)
+        )
+
+    least = loss({c: p / p.sum() for c, p in weighted.items()})
+    exact = loss({c[1:]: p for c, p in counted(task).items()})
+    assert least < exact - 1e-4
+    inputs, classes, _ = begun(task, 4000)
+    chosen = best_prediction(task, inputs)[np.arange(len(classes)), classes]
+    assert -(inputs.weights() * np.log(chosen)).sum() == pytest.approx(exact, abs=0.03)
+
+
 # Dependence on n-grams
 
 
@@ -209,7 +443,11 @@ def test_hidden_masks_are_part_of_the_sentence() -> None:
 
 def test_they_are_runs_like_any_other(store: Store) -> None:
     task = MaskedPrediction(LOW)
-    specs = [BestPrediction(task, 50), BestDependence(task, NgramDependence((3,), 20))]
+    specs: list[Any] = [
+        BestPrediction(task, 50),
+        BestDependence(task, NgramDependence((3,), 20)),
+        BestPrediction(NextToken(LOW, level=2), 50),
+    ]
     first = execute(specs, store, progress=False)
     again = execute(specs, store, progress=False)
     for spec, record, kept in zip(specs, first, again, strict=True):
@@ -219,10 +457,43 @@ def test_they_are_runs_like_any_other(store: Store) -> None:
     assert replace(specs[0], n_evaluation=51).fingerprint != specs[0].fingerprint
 
 
+class Words(Source):
+    """Tokens without a grammar."""
+
+    n_tokens, max_length = 3, 4
+
+
+def shown(*tokens: int, at: int = -1, hidden: int | None = None) -> Sequences:
+    """One input of next-token prediction in LOW, asked at one position."""
+    x = np.array([[3, *tokens]])
+    asked, visible = np.zeros(x.shape, bool), np.ones(x.shape, bool)
+    asked[0, at] = True
+    if hidden is not None:
+        visible[0, hidden] = False
+    return Sequences(x, asked, visible)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BestPrediction(SparseParity(8, 2)), "expected MaskedPrediction"),  # type: ignore[arg-type]
+        (lambda: BestPrediction(SparseParity(8, 2)), "expected MaskedPrediction or NextToken"),
+        (lambda: BestPrediction(NextToken(Words())), r"source Words.*: expected a Grammar"),
+        (
+            lambda: BestDependence(NextToken(LOW), NgramDependence()),  # type: ignore[arg-type]
+            r"task NextToken.*: expected MaskedPrediction",
+        ),
+        (
+            lambda: best_prediction(NextToken(LOW), shown(0, 1, hidden=1)),
+            "input 1 of sentence 0, which is hidden: expected all",
+        ),
+        (
+            lambda: best_prediction(NextToken(LOW, 2), shown(0, 0, 0, 0)),
+            "expected the beginning of a sentence of the grammar",
+        ),
+        (
+            lambda: best_prediction(NextToken(LOW, 2), shown(at=0)),
+            "a target at input 0 of sentence 0: expected one where a span of the level can end",
+        ),
         (lambda: BestPrediction(MaskedPrediction(LOW), 0), "n_evaluation = 0"),
         (lambda: BestDependence(MaskedPrediction(LOW), 3), "probe = 3: expected an NgramDependence"),  # type: ignore[arg-type]
     ],

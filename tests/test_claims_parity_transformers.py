@@ -13,12 +13,15 @@ from judging import (
     SEEDS,
     Spoil,
     Tables,
+    assert_a_seed_without_a_run_is_an_error,
     assert_claims_are_those_of_the_register,
     assert_effect,
     assert_one_seed_decides_nothing,
+    assert_only_what_needs_it_is_not_run,
     assert_refuted,
     at,
     exchanged,
+    judged_page,
     labels_shuffled,
     own_effects,
     parts_of,
@@ -28,7 +31,6 @@ from pdlib import claims
 from pdlib.claims import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
-    NOT_RUN,
     PARTLY,
     REPRODUCED,
     Claim,
@@ -410,13 +412,6 @@ def test_r6_is_partly_reproduced_where_the_initial_scale_explains_the_heads() ->
 # The second spike
 
 
-def judged_page(tables: Tables, store: Store) -> dict[str, str]:
-    """Claim to verdict, as the page shows it."""
-    shown = claims.judge_page("parity_transformers", "laptop", tables, [], store)
-    assert not shown.groupby("claim").verdict.nunique().gt(1).any()
-    return {str(k): str(v) for k, v in shown.groupby("claim").verdict.first().items()}
-
-
 @pytest.mark.parametrize(
     "nothing", [pd.DataFrame(), as_stated()["spikes"].iloc[:0]], ids=["no columns", "no rows"]
 )
@@ -424,7 +419,7 @@ def test_no_second_spike_is_inconclusive_and_not_a_refutation(nothing: pd.DataFr
     tables = as_stated() | {"spikes": nothing}
     with pytest.raises(UndecidedError, match="no teacher"):
         parity_transformers.spike_gain(tables)
-    verdicts = judged_page(tables, store)
+    verdicts = judged_page("parity_transformers", tables, store)
     assert verdicts["a-second-spike-need-not-teach"] == INCONCLUSIVE
     assert {v for name, v in verdicts.items() if name != "a-second-spike-need-not-teach"} == {REPRODUCED}
 
@@ -433,7 +428,7 @@ def test_no_second_spike_is_inconclusive_and_not_a_refutation(nothing: pd.DataFr
 def test_a_second_spike_is_judged_by_the_teachers_that_have_one(n: int, verdict: str, store: Store) -> None:
     spikes = as_stated()["spikes"]
     tables = as_stated() | {"spikes": spikes[spikes.seed < n]}
-    assert judged_page(tables, store)["a-second-spike-need-not-teach"] == verdict
+    assert judged_page("parity_transformers", tables, store)["a-second-spike-need-not-teach"] == verdict
 
 
 # What the page did not run
@@ -459,14 +454,7 @@ NEEDED = {
 
 @pytest.mark.parametrize("name", as_stated())
 def test_claims_without_their_tables_are_not_run_and_the_others_are_judged(name: str, store: Store) -> None:
-    tables = as_stated()
-    del tables[name]
-    verdicts = judged_page(tables, store)
-    assert {c for c, verdict in verdicts.items() if verdict == NOT_RUN} == {
-        c for c, needed in NEEDED.items() if name in needed
-    }
-    assert set(verdicts.values()) <= {NOT_RUN, REPRODUCED}
-    assert set(verdicts) == set(NEEDED)
+    assert_only_what_needs_it_is_not_run("parity_transformers", as_stated(), name, NEEDED, store)
 
 
 def test_a_table_that_is_not_there_is_named() -> None:
@@ -491,14 +479,7 @@ def test_a_table_that_is_not_there_is_named() -> None:
 def test_a_run_that_one_seed_lacks_is_an_error_and_not_left_out(name: str, query: str) -> None:
     tables = as_stated()
     tables[name] = tables[name].query(query)
-    failed = []
-    for _, criterion in (p.values for p in PARTS):
-        try:
-            criterion.judge(tables)
-        except ValueError as error:
-            failed.append(str(error))
-    assert failed
-    assert all("[3] have no value" in said for said in failed)
+    assert_a_seed_without_a_run_is_an_error(PARTS, tables)
 
 
 @pytest.mark.parametrize(
@@ -521,7 +502,7 @@ def test_a_setting_that_no_seed_ran_is_an_error_that_names_it(
     with pytest.raises(ValueError, match=said):
         found.judge(tables)
     with pytest.raises(ValueError, match="its tables lack"):
-        judged_page(tables, store)
+        judged_page("parity_transformers", tables, store)
     assert found.judge(as_stated()).verdict == REPRODUCED  # the control
 
 

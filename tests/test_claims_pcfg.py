@@ -13,12 +13,17 @@ from judging import (
     SEEDS,
     Spoil,
     Tables,
+    assert_a_seed_without_a_run_is_an_error,
+    assert_claims_are_those_of_the_register,
     assert_effect,
     assert_one_seed_decides_nothing,
+    assert_only_what_needs_it_is_not_run,
     assert_refuted,
     at,
     exchanged,
+    judged_page,
     labels_shuffled,
+    not_run,
     own_effects,
     parts_of,
 )
@@ -737,23 +742,9 @@ NEEDED = {
 }
 
 
-def judged_page(tables: Tables, store: Store, profile: str = "laptop") -> dict[str, str]:
-    """Claim to verdict, as the page shows it."""
-    shown = claims.judge_page("pcfg", profile, tables, [], store)
-    assert not shown.groupby("claim").verdict.nunique().gt(1).any()
-    return {str(k): str(v) for k, v in shown.groupby("claim").verdict.first().items()}
-
-
 @pytest.mark.parametrize("name", as_stated())
 def test_claims_without_their_tables_are_not_run_and_the_others_are_judged(name: str, store: Store) -> None:
-    tables = as_stated()
-    del tables[name]
-    verdicts = judged_page(tables, store)
-    assert {c for c, verdict in verdicts.items() if verdict == NOT_RUN} == {
-        c for c, needed in NEEDED.items() if name in needed
-    }
-    assert set(verdicts.values()) <= {NOT_RUN, REPRODUCED}
-    assert set(verdicts) == set(NEEDED)
+    assert_only_what_needs_it_is_not_run("pcfg", as_stated(), name, NEEDED, store)
 
 
 @pytest.mark.parametrize(("name", "arguments", "tables"), [case[:3] for case in EFFECTS])
@@ -780,9 +771,9 @@ def test_what_other_parameters_leave_out_is_not_run(
     kept: dict[str, str], unjudged: set[str], store: Store
 ) -> None:
     tables = {name: t.query(kept[name]) if name in kept else t for name, t in as_stated().items()}
-    verdicts = judged_page(tables, store)
-    assert {c for c, verdict in verdicts.items() if verdict == NOT_RUN} == unjudged
-    assert set(judged_page(tables, store, "smoke").values()) == {NOT_RUN, "not judged"}
+    verdicts = judged_page("pcfg", tables, store)
+    assert not_run(verdicts) == unjudged
+    assert set(judged_page("pcfg", tables, store, "smoke").values()) == {NOT_RUN, "not judged"}
 
 
 @pytest.mark.parametrize(
@@ -805,26 +796,11 @@ def test_what_other_parameters_leave_out_is_not_run(
 def test_a_run_that_one_seed_lacks_is_an_error_and_not_left_out(name: str, query: str) -> None:
     tables = as_stated()
     tables[name] = tables[name].query(query)
-    failed = []
-    for _, criterion in (p.values for p in PARTS):
-        try:
-            criterion.judge(tables)
-        except ValueError as error:
-            failed.append(str(error))
-    assert failed
-    assert all("[3] have no value" in said for said in failed)
+    assert_a_seed_without_a_run_is_an_error(PARTS, tables)
 
 
 # The register
 
 
 def test_the_claims_of_the_page_are_those_of_the_register() -> None:
-    registered = {
-        row["id"] for row in claims.register() if row["page"] == "pcfg" and row.get("kind") != "illustration"
-    }
-    assert {claim.id for claim in CLAIMS} == set(NEEDED)
-    of_the_paper_s_size = {"cfg3i-saturates", "cfg3g-and-cfg3f-not-learned"}
-    assert set(NEEDED) == registered - of_the_paper_s_size
-    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
-    for claim in CLAIMS:
-        assert len({c.name for c in claim.criteria}) == len(claim.criteria)
+    assert_claims_are_those_of_the_register("pcfg", {"cfg3i-saturates", "cfg3g-and-cfg3f-not-learned"})

@@ -21,6 +21,7 @@ ALLOWED = {
     "models": {"specs", "store"},  # the store to write a file whole or not at all
     "probes": {"specs", "models", "tasks"},
     "theory": {"specs", "models", "tasks", "probes"},
+    "text": {"specs", "tasks"},
     "store": {"specs"},
     "labels": {"specs", "store", "models"},
     "training": {"specs", "store", "models", "labels"},
@@ -39,6 +40,7 @@ LIGHT = [
     "pdlib.plots",
     "pdlib.claims",
     "pdlib.claims.parity",
+    "pdlib.claims.gpt2",
     "pdlib.claims.hierarchical",
     "pdlib.claims.parity_transformers",
     "pdlib.claims.pcfg",

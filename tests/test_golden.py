@@ -23,6 +23,7 @@ from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
+from pdlib.probes.generation import Generation
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
@@ -32,6 +33,7 @@ from pdlib.store import Store
 from pdlib.tasks.grammar import Grammar, Rule
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction
+from pdlib.tasks.next_token import NextToken
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
@@ -58,6 +60,7 @@ VERSIONS = {
     NgramDependence: 1,
     Predictions: 1,
     NonterminalPrediction: 1,
+    Generation: 1,
     MLP: 1,
     Transformer: 1,
     SGD: 1,
@@ -73,6 +76,7 @@ VERSIONS = {
     EqualSplit: 1,
     KappaSplit: 1,
     MaskedPrediction: 1,
+    NextToken: 1,
     BestPrediction: 1,
     BestDependence: 1,
     Majority: 1,
@@ -365,6 +369,14 @@ GOLDEN_CALCULATIONS: dict[str, dict[str, float]] = {
         "accuracy": 0.93799059047,
         "loss_nats": 0.257444809541,
     },
+    "BestPrediction, text": {
+        "accuracy": 0.926851007945,
+        "loss_nats": 0.42128431311,
+    },
+    "BestPrediction, boundaries": {
+        "accuracy": 0.605955903252,
+        "loss_nats": -0.968816708895,
+    },
     "BestDependence": {
         "n": -0.181364245291,
         "median": -0.427916047385,
@@ -584,6 +596,8 @@ GOLDEN_CALCULATIONS: dict[str, dict[str, float]] = {
 GOLDEN_CALCULATION_FINGERPRINTS = {
     "BestPrediction": "5d2a4d1a5f23b4d2696396ee3571f726",
     "BestPrediction, hidden": "f433b1e323714aabd1963181867c7131",
+    "BestPrediction, text": "170c127e6c7564c41174a5cfbea083f0",
+    "BestPrediction, boundaries": "43d17496c176e42e18213f419bc19c3f",
     "BestDependence": "69159fce7f1524e7b2b4854a89c03f4b",
     "Majority": "89b6d0b7682d681d604442654ab4b664",
     "FourierGap": "f661821f1530d6b626852fc404537512",

@@ -22,7 +22,7 @@ from torch import Tensor
 from pdlib import Adam, SparseParity, Store, Training, Transformer, execute
 from pdlib.models import huggingface
 from pdlib.models.huggingface import load_pretrained, save_pretrained
-from pdlib.models.transformer import bert, tokens_of
+from pdlib.models.transformer import bert, gpt2, tokens_of
 from pdlib.specs import SpecError
 from pdlib.store import DamagedError, MissingError
 
@@ -305,6 +305,62 @@ def test_what_we_write_opens_in_transformers_and_says_the_same(tmp_path: Path, n
         np.testing.assert_array_equal(back[key], value, strict=True)
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("n_tokens", [9, 70])  # with products written out in blocks, and many of them
+def test_gpt2_says_the_same_where_it_is_asked_whatever_is_hidden(
+    tmp_path: Path, attention: str, n_tokens: int
+) -> None:
+    """Hidden ends, hidden beginnings (positions do not shift) and holes; logits and gradients."""
+    model = gpt2(3, 2, 4, n_positions=70, vocabulary=VOCABULARY, initial_std=0.3)
+    parameters = model.initial(70, VOCABULARY, seed=1)
+    save_pretrained(tmp_path, model, parameters)
+    module = with_attention(opened(tmp_path, model), attention)
+    assert module.lm_head.weight.data_ptr() == module.transformer.wte.weight.data_ptr()
+    tokens, weights = inputs(n_tokens)
+    place = torch.arange(n_tokens)
+    mask = torch.stack([place < n_tokens - 4, place >= 3, (place != 2) & (place != 5)])
+    at = mask & ((place % 3 == 0) | (place == n_tokens - 1))
+    logits = module(input_ids=tokens, attention_mask=mask.long()).logits
+    ours = model.module(parameters).eval()
+    assert distance(ours(tokens, at=at, mask=mask), logits[at]) < 1e-9
+    assert (
+        distance(ours(tokens, at=at, mask=mask, real=place < torch.full((3, 1), n_tokens)), logits[at]) < 1e-9
+    )
+    assert distance(ours(tokens, at=at), logits[at]) > 1e-3  # the control
+    (logits * weights)[at].sum().backward()
+    (ours(tokens, at=at, mask=mask) * weights[at]).sum().backward()
+    gradients = {name: p.grad.numpy() for name, p in ours.named_parameters() if p.grad is not None}
+    save_pretrained(tmp_path / "gradients", model, gradients)
+    found = load_file(tmp_path / "gradients" / "model.safetensors")
+    for name, parameter in module.named_parameters():
+        assert distance(found[name], parameter.grad) < 1e-9, name
+
+
+def test_samples_of_a_sharp_gpt2_are_their_greedy_ones(tmp_path: Path) -> None:
+    """Their `generate` and ours, where one token has all of the probability."""
+    model = gpt2(2, 2, 4, n_positions=13, vocabulary=VOCABULARY, initial_std=0.5)
+    parameters = model.initial(13, VOCABULARY, seed=4)
+    parameters["final_norm.weight"] *= 1e6
+    save_pretrained(tmp_path, model, parameters)
+    module = opened(tmp_path, model)
+    found = []
+    for beginning in range(VOCABULARY):
+        end = (beginning + 1) % VOCABULARY
+        greedy = module.generate(
+            torch.tensor([[beginning]]), attention_mask=torch.ones(1, 1, dtype=torch.long), max_new_tokens=12,
+            do_sample=False, eos_token_id=end, pad_token_id=end,
+        )[0, 1:].tolist()  # fmt: skip
+        tokens, lengths, ended = model.generate(
+            parameters, 2, beginning=beginning, end=end, max_length=12, seed=beginning
+        )
+        expected = greedy[: greedy.index(end)] if end in greedy else greedy
+        assert tokens[0, : lengths[0]].tolist() == tokens[1, : lengths[1]].tolist() == expected
+        assert ended[0] or len(expected) == 12
+        found.append(expected)
+    assert len(set(map(len, found))) > 1
+    assert len(set(map(str, found))) > 3
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_dropout_and_initial_scale_go_into_the_config(tmp_path: Path, name: str) -> None:
     model = OURS[name]
@@ -432,7 +488,7 @@ def test_half_precision_is_read_as_float32(tmp_path: Path, name: str, dtype: tor
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_initial_weights_are_distributed_as_theirs(tmp_path: Path, kind: str) -> None:
     sizes = {"n_positions": 128, "vocabulary": 300, "dropout": 0.1}
-    model = Transformer(4, 4, 16, tied=True, **sizes) if kind == "gpt2" else bert(4, 4, 16, **sizes)
+    model = (gpt2 if kind == "gpt2" else bert)(4, 4, 16, **sizes)
     save_pretrained(tmp_path, model, model.initial(128, 300, seed=0))
     ours = load_file(tmp_path / "model.safetensors")
     with torch.random.fork_rng():

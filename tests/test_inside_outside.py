@@ -13,10 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from pdlib.specs import SpecError
-from pdlib.tasks import masked
+from pdlib.tasks import inside_outside, masked
 from pdlib.tasks.grammar import Grammar, Rule, SentenceStream, grammar
-from pdlib.theory import inside_outside
-from pdlib.theory.inside_outside import accepts, boundary_posterior, likelihood, posterior, prefix_posterior
+from pdlib.tasks.inside_outside import (
+    accepts,
+    boundary_posterior,
+    grammatical_prefix,
+    likelihood,
+    posterior,
+    prefix_posterior,
+)
 
 EXACT = {"rtol": 0, "atol": 1e-10}
 SEEDS = range(6)
@@ -472,6 +478,136 @@ def test_the_likelihood_is_the_product_of_the_next_token_posteriors(name: str) -
         )
         without_end = np.log(taken[:-1]).sum()
         assert name == "cfg3b" or without_end > total + 1e-3  # the end counts
+
+
+# What is grammatical, and how far
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_grammatical_prefix_is_the_longest_one_of_any_sentence(seed: int) -> None:
+    """Of all short texts, those with numbers that are no tokens among them, and of long ones drawn at random."""
+    g, rng = small(seed), np.random.default_rng(seed)
+    beginnings = {x[:i] for x in strings(trees(seed)) for i in range(len(x) + 1)}
+    texts = [x for n in range(5) for x in product(range(-1, g.n_terminals + 1), repeat=n)]
+    for x in list(strings(trees(seed)))[
+        ::7
+    ]:  # sentences with more behind them, also more than any sentence has
+        texts += [x, (*x, *rng.integers(g.n_terminals, size=g.max_length + 1).tolist())]
+    got = grammatical_prefix(g, *padded(texts))
+    assert got.dtype == np.int64
+    expected = [max(i for i in range(len(x) + 1) if x[:i] in beginnings) for x in texts]
+    np.testing.assert_array_equal(got, expected)
+    assert len(set(expected)) > 4
+    assert expected[0] == 0 == len(texts[0])
+
+
+@pytest.mark.parametrize("name", ["cfg3b", "cfg3f"])
+def test_what_goes_on_behind_the_longest_sentence_is_not_grammatical(name: str) -> None:
+    g = grammar(name)
+
+    @lru_cache
+    def longest(symbol: int) -> tuple[int, ...]:
+        if symbol in g.terminals:
+            return (g.terminals.index(symbol),)
+        sides = [tuple(t for s in rule.right for t in longest(s)) for rule in g.rules_of(symbol)]
+        return max(sides, key=len)
+
+    n = g.max_length
+    texts = [(*longest(g.roots[0]), *more) for more in product(range(3), repeat=2)]
+    tokens, lengths = padded(texts)
+    assert (lengths == n + 2).all()
+    assert n > 400
+    assert (grammatical_prefix(g, tokens, lengths) == n).all()
+    for size, right in ((n - 1, False), (n, True), (n + 1, False), (n + 2, False)):
+        assert accepts(g, tokens[:1], np.array([size])).tolist() == [right]
+
+
+def broken(
+    name: str, at_least: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.intp]]:
+    """Long sentences, each with one token replaced at a position, which is returned too."""
+    stream, rng = SentenceStream(grammar(name), "broken"), np.random.default_rng(1)
+    chosen = np.flatnonzero(stream.lengths(0, 2000) >= at_least)[:count]
+    rows = [stream.sentences(i, i + 1).tokens[0] for i in chosen.tolist()]
+    tokens, lengths = padded([tuple(row.tolist()) for row in rows])
+    places = rng.integers(lengths)
+    where = np.arange(len(tokens)), places
+    tokens[where] = (tokens[where] + rng.integers(1, 3, len(tokens))) % 3
+    return tokens, lengths, places
+
+
+@pytest.mark.parametrize(
+    ("name", "at_least", "count"), [("cfg3f", 250, 8), ("cfg3f", 420, 3), ("cfg3b", 250, 4)]
+)
+def test_broken_sentences_are_grammatical_up_to_where_the_exact_next_token_is_impossible(
+    name: str, at_least: int, count: int
+) -> None:
+    """Far beyond the range of float64: such a sentence has a probability of about exp(-200)."""
+    g = grammar(name)
+    tokens, lengths, places = broken(name, at_least, count)
+    got = grammatical_prefix(g, tokens, lengths)
+    assert (got >= places).all()
+    assert (got < lengths).any()
+    for s, n in enumerate(got.tolist()):
+        row = tokens[s : s + 1]
+        follow = prefix_posterior(g, row, np.array([n]))[0, : n + 1]
+        assert (follow[np.arange(n), row[0, :n]] > 0).all()
+        if n < lengths[s]:
+            assert follow[n, row[0, n]] == 0
+            with pytest.raises(SpecError, match=rf"No sentence begins with its first {n + 1} tokens"):
+                prefix_posterior(g, row, np.array([n + 1]))
+    likely = np.isfinite(likelihood(g, tokens, lengths))
+    np.testing.assert_array_equal(accepts(g, tokens, lengths), likely)
+
+
+@pytest.mark.parametrize("name", ["cfg3b", "cfg3i", "cfg3h", "cfg3g", "cfg3f"])
+def test_sentences_and_their_beginnings_are_grammatical_as_a_whole(name: str) -> None:
+    g = grammar(name)
+    block = SentenceStream(g, "whole").sentences(0, 6)
+    np.testing.assert_array_equal(grammatical_prefix(g, block.tokens, block.lengths), block.lengths)
+    assert accepts(g, block.tokens, block.lengths).all()
+    cut = block.lengths // 2
+    np.testing.assert_array_equal(grammatical_prefix(g, block.tokens, cut), cut)
+    assert not accepts(g, block.tokens, cut).any()
+    noise = np.random.default_rng(0).integers(3, size=block.tokens.shape)
+    assert (grammatical_prefix(g, noise, block.lengths) < 100).all()
+
+
+@pytest.mark.parametrize("foreign", [3, 4, 99, -1, -4, 255, np.iinfo(np.int64).min, np.iinfo(np.int64).max])
+def test_a_number_that_is_no_token_ends_what_is_grammatical(foreign: int) -> None:
+    g = grammar("cfg3b", roots=7)  # 2 0 and 0 1 2
+    texts, lengths = (
+        np.array([[foreign, 0, 0], [2, foreign, 0], [0, 1, foreign], [2, 0, foreign]]),
+        [1, 2, 3, 2],
+    )
+    assert grammatical_prefix(g, texts, np.array(lengths)).tolist() == [0, 1, 2, 2]
+    assert accepts(g, texts, np.array(lengths)).tolist() == [False, False, False, True]
+
+
+def test_a_text_is_judged_alone_and_no_texts_are_none() -> None:
+    g = grammar("cfg3f", roots=(13, 14))
+    tokens = np.random.default_rng(2).integers(3, size=(40, 70))
+    own = SentenceStream(g, "alone").sentences(0, 40)
+    lengths = np.where(np.arange(40) % 2, own.lengths, 70)
+    tokens[1::2, : own.tokens.shape[1]] = own.tokens[1::2]
+    together = grammatical_prefix(g, tokens, lengths)
+    alone = [
+        int(grammatical_prefix(g, tokens[s : s + 1, :n], lengths[s : s + 1])[0])
+        for s, n in enumerate(lengths)
+    ]
+    assert together.tolist() == alone
+    assert grammatical_prefix(g, tokens[:0], lengths[:0]).shape == (0,)
+    assert accepts(g, tokens[:0], lengths[:0]).shape == (0,)
+    assert grammatical_prefix(g, tokens[:, :0], 0 * lengths).tolist() == [0] * 40
+
+
+def test_texts_are_whole_numbers_with_their_lengths() -> None:
+    g = grammar("cfg3b", roots=7)
+    for judge in (accepts, grammatical_prefix):
+        with pytest.raises(SpecError, match="expected whole numbers"):
+            judge(g, np.array([[2.0, 0.0]]), np.array([2]))
+        with pytest.raises(SpecError, match=r"lengths\[0\] = 3: expected a number from 0 to 2"):
+            judge(g, np.array([[2, 0]]), np.array([3]))
 
 
 # What cannot be

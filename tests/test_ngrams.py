@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
+import torch.nn.functional as F  # noqa: N812  everybody's name for it
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
-from pdlib.models.transformer import bert
+from pdlib.models.transformer import Transformer, bert
 from pdlib.probes import ngrams
 from pdlib.probes.ngrams import (
     NgramDependence,
@@ -23,13 +24,15 @@ from pdlib.probes.ngrams import (
     distances,
     drawn_positions,
     neighborhood,
+    preceding,
     removals,
     total_variation,
 )
 from pdlib.specs import Adam, Sequences, SpecError, Training
 from pdlib.tasks.grammar import grammar, load_grammar
+from pdlib.tasks.inside_outside import posterior
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.theory.inside_outside import posterior
+from pdlib.tasks.next_token import NextToken
 
 SOURCE = grammar("cfg3b", roots=(14, 15))
 VISIBLE, HIDDEN = MaskedPrediction(SOURCE), MaskedPrediction(SOURCE, selected="hidden")
@@ -37,6 +40,13 @@ MASK = VISIBLE.mask_token
 COLUMNS = ["measure", "n", "median", "mean", "low", "high", "p5", "p95", "n_pairs"]
 # Two pairs of tokens, each 0 1 or 1 0: a token is known from its partner, and from nothing else.
 PAIRED = load_grammar({"rules": {"9": [[8, 8]], "8": [[1, 2], [2, 1]]}})
+# Two triples, each 0 2 0 or 1 2 1: the last token of one is known from its first, and not from the one between.
+MIRRORED = load_grammar({"rules": {"9": [[8, 8]], "8": [[1, 3, 1], [2, 3, 2]]}})
+EVERY, ENDING, BOUNDARIES = NextToken(SOURCE), NextToken(SOURCE, ends=True), NextToken(SOURCE, level=3)
+CAUSAL = pytest.mark.parametrize(
+    "task", [EVERY, ENDING, BOUNDARIES], ids=["every token", "and end", "boundaries"]
+)
+BOS = EVERY.bos_token
 
 
 def training(task: Any = VISIBLE, **changes: Any) -> Training:
@@ -341,6 +351,248 @@ def test_the_mode_of_the_task_is_the_mode_of_the_measure() -> None:
     assert abs(hidden[0]["median"] - NgramDependence((3,), 40).rows(spec, parameters)[0]["median"]) > 1e-3
 
 
+# Next-token prediction: what is removed
+
+
+def causal(task: NextToken = EVERY, **changes: Any) -> tuple[Training, dict[str, NDArray[Any]]]:
+    """A random network of next-token prediction."""
+    choices = {"n_positions": task.n_inputs, "vocabulary": task.vocabulary, "tied": True, "initial_std": 0.5}
+    model = Transformer(3, 2, 4, **(choices | changes))
+    spec = Training(task, model, Adam(1e-3), n_steps=1, evaluate_every=1, precision="float64")
+    return spec, model.initial(task.n_inputs, task.n_classes, seed=1)
+
+
+def one_hidden(n: int, i: int, n_tokens: int = 7) -> tuple[list[int], list[int]]:
+    """What M_robust and M_close hide of [bos] 0 1 2 0 1 2 0 before token i, as input positions."""
+    block = sentences([j % 3 for j in range(n_tokens)])
+    (found,) = removals(EVERY, block, np.array([[0, i]]), (n,))
+    assert (
+        found.tokens.tolist() == [[BOS, *(j % 3 for j in range(i))]] * 3
+    )  # nothing shifts, and i is not shown
+    np.testing.assert_array_equal(found.at, [[False] * i + [True]] * 3)
+    assert found.visible[0].all()
+    robust, close = (np.flatnonzero(~row).tolist() for row in found.visible[1:])
+    return robust, close
+
+
+@pytest.mark.parametrize(
+    ("n", "i", "robust", "close"),
+    [
+        # input position j + 1 holds token j, 0 holds [bos], and i, the last one, the token before i
+        (3, 5, [4], [0, 1, 2, 3]),  # the n-gram are the tokens 3 and 4, of which 4 is kept
+        (4, 5, [3, 4], [0, 1, 2]),
+        (5, 5, [2, 3, 4], [0, 1]),
+        (6, 5, [1, 2, 3, 4], [0]),  # all the tokens there are: [bos] is none of them
+        (99, 5, [1, 2, 3, 4], [0]),
+        (2, 5, [], [0, 1, 2, 3, 4]),  # nothing but the token before
+        (1, 5, [], [0, 1, 2, 3, 4]),
+        (3, 1, [], [0]),
+        (3, 0, [], []),  # [bos] is what comes before the first token
+        (1, 0, [], []),
+    ],
+)
+def test_a_causal_n_gram_is_what_appendix_e_says(n: int, i: int, robust: list[int], close: list[int]) -> None:
+    assert one_hidden(n, i) == (robust, close)
+    (window,) = preceding(n, np.array([i]), length=7)
+    assert np.flatnonzero(window).tolist() == [j for j in range(7) if i - n < j < i]
+
+
+@CAUSAL
+def test_positions_are_drawn_among_those_that_the_task_asks_for(
+    task: NextToken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[NDArray[np.intp]] = []
+    monkeypatch.setattr(ngrams, "removals", lambda task, sentences, pairs, n: drawn.append(pairs))
+    for n_positions in (2, SOURCE.max_length):
+        NgramDependence((3,), 200, n_positions).inputs(task)
+    some, everything = ({(s, i) for s, i in pairs.tolist()} for pairs in drawn)
+    block = task.stream(0, "probe").originals(0, 200)
+    asked = {(s, i) for s, i in np.argwhere(task.asked(block)).tolist() if i < block.lengths[s]}
+    assert everything == asked  # never [end], which comes after the last token
+    assert some < asked
+    counts = np.bincount([s for s, _ in asked])
+    assert np.bincount(drawn[0][:, 0]).tolist() == np.minimum(counts, 2).tolist()
+    if task is not BOUNDARIES:
+        assert counts.tolist() == block.lengths.tolist()
+
+
+# Next-token prediction: predictors with a known answer
+
+
+def hears(*offsets: int) -> ngrams.Predict:
+    """A predictor of the visible inputs at these offsets from the last one, which is the token before."""
+
+    def predict(block: Sequences) -> NDArray[np.float64]:
+        code = np.zeros(len(block))
+        for offset in offsets:
+            j = block.tokens.shape[1] - 1 + offset
+            heard = np.where(block.visible[:, j], block.tokens[:, j], 4) if j >= 0 else 4
+            code = 5 * code + heard
+        first = (1 + np.sin(7 * code + 1)) / 2
+        return np.stack([first, 1 - first], axis=1)
+
+    return predict
+
+
+def test_a_predictor_of_the_three_tokens_before_needs_a_four_gram() -> None:
+    found = measured(hears(-2, -1, 0), (2, 3, 4, 5), BOUNDARIES)
+    for n in (4, 5):
+        assert not found["close", n].any()
+        assert np.median(found["robust", n]) > 0.1
+    for n in (2, 3):
+        assert np.median(found["close", n]) > 0.1
+    assert not found["robust", 2].any()
+    far = measured(hears(-3), (3, 4, 5), BOUNDARIES)  # the control
+    assert not far["robust", 3].any()
+    assert not far["robust", 4].any()
+    assert far["robust", 5].any()
+    assert far["close", 4].any()
+    assert not far["close", 5].any()
+
+
+def test_the_token_before_is_never_removed() -> None:
+    found = measured(hears(0), (1, 2, 3, 9), EVERY)
+    assert not any(values.any() for values in found.values())
+    assert measured(hears(-1), (3,), EVERY)["robust", 3].any()  # the control
+
+
+def test_the_n_gram_alone_is_without_the_token_that_begins_each_sentence() -> None:
+    def begins(block: Sequences) -> NDArray[np.float64]:
+        p = np.where(block.visible[:, 0], 0.9, 0.2)
+        return np.stack([p, 1 - p], axis=1)
+
+    pairs = np.array([[0, 4], [0, 1], [0, 0]])
+    found = distances(removals(EVERY, sentences([0] * 5), pairs, (3,)), begins, (3,))
+    np.testing.assert_allclose(found["close", 3], [0.0, 0.7, 0.7], atol=1e-15)  # rising i: 0 is [bos] itself
+    assert not found["robust", 3].any()
+
+
+def test_the_exact_dependence_of_mirrored_tokens() -> None:
+    """The last token of a triple by counting sentences: certain with the first one, and else one of two."""
+    tokens = np.array([[a, 2, a, b, 2, b] for a in (0, 1) for b in (0, 1)])  # equally likely
+
+    def exact(block: Sequences) -> NDArray[np.float64]:
+        i = block.tokens.shape[1] - 1
+        same = (block.tokens[:, None, 1:] == tokens[:, :i]) | ~block.visible[:, None, 1:]
+        left = same.all(axis=2)[:, :, None] * np.eye(4)[tokens[:, i]]
+        return np.asarray(left.sum(axis=1) / left.sum(axis=(1, 2))[:, None])
+
+    task = NextToken(MIRRORED, level=2)
+    found = measured(exact, (1, 2, 3, 4), task)
+    for n in (1, 2, 3, 4):
+        np.testing.assert_array_equal(found["robust", n], np.full(120, 0.5 * (n >= 3)))
+        np.testing.assert_array_equal(found["close", n], np.full(120, 0.5 * (n <= 2)))
+
+
+# Next-token prediction: networks
+
+
+def test_a_causal_network_sees_what_is_left_where_it_stood() -> None:
+    """Twin without any hiding: a shorter input of what is left, with the position embeddings of where it stood."""
+    spec, parameters = causal(ENDING)
+    block = ENDING.stream(0, "probe").originals(0, 8)
+    pairs = np.array([[s, int(i)] for s in range(8) for i in (0, 1, 4, block.lengths[s] - 1)])
+    sizes = (2, 3, 5)
+    values: dict[tuple[str, int], dict[tuple[int, ...], list[float]]] = {}
+
+    def at(s: int, i: int, kept: list[int], places: list[int]) -> NDArray[np.float64]:
+        whole = [ENDING.bos_token, *block.tokens[s, :i].tolist()]
+        position = {"position.weight": parameters["position.weight"][places]}
+        module = replace(spec.model, n_positions=len(kept)).module(parameters | position)  # type: ignore[call-arg]
+        with torch.no_grad():
+            return softmax(module(torch.tensor([[whole[j] for j in kept]]))[0, -1].numpy())
+
+    for s, i in pairs.tolist():
+        everything = list(range(i + 1))  # inputs
+        base = at(s, i, everything, everything)
+        for n in sizes:
+            gram = {j + 1 for j in range(max(0, i - n + 1), i)}
+            left = {"robust": sorted({*everything} - gram | {i}), "close": sorted(gram | {i})}
+            for measure, kept in left.items():
+                p = [at(s, i, kept, places) for places in (kept, everything[: len(kept)])]
+                values.setdefault((measure, n), {})[s, i] = [float(total_variation(base, q)) for q in p]
+    found = distances(removals(ENDING, block, pairs, sizes), ngrams.network(spec, parameters), sizes)
+    order = [tuple(pair) for i in np.unique(pairs[:, 1]) for pair in pairs[pairs[:, 1] == i].tolist()]
+    for key, by_pair in values.items():
+        expected, shifted = np.array([by_pair[pair] for pair in order]).T
+        np.testing.assert_allclose(found[key], expected, rtol=0, atol=1e-12)
+        if key != ("robust", 2):
+            assert np.abs(shifted - expected).max() > 1e-2  # the control: positions that shift
+
+
+@pytest.mark.parametrize("n", [3, 5, 99])
+def test_nothing_flows_from_a_removed_token_in_any_layer(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of the prediction with respect to the inputs of all layers is exactly 0 where they are removed."""
+    spec, parameters = causal()
+    (block,) = removals(EVERY, sentences([0, 1, 2, 0, 1, 2, 0, 1]), np.array([[0, 7]]), (n,))
+    module = spec.model.module(parameters)
+    layer_norm, streams = F.layer_norm, []
+
+    def watched(hidden: torch.Tensor, *how: Any) -> torch.Tensor:
+        if hidden.ndim == 3:  # that of all positions, before attention and before the MLP
+            hidden.retain_grad()
+            streams.append(hidden)
+        return layer_norm(hidden, *how)
+
+    monkeypatch.setattr(F, "layer_norm", watched)
+    for example in range(3):
+        streams.clear()
+        tokens, at, mask = (
+            torch.from_numpy(field[[example]]) for field in (block.tokens, block.at, block.visible)
+        )
+        p = module(tokens, at=at, mask=mask).softmax(dim=1)
+        assert len(streams) >= 5  # two a layer, less one: after the last attention one position goes on
+        p[0, 0].backward()
+        for hidden in streams:
+            assert hidden.grad is not None
+            flows = (hidden.grad[0] != 0).any(dim=1).numpy()
+            assert not flows[~block.visible[example]].any()
+        for attended in streams[0::2]:  # the control: what is left is used, in all layers
+            assert attended.grad is not None
+            flows = (attended.grad[0] != 0).any(dim=1).numpy()
+            np.testing.assert_array_equal(flows, block.visible[example])
+
+
+def test_the_identity_of_a_removed_token_does_not_matter_to_a_causal_network() -> None:
+    spec, parameters = causal()
+    one, other = [0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 2, 2, 0]  # they differ in the 4-gram of token 6
+    p = []
+    for tokens in (one, other):
+        (block,) = removals(EVERY, sentences(tokens), np.array([[0, 6]]), (4,))
+        p.append(ngrams.network(spec, parameters)(block))
+    np.testing.assert_array_equal(p[0][1], p[1][1])  # without it
+    assert total_variation(p[0][0], p[1][0]) > 1e-3  # the controls: with it, and with it alone
+    assert total_variation(p[0][2], p[1][2]) > 1e-3
+
+
+@CAUSAL
+def test_rows_of_a_causal_network_are_those_of_one_prediction_after_the_other(task: NextToken) -> None:
+    spec, parameters = causal(task)
+    probe = NgramDependence((3, 5), 20, n_positions=2)
+    alone: dict[tuple[str, int], list[float]] = {}
+    for block in probe.inputs(task):
+        p = [ngrams.network(spec, parameters)(block[[k]])[0] for k in range(len(block))]  # type: ignore[index]
+        for start in range(0, len(block), 5):
+            for k, key in enumerate([("robust", 3), ("robust", 5), ("close", 3), ("close", 5)], start + 1):
+                alone.setdefault(key, []).append(float(total_variation(p[start], p[k])))
+    rows = probe.rows(spec, parameters)
+    assert [list(row) for row in rows] == [COLUMNS] * 4
+    for row in rows:
+        values = alone[row["measure"], row["n"]]
+        assert row["n_pairs"] == len(values)
+        assert row["median"] == pytest.approx(np.median(values), abs=1e-12)
+        assert row["mean"] == pytest.approx(np.mean(values), abs=1e-12)
+        assert row["p95"] > 1e-2
+
+
+def test_a_causal_network_that_ignores_its_context_depends_on_nothing() -> None:
+    spec, parameters = causal()
+    for layer in range(3):  # nothing comes back from attention
+        parameters[f"layers.{layer}.joined.weight"] *= 0
+    for row in NgramDependence((3, 5), 40).rows(spec, parameters):
+        assert row["p95"] == pytest.approx(0, abs=1e-12)
+
+
 # One sentence
 
 
@@ -370,7 +622,12 @@ def test_predictions_are_those_at_the_one_masked_position() -> None:
         (lambda: NgramDependence(n_samples=0), r"n_samples = 0: expected"),
         (lambda: NgramDependence(n_positions=0), r"n_positions = 0: expected"),
         (lambda: NgramDependence(n_positions=28).inputs(VISIBLE), r"n_positions = 28: expected at most 27"),
-        (lambda: NgramDependence().inputs(tiny.TASK), r"SparseParity.*: expected a MaskedPrediction"),
+        (
+            lambda: NgramDependence().inputs(tiny.TASK),
+            r"SparseParity.*: expected a MaskedPrediction or a NextToken",
+        ),
+        (lambda: NgramDependence(n_positions=28).inputs(ENDING), r"n_positions = 28: expected at most 27"),
+        (lambda: Predictions().rows(causal()[0], {}), r"NextToken.*: expected a MaskedPrediction, whose"),
         (lambda: Predictions(sentence=-1), r"sentence = -1: expected"),
         (lambda: Predictions(position=1.0), r"position = 1.0: expected"),  # type: ignore[arg-type]
         (

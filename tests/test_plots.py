@@ -249,6 +249,38 @@ def nonterminals() -> pd.DataFrame:
     )
 
 
+def boundaries() -> pd.DataFrame:
+    """Spans of level 2 end at 1, 3 and 5, one of level 3 at 3, and all at the last token."""
+    return pd.DataFrame(
+        {"position": range(6), "token": ["3", "2", "1", "1", "2", "3"], "level": [1, 2, 1, 3, 1, 4]}
+    )
+
+
+def gained() -> pd.DataFrame:
+    """Gains of 2 and 1 points at one setting, none at the other, seeds a point apart."""
+    return pd.DataFrame(
+        [
+            {"setting": setting, "horizon": horizon, "seed": seed, "gain": gain + 0.01 * (seed - 1)}
+            for setting, gains in (("level 4", (0.02, 0.01)), ("level 2", (0.0, 0.0)))
+            for horizon, gain in zip((0.25, 0.5), gains, strict=True)
+            for seed in range(3)
+        ]
+    )
+
+
+def texts() -> pd.DataFrame:
+    """Texts of a teacher at T0, and of two kinds of students at a quarter and half of it, of which one never writes well."""
+    rows = [("teacher", 1.0, 0.9), ("one_shot_hard", 0.25, 0.0), ("one_shot_hard", 0.5, 0.0)]
+    rows += [("progressive", 0.25, 0.2), ("progressive", 0.5, 0.6)]
+    return pd.DataFrame(
+        [
+            {"method": method, "horizon": horizon, "seed": seed, "accepted": share * (1 - 0.01 * seed)}
+            for method, horizon, share in rows
+            for seed in range(3)
+        ]
+    )
+
+
 RISING = pd.DataFrame({"step": [0, 10, 20], "accuracy": [0.5, 0.7, 1.0]})
 
 DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
@@ -332,6 +364,17 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         lambda ax: plots.plot_masking(masking(), ax),
         ["not selected", *SELECTED],
         ("", ""),
+    ),
+    "plot_boundaries": (lambda ax: plots.plot_boundaries(boundaries(), ax), [], ("", "")),
+    "plot_gains": (
+        lambda ax: plots.plot_gains(gained(), ax),
+        ["student trained for T₀/4 (n = 3)", "student trained for T₀/2 (n = 3)"],
+        ("", "gain over one-shot (points)"),
+    ),
+    "plot_generated": (
+        lambda ax: plots.plot_generated(texts(), ax),
+        ["teacher, from labels (n = 3)", "one-shot, hard labels (n = 3)", "progressive (n = 3)"],
+        ("training steps (T₀: the teacher's)", "share of texts accepted"),
     ),
     "plot_loss": (
         lambda ax: plots.plot_loss(losses(), ax, CEILINGS, turns()),
@@ -794,6 +837,128 @@ def test_dependence_draws_one_measure_and_the_best_of_each_n_in_its_color(ax: Ax
     assert len({str(line._unscaled_dash_pattern) for line in horizontal}) == 2  # type: ignore[attr-defined]
     plots.plot_dependence(ngrams(), ax, "close", log=True)
     assert drawn(ax)["n = 5 (3 seeds)"][1][0] == pytest.approx(1.06 + 0.1)  # not that at step 0
+
+
+def test_dependence_has_the_mean_beside_the_median_in_its_color_where_asked(ax: Axes) -> None:
+    table = ngrams().assign(mean=0.9)
+    plots.plot_dependence(table, ax, "robust", means=True)
+    named = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    unnamed = [line for line in ax.get_lines() if line not in named]
+    assert [line.get_label() for line in named] == [
+        "n = 3 (3 seeds)",
+        "n = 5 (3 seeds)",
+        "mean over positions, in the same color",
+    ]
+    assert [line.get_color() for line in unnamed] == [line.get_color() for line in named[:2]]
+    assert all(np.allclose(line.get_ydata(), 0.9) for line in unnamed)
+    assert np.allclose(named[0].get_ydata(), [step / 100 + 0.04 for step in STEPS])
+    assert ax.get_ylabel() == r"$M_\mathrm{robust}$"
+
+
+def test_dependence_of_a_causal_teacher_needs_no_reference(ax: Axes) -> None:
+    table = ngrams().drop(columns="method").assign(level=3)
+    plots.plot_dependence(table, ax, "close", log=True)
+    assert list(drawn(ax)) == ["n = 3 (3 seeds)", "n = 5 (3 seeds)"]
+
+
+def test_a_loss_of_boundary_tokens_has_its_references_by_name(ax: Axes) -> None:
+    known = pd.DataFrame(
+        {"predictor": ["posterior", "prefix", "bigram", "unigram"], "loss_nats": [0.1, 0.4, 0.7, 1.0]}
+    )
+    plots.plot_loss(losses(), ax, known)
+    assert {t.get_text(): t.get_position()[1] for t in ax.texts} == {
+        "exact posterior": 0.1,
+        "exact, ends unknown": 0.4,
+        "bigram": 0.7,
+        "unigram": 1.0,
+    }
+    plots.plot_loss(losses(), ax, known.query("predictor in ('posterior', 'unigram')"))
+    assert [t.get_text() for t in ax.texts[4:]] == ["exact posterior", "unigram"]
+
+
+def marks(ax: Axes) -> list[list[float]]:
+    """Where the marks of each row of a figure of boundaries stand, from the upper row down."""
+    offsets = [np.asarray(c.get_offsets()) for c in ax.collections if not hasattr(c, "get_segments")]
+    assert all(len(set(o[:, 1])) == 1 for o in offsets)
+    return [o[:, 0].tolist() for o in sorted(offsets, key=lambda o: -float(o[0, 1]))]
+
+
+def spans_of(ax: Axes) -> list[list[tuple[float, float]]]:
+    """From where to where the spans of each row reach."""
+    rows = [c.get_segments() for c in ax.collections if hasattr(c, "get_segments")]
+    return [[(float(a), float(b)) for (a, _), (b, _) in segments] for segments in rows]
+
+
+def test_a_token_is_marked_at_each_level_up_to_the_highest_that_ends_with_it(ax: Axes) -> None:
+    plots.plot_boundaries(boundaries().sample(frac=1, random_state=0), ax)
+    assert marks(ax) == [[1, 3, 5], [3, 5], [5]]
+    assert [t.get_text() for t in ax.texts] == ["3", "2", "1", "1", "2", "3"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["level 4", "level 3", "level 2", "sentence"]
+    rows = [c for c in ax.collections if not hasattr(c, "get_segments")]
+    shapes = {str(np.asarray(c.get_paths()[0].vertices).tolist()) for c in rows}
+    assert len(shapes) == 3  # the levels are told apart without color
+
+
+def test_the_spans_of_a_level_cover_the_sentence_each_up_to_its_mark(ax: Axes) -> None:
+    plots.plot_boundaries(boundaries(), ax)
+    assert spans_of(ax) == [[(-0.35, 1), (1.65, 3), (3.65, 5)], [(-0.35, 3), (3.65, 5)], [(-0.35, 5)]]
+
+
+def test_boundaries_of_chosen_levels_or_of_the_beginning_of_a_sentence(ax: Axes) -> None:
+    plots.plot_boundaries(boundaries().query("position < 5"), ax, levels=[3])
+    assert marks(ax) == [[3]]
+    assert spans_of(ax) == [[(-0.35, 3)]]  # the span that goes on is not drawn as one that ends
+
+
+def test_a_sentence_too_long_to_be_read_is_not_written(ax: Axes) -> None:
+    long = pd.concat([boundaries()] * 60, ignore_index=True)
+    plots.plot_boundaries(long.assign(position=range(360)), ax)
+    assert not ax.texts
+    assert ax.get_yticklabels()[-1].get_text() == "360 tokens"
+
+
+def test_gains_are_points_grouped_in_the_order_of_their_settings(ax: Axes) -> None:
+    plots.plot_gains(gained(), ax)
+    short, long = (points(c) for c in ax.containers)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["level 4", "level 2"]
+    np.testing.assert_allclose(sorted(short[1]), [0, 2], atol=1e-12)
+    for container, gain in ((ax.containers[0], 2), (ax.containers[1], 1)):
+        x, y = points(container)
+        assert y[np.argmin(x)] == pytest.approx(gain)  # level 4 stands left
+    assert (np.sort(short[0]) < np.sort(long[0])).all()  # the shorter run stands left
+    assert np.abs(np.concatenate([short[0], long[0]]) % 1 - 0.5).min() > 0.05  # groups stay apart
+    zero = [line for line in ax.get_lines() if np.asarray(line.get_ydata()).tolist() == [0, 0]]
+    assert len(zero) == 1
+    dots = sorted(y for c in ax.collections[:1] for _, y in np.asarray(c.get_offsets()))
+    np.testing.assert_allclose(dots, [-1, 0, 1, 1, 2, 3], atol=1e-12)
+
+
+def test_the_interval_of_a_gain_is_that_over_its_seeds_and_one_seed_has_none(ax: Axes) -> None:
+    plots.plot_gains(gained(), ax)
+    ends = [segment[:, 1].tolist() for segment in ax.containers[0][2][0].get_segments()]
+    interval = tables.mean_interval([1.0, 2.0, 3.0])
+    assert pytest.approx([interval.low, interval.high]) in ends
+    plots.plot_gains(gained().query("seed == 1 and horizon == 0.5"), ax)
+    bars: Any = ax.containers[-1][2][0]
+    assert not any(np.isfinite(path.vertices).all() for path in bars.get_paths())
+
+
+def test_a_share_of_0_is_drawn_clear_of_the_axis_and_methods_stand_side_by_side(ax: Axes) -> None:
+    plots.plot_generated(texts(), ax)
+    found = {str(c.get_label()): points(c) for c in ax.containers}
+    never = found["one-shot, hard labels (n = 3)"]
+    assert never[1].tolist() == [0, 0]
+    assert ax.get_ylim()[0] < -0.02
+    assert found["teacher, from labels (n = 3)"][0].tolist() == [2]  # alone above its length
+    assert (never[0] < found["progressive (n = 3)"][0]).all()
+    np.testing.assert_allclose(found["progressive (n = 3)"][1], [0.198, 0.594])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["T₀/4", "T₀/2", "T₀"]
+
+
+def test_texts_of_which_none_is_accepted_still_make_a_figure(ax: Axes) -> None:
+    plots.plot_generated(texts().assign(accepted=0.0), ax)
+    low, high = ax.get_ylim()
+    assert low < 0 < 0.09 < high
 
 
 def test_dependence_of_methods_is_drawn_against_n(ax: Axes) -> None:

@@ -145,6 +145,19 @@ def test_the_theory_page_judges_what_it_promises() -> None:
     }
 
 
+def test_the_gpt2_page_judges_what_it_promises() -> None:
+    assert rows_of("gpt2") == {
+        "R7",
+        *(f"Figure {i}" for i in range(28, 33)),
+        "gap-shrinks-with-tokens-in-the-loss",
+        "rapid-drop-in-the-first-tenth",
+        "dormant-phase-is-short",
+        "larger-models-sooner-in-the-rapid-phase",
+        "curriculum-of-3-grams",
+        "cfg3g-saturates",
+    }
+
+
 def test_every_statement_of_the_appendix_is_judged_by_the_theory_page() -> None:
     judged = {name.split(" (")[0] for name in rows_of("theory")}
     assert {*STATEMENTS, "R3", "Theorem 3.2"} == judged - {"majority-coefficients", "fourier-gap"}

@@ -19,6 +19,7 @@ from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
+from pdlib.probes.generation import Generation
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
@@ -40,6 +41,7 @@ from pdlib.store import published_folder
 from pdlib.tasks.grammar import Grammar, Rule, grammar
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction
+from pdlib.tasks.next_token import NextToken
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
@@ -80,9 +82,11 @@ SPECS: list[Spec] = [
     FeatureCorrelations((1, 2)),
     AttentionPaths(100),
     tiny_theory.SENTENCES,
+    NextToken(grammar("cfg3f")),
     NgramDependence((3, 5)),
     Predictions(1, 4),
     NonterminalPrediction(2000),
+    Generation(100),
     tiny.measurement(),
     replace(tiny.measurement(), steps=(0, 100)),
     LabelTarget(),
@@ -136,6 +140,7 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
     AttentionPaths: {"n_samples": 9},
     NgramDependence: {"n": (3,), "n_samples": 9, "n_positions": 2},
     Predictions: {"sentence": 2, "position": 5},
+    Generation: {"n_samples": 9, "seed": 1},
     NonterminalPrediction: {
         "n_train": 9,
         "n_validation": 9,
@@ -175,6 +180,7 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
     IntermediateTarget: {"width": 26, "aligned": True},
     TrainedTarget: {"width": 26, "epsilon": 0.2, "max_steps": 1001},
     MaskedPrediction: {"source": grammar("cfg3i", roots=10), "mask_rate": 0.2, "selected": "hidden"},
+    NextToken: {"source": grammar("cfg3f", roots=10), "level": 2, "counted": "from_root", "ends": True},
     BestPrediction: {"task": replace(tiny_theory.SENTENCES, mask_rate=0.2), "n_evaluation": 17},
     BestDependence: {
         "task": replace(tiny_theory.SENTENCES, mask_rate=0.2),

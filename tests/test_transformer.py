@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pdlib import Adam, SparseParity, Training, Transformer
 from pdlib.models import transformer
-from pdlib.models.transformer import TransformerModule, bert, tokens_of
+from pdlib.models.transformer import TransformerModule, bert, gpt2, tokens_of
 from pdlib.specs import SpecError
 
 N_CLASSES, N_TOKENS, VOCABULARY = 6, 9, 3
@@ -280,6 +280,42 @@ def test_what_a_mask_hides_does_not_matter(name: str) -> None:
     assert_same(module(tokens, mask=mask)[:, :7], module(tokens[:, :7]))
 
 
+@pytest.mark.parametrize("name", [k for k, v in MODELS.items() if v.attends == "causal"])
+def test_a_causal_network_of_which_the_beginning_is_hidden_sees_only_what_is_left(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each example cut by hand: the tokens that are seen, at their own positions."""
+    model = MODELS[name]
+    module, tokens = network(model), tokens_for(model)
+    first = torch.tensor([4, 0, 7, 2, 8])
+    place = torch.arange(N_TOKENS)
+    mask = place >= first[:, None]
+    mask[0, 6] = False
+    last = torch.full((5,), N_TOKENS - 1)
+    at = place == last[:, None]
+    at[3, 5] = True
+    cut = []
+    position = module.position.weight.data.clone()
+    for i in range(5):
+        module.position.weight.data[: N_TOKENS - first[i]] = position[first[i] : N_TOKENS]
+        cut.append(module(tokens[i, first[i] :][None], mask=mask[i, first[i] :][None])[0].detach())
+        module.position.weight.data.copy_(position)
+    expected = torch.cat([cut[i][at[i, first[i] :]] for i in range(5)])
+    for short, small, queries in WAYS.values():
+        monkeypatch.setattr(transformer, "SHORT", short)
+        monkeypatch.setattr(transformer, "SMALL", small)
+        monkeypatch.setattr(transformer, "QUERIES_AT_ONCE", queries)
+        assert_same(module(tokens, at=at, mask=mask), expected)
+        assert_same(module(tokens, at=at, mask=mask, real=torch.ones_like(mask)), expected)
+        assert_same(module(tokens, at=-1, mask=mask), torch.stack([rows[-1] for rows in cut]))
+        weights = weights_like(expected)
+        found = gradients(module, module(tokens, at=at, mask=mask), weights)
+        assert all(bool(value.isfinite().all()) for value in found.values())
+        changed = torch.where(mask, tokens, (tokens + 1) % model.vocabulary)
+        assert_same(module(changed, at=at, mask=mask), expected)  # what is hidden has no effect
+    assert float((module(tokens, at=at) - expected).detach().abs().max()) > 1e-3  # the control
+
+
 # Shortcuts against the long way
 
 
@@ -349,6 +385,150 @@ def test_attention_at_once_in_blocks_and_fused_is_the_same(
             found.append((logits.detach(), gradients(module, logits, weights_like(logits))))
         for other in found[1:]:
             assert_same(other, found[0])
+
+
+# The last layer where it is asked: share of positions up to which, and queries a unit of a head's size without keys
+EVERYWHERE, WITH_KEYS, WITHOUT_KEYS = (-1.0, 0.0), (1.0, 0.0), (1.0, 99.0)
+
+
+def asked_where(monkeypatch: pytest.MonkeyPatch, way: tuple[float, float]) -> None:
+    monkeypatch.setattr(transformer, "SHARE", dict.fromkeys(("causal", "all"), way[0]))
+    monkeypatch.setattr(transformer, "KEYLESS", way[1])
+
+
+def asked_batch(model: Transformer, hidden: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Tokens of several lengths, of which some ask at one position, some at several and one nowhere."""
+    lengths = torch.tensor([N_TOKENS, 3, 5, 1, 7, 8])
+    tokens, place = tokens_for(model, n=6), torch.arange(N_TOKENS)
+    real = place < lengths[:, None]
+    mask = real.clone()
+    if hidden == "holes":
+        mask[0, 4] = mask[4, 2] = mask[5, 1] = False
+    if hidden == "beginnings":
+        mask[0, :6] = mask[4, :4] = mask[5, :7] = False
+    seen = mask.cumsum(dim=1) > 0 if model.attends == "causal" else torch.ones_like(mask)
+    at = real & seen & (torch.rand(real.shape, generator=torch.Generator().manual_seed(4)) < 0.5)
+    at[2] = False
+    at[0] = place == N_TOKENS - 1
+    assert at.sum(dim=1).unique().numel() >= 3
+    given = {} if hidden == "nothing" else {"mask": mask}
+    return torch.where(real, tokens, 0), {"at": at, **given}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("hidden", ["nothing", "padding", "holes", "beginnings"])
+@all_models
+def test_the_last_layer_where_it_is_asked_is_that_of_everywhere(
+    name: str, hidden: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MODELS[name]
+    module = network(model)
+    tokens, how = asked_batch(model, hidden)
+    if packed:
+        how["real"] = torch.arange(N_TOKENS) < torch.tensor([N_TOKENS, 3, 5, 1, 7, 8])[:, None]
+        if model.attends == "all" and hidden == "nothing":
+            how["mask"] = how["real"]  # padding must not be seen
+    at = how["at"]
+    asked_where(monkeypatch, EVERYWHERE)
+    expected = module(tokens, **how)
+    whole = {k: v for k, v in how.items() if k != "at"}
+    if hidden != "beginnings":
+        assert_same(expected, module(tokens, **whole)[at], 1e-12)
+    weights = weights_like(expected)
+    slopes = gradients(module, expected, weights)
+    for way in (WITH_KEYS, WITHOUT_KEYS):
+        for short in (99, 0):  # plain products, and the fused kernel
+            monkeypatch.setattr(transformer, "SHORT", short)
+            monkeypatch.setattr(transformer, "SMALL", short)
+            asked_where(monkeypatch, way)
+            logits = module(tokens, **how)
+            assert_same(logits, expected, 1e-12)
+            assert_same(gradients(module, logits, weights), slopes)
+    assert_same(module.train()(tokens, **how), expected, 1e-12)
+    other = dict(how, at=at.roll(1, dims=0))  # the control: as many queries, of other examples
+    if hidden != "beginnings" and not packed:
+        rolled = module(tokens, **other).roll(-int(at[-1].sum()), dims=0)
+        assert float((rolled - expected).detach().abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("way", [WITH_KEYS, WITHOUT_KEYS])
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_queries_that_see_what_they_may_not_are_told_apart(
+    name: str, way: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: without the minus infinities the comparison fails."""
+    module = network(MODELS[name])
+    tokens, how = asked_batch(MODELS[name], "holes")
+    asked_where(monkeypatch, way)
+    expected = module(tokens, **how)
+    monkeypatch.setattr(transformer._Asked, "allowed", lambda *_: None)
+    assert float((module(tokens, **how) - expected).detach().abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["gpt2", "one layer", "bert", "averaged"])
+def test_the_last_layer_where_it_is_asked_drops_what_it_drops_everywhere(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def every_third(self: transformer.TransformerModule, hidden: Tensor) -> Tensor:
+        return hidden * (torch.arange(hidden.shape[-1]) % 3 != 0) * 1.5
+
+    model = replace(MODELS[name], dropout=1 / 3)
+    module = network(model).train()
+    tokens, how = asked_batch(model, "holes")
+    asked_where(monkeypatch, WITH_KEYS)
+    kept = module(tokens, **how)
+    monkeypatch.setattr(transformer.TransformerModule, "_dropped", every_third)
+    asked_where(monkeypatch, EVERYWHERE)
+    expected = module(tokens, **how)
+    for way in (WITH_KEYS, WITHOUT_KEYS):
+        asked_where(monkeypatch, way)
+        assert_same(module(tokens, **how), expected, 1e-12)
+    assert not torch.allclose(expected, kept)
+
+
+@all_models
+def test_who_looks_at_attention_sees_all_queries_of_the_last_layer(name: str) -> None:
+    module = network(MODELS[name])
+    tokens, how = asked_batch(MODELS[name], "holes")
+    layers: list[Tensor] = []
+    assert_same(module(tokens, **how, attention=layers), module(tokens, **how), 1e-12)
+    everywhere: list[Tensor] = []
+    module(tokens, mask=how["mask"], attention=everywhere)
+    assert_same(layers, everywhere, 1e-12)
+
+
+def flops_and_kept(module: TransformerModule, tokens: Tensor, at: Tensor) -> tuple[int, int]:
+    """Operations of a training step, and bytes kept for its way back, a piece of memory counted once."""
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        module(tokens, at=at).sum().backward()
+    return counter.get_total_flops(), sum(kept.values())
+
+
+@pytest.mark.parametrize("length", [24, 150])
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_few_queries_cost_less_and_many_never_more(
+    name: str, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(MODELS[name], n_positions=150, head_size=8, width=16, n_heads=2)
+    module, tokens = network(model), tokens_for(model, n=4, p=length)
+    chosen = transformer.SHARE, transformer.KEYLESS
+    for share in (1 / length, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0):
+        at = torch.arange(length).expand(4, -1) < share * length
+        monkeypatch.setattr(transformer, "SHARE", chosen[0])
+        monkeypatch.setattr(transformer, "KEYLESS", chosen[1])
+        ours = flops_and_kept(module, tokens, at)
+        asked_where(monkeypatch, EVERYWHERE)
+        everywhere = flops_and_kept(module, tokens, at)
+        assert all(a <= b for a, b in zip(ours, everywhere, strict=True)), share
+        assert share > 0.3 or (ours[0] < everywhere[0] and ours[1] < everywhere[1]), share
+        assert share < 1 or ours == everywhere
 
 
 def test_long_sequences_take_the_fused_kernel_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,6 +611,173 @@ def test_dropout_acts_in_training_alone(name: str, at: int | None) -> None:
         assert torch.equal(module(tokens, at=at), one)
         assert_same(module.eval()(tokens, at=at), expected, 1e-12)
         assert_same(network(MODELS[name]).train()(tokens, at=at), expected, 1e-12)  # a rate of 0
+
+
+# Drawing token after token
+
+CAUSAL = [k for k, v in MODELS.items() if v.attends == "causal" and k != "bert"]
+BEGINNING, END = 1, 2
+
+
+def drawing(name: str) -> tuple[Transformer, dict[str, np.ndarray]]:
+    """A network with as many classes as tokens, which ends some samples early."""
+    model = replace(MODELS[name], vocabulary=N_CLASSES)
+    return model, parameters_of(model, seed=5)
+
+
+def drawn_again(
+    model: Transformer, parameters: dict[str, np.ndarray], sample: int, max_length: int, seed: int
+) -> tuple[list[int], bool]:
+    """One sample, the whole prefix put through the network for each token; the same uniform numbers."""
+    module, key = model.module(parameters).eval(), transformer._key(seed)
+    tokens = [BEGINNING]
+    for t in range(max_length + 1):
+        p = module(torch.tensor([tokens]))[0, -1].softmax(dim=0).tolist()
+        u = float(transformer._uniform(key, t, sample, sample + 1)[0])
+        token = 0
+        while token < len(p) - 1 and sum(p[: token + 1]) <= u:
+            token += 1
+        if token == END:
+            return tokens[1:], True
+        tokens.append(token)
+    return tokens[1 : max_length + 1], False
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_samples_are_those_of_the_whole_prefix_put_through_for_each_token(name: str) -> None:
+    model, parameters = drawing(name)
+    tokens, lengths, ended = model.generate(parameters, 9, beginning=BEGINNING, end=END, max_length=7, seed=5)
+    assert (tokens.dtype, lengths.dtype, ended.dtype) == (np.int64, np.int64, bool)
+    assert tokens.shape == (9, 7)
+    expected = [drawn_again(model, parameters, i, 7, seed=5) for i in range(9)]
+    for i, (sample, ends) in enumerate(expected):
+        assert tokens[i].tolist() == sample + [0] * (7 - len(sample))
+        assert (lengths[i], ended[i]) == (len(sample), ends)
+    assert len(set(map(str, expected))) > 3
+    assert [drawn_again(model, parameters, i, 7, seed=6) for i in range(9)] != expected  # the control
+
+
+@pytest.mark.parametrize("name", ["gpt2", "averaged", "causal, post"])
+def test_a_sample_is_a_function_of_the_seed_and_its_number(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, parameters = drawing(name)
+
+    def draw(n: int, seed: int = 3, max_length: int = 8) -> tuple[np.ndarray, ...]:
+        return model.generate(parameters, n, beginning=BEGINNING, end=END, max_length=max_length, seed=seed)
+
+    tokens, lengths, ended = whole = draw(50)
+    assert 0 < ended.sum() < 50
+    assert len(np.unique(lengths)) > 3
+    for changed in (draw(50), draw(13), draw(50, max_length=5)):
+        n, length = changed[0].shape
+        np.testing.assert_array_equal(changed[0], tokens[:n, :length])
+        np.testing.assert_array_equal(changed[1], lengths[:n].clip(max=length))
+        np.testing.assert_array_equal(changed[2], ended[:n] & (lengths[:n] <= length))
+    for still_on, at_once in ((0.0, 10**9), (1.0, 10**9), (0.75, 7000), (0.75, 1)):
+        monkeypatch.setattr(transformer, "STILL_ON", still_on)
+        monkeypatch.setitem(transformer.CACHED_AT_ONCE, "cpu", at_once)
+        for one, other in zip(draw(50), whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(draw(50, seed=4)[0], tokens)
+
+
+def test_samples_that_have_ended_leave_and_few_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, parameters = drawing("gpt2")
+    positions: list[tuple[int, int]] = []
+    following = TransformerModule.following
+
+    def noted(self: TransformerModule, tokens: Tensor, position: int, cache: list[Tensor]) -> Tensor:
+        positions.append((position, len(tokens)))
+        assert all(kept.shape[1] == len(tokens) for kept in cache)
+        return following(self, tokens, position, cache)
+
+    monkeypatch.setattr(TransformerModule, "following", noted)
+    monkeypatch.setattr(transformer, "STILL_ON", 1.0)
+    _, lengths, _ = model.generate(parameters, 60, beginning=BEGINNING, end=END, max_length=8, seed=0)
+    still_on = [int((lengths >= t).sum()) for t in range(9)]
+    assert positions == [(t, n) for t, n in enumerate(still_on) if n]
+    assert still_on[-1] < 30
+    positions.clear()
+    numbers = 2 * model.n_layers * 9 * model.n_heads * model.head_size
+    monkeypatch.setitem(transformer.CACHED_AT_ONCE, "cpu", 10 * numbers)
+    model.generate(parameters, 60, beginning=BEGINNING, end=END, max_length=8, seed=0)
+    assert [n for position, n in positions if position == 0] == [10] * 6
+
+
+def test_tokens_are_drawn_with_the_probabilities_of_the_network() -> None:
+    """Shares of first tokens, and of second ones behind the commonest first one."""
+    model, parameters = drawing("gpt2")
+    n = 20_000
+    tokens, lengths, ended = model.generate(parameters, n, beginning=BEGINNING, end=END, max_length=2, seed=1)
+    module = model.module(parameters).eval()
+    first = module(torch.tensor([[BEGINNING]]))[0, -1].softmax(dim=0).detach().numpy()
+    counts = np.bincount(tokens[lengths > 0, 0], minlength=N_CLASSES)
+    counts[END] = n - counts.sum()
+    np.testing.assert_allclose(counts / n, first, atol=4 * np.sqrt(0.25 / n))
+    commonest = int(counts[:END].argmax())
+    behind = (lengths > 0) & (tokens[:, 0] == commonest)
+    second = module(torch.tensor([[BEGINNING, commonest]]))[0, -1].softmax(dim=0).detach().numpy()
+    counts = np.bincount(tokens[behind & (lengths == 2), 1], minlength=N_CLASSES)
+    counts[END] = (behind & (lengths == 1) & ended).sum()
+    np.testing.assert_allclose(counts / behind.sum(), second, atol=4 * np.sqrt(0.25 / behind.sum()))
+    assert np.abs(first - second).max() > 0.05  # the control
+
+
+def test_uniform_numbers_are_uniform_and_each_has_its_own_place() -> None:
+    key = transformer._key(0)
+    u = transformer._uniform(key, 3, 0, 40_000)
+    assert 0 <= u.min() < u.max() < 1
+    np.testing.assert_allclose(np.histogram(u, 10, (0, 1))[0] / 40_000, 0.1, atol=0.006)
+    for start, stop in ((0, 1), (5, 9), (7, 8), (4, 1003)):
+        np.testing.assert_array_equal(transformer._uniform(key, 3, start, stop), u[start:stop])
+    for other in (
+        transformer._uniform(key, 4, 0, 40_000),
+        transformer._uniform(transformer._key(1), 3, 0, 40_000),
+    ):
+        assert abs(np.corrcoef(u, other)[0, 1]) < 0.02
+
+
+def test_an_impossible_token_is_never_drawn() -> None:
+    p = np.array([[0.0, 0.25, 0.0, 0.75, 0.0]])
+    for u, expected in ((0.0, 1), (0.2499, 1), (0.25, 3), (0.999, 3)):
+        assert transformer._drawn(p, np.array([u])).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n": 0}, r"n = 0: expected a whole number"),
+        ({"max_length": 0}, r"max_length = 0: expected a whole number"),
+        ({"max_length": 12}, r"max_length = 12, 13 with the beginning: expected at most n_positions = 12"),
+        ({"beginning": N_CLASSES}, r"beginning = 6: expected a token from 0 to 5"),
+        ({"end": -1}, r"end = -1: expected a token from 0 to 5"),
+        ({"end": 1.0}, r"end = 1\.0: expected a token from 0 to 5"),
+        ({"seed": -1}, r"seed = -1: expected a whole number of at least 0"),
+    ],
+)
+def test_samples_that_cannot_be_are_refused(changes: dict[str, Any], said: str) -> None:
+    model, parameters = drawing("gpt2")
+    how: dict[str, Any] = {"n": 2, "beginning": BEGINNING, "end": END, "max_length": 11, "seed": 0}
+    assert model.generate(parameters, **how)[0].shape == (2, 11)
+    with pytest.raises(SpecError, match=said):
+        model.generate(parameters, **(how | changes))
+
+
+def test_only_a_causal_network_with_a_class_for_each_token_draws() -> None:
+    how: dict[str, Any] = {"n": 2, "beginning": BEGINNING, "end": END, "max_length": 5, "seed": 0}
+    with pytest.raises(SpecError, match=r"attends = 'all': expected 'causal'"):
+        MODELS["bert"].generate(parameters_of(MODELS["bert"]), **how)
+    with pytest.raises(SpecError, match=r"6 classes: expected as many as the vocabulary, 3, to draw tokens"):
+        GPT2.generate(parameters_of(GPT2), **how)
+
+
+def test_gpt2_is_the_default_network_tied() -> None:
+    assert gpt2(2, 3, 4, n_positions=12, vocabulary=5) == Transformer(
+        2, 3, 4, n_positions=12, vocabulary=5, tied=True
+    )
+    assert gpt2(2, 3, tied=False) == Transformer(2, 3)
+    assert gpt2(1, 2) != bert(1, 2)
 
 
 # Initial weights
@@ -529,9 +876,20 @@ def test_a_mask_that_leaves_a_query_without_a_key_is_refused() -> None:
     with pytest.raises(SpecError, match=r"hides every key, in example 3: expected .* Leave the example out"):
         network(MODELS["bert"])(tokens, mask=mask)
     mask[3] = True
-    mask[2, 0] = False
-    with pytest.raises(SpecError, match=r"hides the first token.*, in example 2: .* Put padding after"):
-        network(GPT2)(tokens, mask=mask)
+    mask[2, :2] = False
+    said = r"hides the first {} tokens, which are all that query {} sees, in example 2: .* Put padding after"
+    real = torch.ones_like(mask)
+    for changes, n_hidden in (
+        ({}, 1),
+        ({"real": real}, 1),
+        ({"at": 0}, 1),
+        ({"at": 1}, 2),
+        ({"at": 1 - N_TOKENS, "real": real}, 2),
+        ({"at": torch.arange(N_TOKENS) * torch.ones(5, 1) == 1}, 2),
+        ({"at": torch.arange(N_TOKENS) * torch.ones(5, 1) == 1, "real": real}, 2),
+    ):
+        with pytest.raises(SpecError, match=said.format(n_hidden, n_hidden - 1)):
+            network(GPT2)(tokens, mask=mask, **changes)
     assert bool(network(MODELS["bert"])(tokens, mask=mask).isfinite().all())
     with pytest.raises(SpecError, match=r"a mask of type torch\.int64: expected a boolean one"):
         network(GPT2)(tokens, mask=mask.long())

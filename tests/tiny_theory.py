@@ -12,6 +12,7 @@ from pdlib.probes.ngrams import NgramDependence
 from pdlib.specs import Calculation, Spec
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
+from pdlib.tasks.next_token import NextToken
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
@@ -55,6 +56,8 @@ CALCULATIONS: dict[str, Calculation] = {
     "InterpolationND": InterpolationND(3, 2),
     "BestPrediction": BestPrediction(SENTENCES, n_evaluation=16),
     "BestPrediction, hidden": BestPrediction(replace(SENTENCES, selected="hidden"), n_evaluation=16),
+    "BestPrediction, text": BestPrediction(NextToken(SENTENCES.source, ends=True), n_evaluation=16),
+    "BestPrediction, boundaries": BestPrediction(NextToken(SENTENCES.source, level=2), n_evaluation=16),
     "BestDependence": BestDependence(SENTENCES, NgramDependence((2, 3), n_samples=16)),
 }
 

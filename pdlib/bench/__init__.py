@@ -1,7 +1,7 @@
 """Speed as ratios: what this package takes against what one would write without it, both sides in one run.
 
-A file a page, with a function `rows()` that yields one dictionary a case: `case`, `ours`, `peer`, `unit`,
-`ratio`, `reach`, `ok`.
+A file a page, with a function `rows()` that yields one dictionary a case: `case`, `ours`, `peer`, `unit`, `ratio`, `reach`,
+`ok`. `sequences` holds what pages share.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Speed of sampling a grammar, of BERT's training on it, of cached labels, and of the exact posterior.
 
 The peer of training is the loop one would write with Hugging Face's `BertForMaskedLM`: the same sizes, no dropout,
-`float32`, its fused attention, labels of -100 where nothing is asked, AdamW with clipping in the faster of PyTorch's two
-fast settings. It takes a batch whole, padded to its longest sentence, or as the paper's official code does: in
-micro-batches of 8, each padded to its own longest, whose gradients are added up. Both sides have their inputs drawn ahead.
+`float32`, its fused attention, labels of -100 where nothing is asked (`pdlib.bench.sequences`). The paper's official code
+takes micro-batches of 8.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pdlib.bench import at_most, faster, medians
+from pdlib.bench.sequences import Batch, against_eager, milliseconds, spec_of
 from pdlib.labels import label_block
 from pdlib.models.transformer import bert, sequence_tensors
 from pdlib.schedules import OneShot
-from pdlib.specs import Adam, Distillation, Parameters, Piece, Sequences, Training
+from pdlib.specs import Distillation, Parameters, Piece, Sequences, Training
 from pdlib.store import Store
 from pdlib.tasks.grammar import SentenceStream, grammar
+from pdlib.tasks.inside_outside import posterior
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.theory.inside_outside import posterior
-from pdlib.training import untrained
 from pdlib.training.gradient import GradientLearner
 from pdlib.training.online_sgd import set_threads
 
-BATCH, MICRO_BATCH = 64, 8
+BATCH = 64
 N_LAYERS = 4
 SMALL_ROOTS = (14, 15)  # the laptop's part of cfg3b
 # who, heads, steps a measurement, reach against whole batches and against micro-batches
@@ -97,45 +97,22 @@ def _posterior() -> dict[str, Any]:
 
 def _spec(task: MaskedPrediction, n_heads: int, batch_size: int) -> tuple[Training, Parameters]:
     model = bert(N_LAYERS, n_heads, vocabulary=task.vocabulary, n_positions=task.n_inputs)
-    optimizer = Adam(5e-3, betas=(0.9, 0.95), clip_norm=1.0)
-    spec = Training(task, model, optimizer, n_steps=1000, evaluate_every=1000, batch_size=batch_size)
-    return spec, untrained(spec)
-
-
-def _milliseconds(started: float, steps: int) -> float:
-    return (time.perf_counter() - started) / steps * 1e3
+    return spec_of(task, model, batch_size)
 
 
 def _training(
     who: str, n_heads: int, steps: int, reach_whole: float, reach_micro: float
 ) -> Iterator[dict[str, Any]]:
-    spec, initial = _spec(MaskedPrediction(grammar("cfg3b", roots=SMALL_ROOTS)), n_heads, BATCH)
-    inputs, classes = spec.task.stream(0, "train").examples(0, steps * BATCH)
-    sides = [_ours(spec, initial, inputs, classes)]
-    for size in (BATCH, MICRO_BATCH):
-        batches = as_peer_takes_them(inputs, classes, size)
-        sides += [_bert(spec, batches, BATCH // size, adam) for adam in ("fused", "foreach")]
-    ours, *peers = medians(*sides)
+    trained = _spec(MaskedPrediction(grammar("cfg3b", roots=SMALL_ROOTS)), n_heads, BATCH)
     case = f"{who}, {n_heads} heads, batch {BATCH}, {THREADS} threads, against eager BERT"
-    yield faster(case, ours, min(peers[:2]), "ms/step", reach_whole)
-    yield faster(f"{case} in micro-batches of {MICRO_BATCH}", ours, min(peers[2:]), "ms/step", reach_micro)
+    peer = (partial(network, trained[0]), _loss)
+    yield from against_eager(case, trained, peer, steps, reach_whole, reach_micro)
 
 
-def _ours(
-    spec: Training, initial: Parameters, inputs: Sequences, classes: NDArray[np.uint8]
-) -> Callable[[], float]:
-    """Return timed steps of ours."""
-    learner = GradientLearner(spec, initial)
-    targets = np.eye(spec.task.n_classes, dtype=np.float32)[classes]
-    rates = np.full(len(inputs) // spec.batch_size, 1e-4)
-
-    def run() -> float:
-        started = time.perf_counter()
-        learner.steps(inputs, targets, rates)
-        return _milliseconds(started, len(rates))
-
-    run()
-    return run
+def _loss(module: nn.Module, batch: Batch) -> Tensor:
+    tokens, real, labels = batch
+    loss: Tensor = module(input_ids=tokens, attention_mask=real, labels=labels).loss
+    return loss
 
 
 def network(spec: Training) -> nn.Module:
@@ -157,51 +134,6 @@ def network(spec: Training) -> nn.Module:
     )
     module: nn.Module = transformers.BertForMaskedLM(config)
     return module
-
-
-def as_peer_takes_them(
-    inputs: Sequences, classes: NDArray[np.uint8], size: int
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return batches of this size: tokens, what is no padding, and labels, -100 where nothing is asked."""
-    batches, done = [], 0
-    for start in range(0, len(inputs), size):
-        part = inputs[start : start + size]
-        n = int(part.n_targets.sum())
-        labels = np.full(part.tokens.shape, -100)
-        labels[part.at] = classes[done : done + n]
-        done += n
-        batches.append((torch.tensor(part.tokens), torch.tensor(part.visible).long(), torch.tensor(labels)))
-    return batches
-
-
-def _bert(
-    spec: Training, batches: list[tuple[Tensor, Tensor, Tensor]], n_micro: int, adam: str
-) -> Callable[[], float]:
-    """Return timed steps of the eager loop, a step every `n_micro` batches."""
-    module = network(spec).train()
-    parameters = list(module.parameters())
-    optimizer = torch.optim.AdamW(
-        parameters,
-        lr=1e-4,
-        betas=(0.9, 0.95),
-        weight_decay=0.0,
-        fused=adam == "fused",
-        foreach=adam == "foreach",
-    )
-
-    def run() -> float:
-        started = time.perf_counter()
-        for start in range(0, len(batches), n_micro):
-            optimizer.zero_grad(set_to_none=True)
-            for tokens, mask, labels in batches[start : start + n_micro]:
-                loss = module(input_ids=tokens, attention_mask=mask, labels=labels).loss
-                (loss / n_micro).backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-        return _milliseconds(started, len(batches) // n_micro)
-
-    run()
-    return run
 
 
 def _cached_labels(steps: int) -> dict[str, Any]:
@@ -239,7 +171,7 @@ def _cached_labels(steps: int) -> dict[str, Any]:
                 classes = asked(batch) if labels is None else labels[done : done + n_targets]
                 learner.steps(batch, one_hot[classes], rate)
                 done += n_targets
-            return _milliseconds(started, steps)
+            return milliseconds(started, steps)
 
         run(True)  # made, once
         ours, peer = medians(lambda: run(True), lambda: run(False))

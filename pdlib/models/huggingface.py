@@ -20,7 +20,7 @@ from safetensors.numpy import save as tensor_bytes
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from pdlib.models.transformer import Transformer, bert
+from pdlib.models.transformer import Transformer, bert, gpt2
 from pdlib.specs import Parameters, require
 from pdlib.store import DamagedError, MissingError, write_bytes
 
@@ -263,7 +263,7 @@ def _model(config: dict[str, Any]) -> Transformer:
         "dropout": next(iter(rates.values())),
         "initial_std": config.get("initializer_range", 0.02),
     }
-    make = Transformer if kind == "gpt2" else bert
+    make = gpt2 if kind == "gpt2" else bert
     return make(values["n_layers"], heads, width // heads, **choices)
 
 

@@ -1,7 +1,7 @@
 r"""One Transformer for the whole book: causal or bidirectional, pre- or post-norm.
 
-With its defaults it is GPT-2 (Radford et al. 2019), with those of `bert` it is BERT with its masked-word head (Devlin et
-al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Four things are
+With the choices of `gpt2` it is GPT-2 (Radford et al. 2019), with those of `bert` BERT with its masked-word head (Devlin
+et al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Five things are
 done once that are commonly done again and again, all exact:
 
 - logits are computed where they are asked for only: at one position, or at given ones; the last layer then
@@ -9,7 +9,9 @@ done once that are commonly done again and again, all exact:
 - with a small vocabulary there are fewer (token, position) pairs than positions in a batch, so the first
   layer's normalization and projections are computed once a pair and gathered;
 - of sequences padded to a common length, padding passes through attention alone, and no other product;
-- no dropout, no mask and no weights of attention are touched unless asked for.
+- no dropout, no mask and no weights of attention are touched unless asked for, and no mask that only hides what comes
+  after all that is asked for in a causal network;
+- what is drawn token by token keeps its keys and values.
 """
 
 from __future__ import annotations
@@ -30,10 +32,15 @@ from pdlib.specs import Model, Parameters, Sequences, Task, require, whole
 # On a CPU plain products beat the fused kernel in training: up to so many positions, and with causal attention and
 # small heads at any length, if they are cut into blocks of queries, which leave out most of what comes later.
 SHORT, SMALL, QUERIES_AT_ONCE = 64, 32, 32
-SCORES_AT_ONCE = {
-    "cpu": 1_000_000,
-    "cuda": 300_000_000,
-}  # attention scores a layer, at evaluation: what caches hold
+# Attention is computed for the queries asked for alone up to this share of an example's positions: a smaller one with causal
+# attention, whose blocks of queries leave out part of what these would multiply. Up to so many queries for each unit of a
+# head's size it does without keys and values. Measured on a CPU, widths 16 to 256, 25 to 256 positions.
+SHARE = {"causal": 0.4, "all": 0.5}
+KEYLESS = 0.5
+# Attention scores a layer at evaluation, and numbers in the caches of samples that are drawn: what processors' caches hold
+SCORES_AT_ONCE = {"cpu": 1_000_000, "cuda": 300_000_000}
+CACHED_AT_ONCE = {"cpu": 8_000_000, "cuda": 500_000_000}
+STILL_ON = 0.75  # samples that have ended leave once no more than this share goes on
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,12 @@ class Transformer(Model):
         return self.head_size * (self.n_heads if self.heads == "concatenated" else 1)
 
     def check(self, task: Task) -> None:
-        """Raise `SpecError` if the task's sequences are longer than the positions, or its tokens too many."""
+        """Raise `SpecError` if the task's sequences are too long, its tokens too many, or its answers would be seen."""
+        require(
+            self.attends == "causal" or not task.causal,
+            f"attends = {self.attends!r} on a task whose input shows the answer further on",
+            "'causal'",
+        )
         require(
             task.vocabulary in (0, self.vocabulary),
             f"a task of {task.vocabulary} tokens",
@@ -287,11 +299,139 @@ class Transformer(Model):
                     parts.append(module(tokens_of(part, self.vocabulary).to(device), at=-1).cpu().numpy())
         return np.concatenate(parts)
 
+    def generate(
+        self,
+        parameters: Parameters,
+        n: int,
+        *,
+        beginning: int,
+        end: int,
+        max_length: int,
+        seed: int,
+        device: str = "cpu",
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        r"""Return sequences drawn token by token from what the network says of the next one.
+
+        .. math:: x_t = \min \{ x : u_t < \sum_{y \le x} p(y \mid \text{beginning}, x_0, \dots, x_{t-1}) \}
+
+        with :math:`u_t` uniform on [0, 1). Keys and values of what has been drawn are kept, so that a token costs one
+        position. A sample is a function of the seed and its own number alone, and one of a smaller `max_length` is its
+        beginning: everything is computed in float64, so that no sum's order decides between two tokens.
+
+        Parameters
+        ----------
+        parameters
+            As `shapes` describes, with as many classes as tokens.
+        n
+            Number of samples.
+        beginning
+            The token before the first one. Drawn later it is a token like others.
+        end
+            The token that ends a sample.
+        max_length
+            A sample that has not ended after so many tokens is cut.
+        seed
+            Of the uniform numbers.
+        device
+            Where PyTorch computes.
+
+        Returns
+        -------
+        tokens : shape (n, max_length), int64
+            Without `beginning` and `end`; 0 behind the last token.
+        lengths : shape (n,), int64
+            From 0 to `max_length`.
+        ended : shape (n,), bool
+            Whether `end` was drawn behind the last token.
+
+        Raises
+        ------
+        SpecError
+            If the network is not causal, there are not as many classes as tokens, a token lies outside the vocabulary, or
+            `beginning` and `max_length` tokens are more than the positions.
+
+        Examples
+        --------
+        >>> model = gpt2(n_layers=1, n_heads=2, vocabulary=4, n_positions=6)
+        >>> parameters = model.initial(n_inputs=6, n_classes=4, seed=0)
+        >>> tokens, lengths, ended = model.generate(parameters, 3, beginning=2, end=3, max_length=5, seed=0)
+        >>> tokens.shape, lengths.shape, ended.dtype
+        ((3, 5), (3,), dtype('bool'))
+        """
+        whole(n=n, max_length=max_length)
+        require(
+            self.attends == "causal",
+            f"attends = {self.attends!r}",
+            "'causal' to draw one token after the other",
+        )
+        require(
+            max_length < self.n_positions,
+            f"max_length = {max_length}, {max_length + 1} with the beginning",
+            f"at most n_positions = {self.n_positions}",
+            "Lower it, or raise n_positions.",
+        )
+        for name, token in (("beginning", beginning), ("end", end)):
+            require(
+                type(token) is int and 0 <= token < self.vocabulary,
+                f"{name} = {token!r}",
+                f"a token from 0 to {self.vocabulary - 1}",
+            )
+        require(type(seed) is int and seed >= 0, f"seed = {seed!r}", "a whole number of at least 0")
+        n_classes = len(parameters.get("output.weight", range(self.vocabulary)))
+        require(
+            n_classes == self.vocabulary,
+            f"{n_classes} classes",
+            f"as many as the vocabulary, {self.vocabulary}, to draw tokens",
+        )
+        module = self.module(parameters).to(device, torch.float64).eval()
+        key = _key(seed)
+        numbers = 2 * self.n_layers * (max_length + 1) * self.n_heads * self.head_size  # kept for a sample
+        at_once = max(1, CACHED_AT_ONCE.get(torch.device(device).type, CACHED_AT_ONCE["cuda"]) // numbers)
+        tokens, lengths = np.zeros((n, max_length), np.int64), np.full(n, max_length, np.int64)
+        ended = np.zeros(n, bool)
+        with torch.inference_mode():
+            for start in range(0, n, at_once):
+                stop = min(start + at_once, n)
+                rows = np.arange(start, stop)  # samples in the computation
+                drawn = np.full(len(rows), beginning)
+                cache = module.cache(len(rows), max_length + 1)
+                for t in range(max_length + 1):
+                    logits = module.following(torch.from_numpy(drawn).to(device), t, cache)
+                    u = _uniform(key, t, start, stop)[rows - start]
+                    drawn = _drawn(logits.softmax(dim=1).cpu().numpy(), u)
+                    now = (drawn == end) & ~ended[rows]
+                    lengths[rows[now]], ended[rows[now]] = t, True
+                    on = ~ended[rows]
+                    if not on.any() or t == max_length:
+                        break
+                    tokens[rows[on], t] = drawn[on]
+                    if on.sum() <= STILL_ON * len(rows):
+                        rows, drawn = rows[on], drawn[on]
+                        module.keep(cache, torch.from_numpy(np.flatnonzero(on)).to(device))
+        return tokens, lengths, ended
+
     def multiply_adds(self, n_inputs: int, n_classes: int) -> float:
         """Products with weights at every position, plus those of attention."""
         w, a = self.full_width, self.n_heads * self.head_size
         layer = w * 3 * a + w * self.joined_size + 2 * w * self.full_mlp_width + 2 * n_inputs * a
         return float(n_inputs * self.n_layers * layer + w * n_classes)
+
+
+def gpt2(n_layers: int, n_heads: int, head_size: int = 8, **changes: Any) -> Transformer:
+    """Return a Transformer with GPT-2's choices: causal, pre-norm, its output linear and tied to the embeddings.
+
+    >>> gpt2(4, 8, vocabulary=5, n_positions=32).tied
+    True
+    """
+    choices: dict[str, Any] = {
+        "attends": "causal",
+        "norm": "pre",
+        "tied": True,
+        "output": "linear",
+        "activation": "gelu_tanh",
+        "norm_epsilon": 1e-5,
+    }
+    return Transformer(n_layers, n_heads, head_size, **(choices | changes))
 
 
 def bert(n_layers: int, n_heads: int, head_size: int = 8, **changes: Any) -> Transformer:
@@ -354,6 +494,24 @@ def sequence_tensors(
     return tokens_of(block.tokens, vocabulary).to(device), tensors
 
 
+def _key(seed: int) -> int:
+    """Return the key of the uniform numbers that tokens are drawn by."""
+    return int(hashlib.sha256(f"tokens drawn, seed {seed}".encode()).hexdigest()[:32], 16)
+
+
+def _uniform(key: int, step: int, start: int, stop: int) -> NDArray[np.float64]:
+    """Return the numbers in [0, 1) of the samples start ... stop - 1 at a step, shape (sample,)."""
+    generator = np.random.Philox(key=key, counter=(step << 64) + start // 4)  # four words a count
+    words = generator.random_raw(stop - start // 4 * 4)[start % 4 :]
+    return np.asarray((words >> np.uint64(11)) * 2.0**-53)
+
+
+def _drawn(probabilities: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each row the class whose part of [0, 1) holds the number, shape (example,)."""
+    below = probabilities.cumsum(axis=1)
+    return np.asarray((below[:, :-1] <= u[:, None]).sum(axis=1))
+
+
 class _Packed:
     """Which positions of a padded batch are real, and the way to and from rows of these alone."""
 
@@ -369,6 +527,123 @@ class _Packed:
         """(row, size) to (example, position, size), 0 elsewhere."""
         zeros = rows.new_zeros(self.n * self.p, rows.shape[1])
         return zeros.index_copy(0, self.index, rows).view(self.n, self.p, -1)
+
+
+def _numbers(hidden: Tensor, like: Tensor) -> Tensor:
+    """Return minus infinity where something is hidden and 0 elsewhere."""
+    return like.new_zeros(hidden.shape).masked_fill_(hidden, -math.inf)
+
+
+class _Asked:
+    """The queries that are asked for, and the way to and from a layout of equally many an example, (example, slot)."""
+
+    def __init__(self, at: Tensor, packed: _Packed | None) -> None:
+        self.n, self.p = at.shape
+        index = at.reshape(-1).nonzero()[:, 0]  # in reading order
+        self.position, self.owner = index % self.p, index // self.p  # of each query
+        counts = at.sum(dim=1)
+        self.m = max(1, int(counts.max())) if self.n else 1  # slots of an example
+        place = torch.arange(len(index), device=at.device) - (counts.cumsum(0) - counts)[self.owner]
+        self.slot = self.owner * self.m + place
+        self.index = index if packed is None else packed.rows(at).nonzero()[:, 0]
+
+    def rows(self, hidden: Tensor) -> Tensor:
+        """(example, position, size) or, packed, (row, size) to (query, size)."""
+        return hidden.reshape(-1, hidden.shape[-1]).index_select(0, self.index)
+
+    def slots(self, rows: Tensor) -> Tensor:
+        """(query, size) to (example, slot, size), 0 elsewhere."""
+        zeros = rows.new_zeros(self.n * self.m, rows.shape[1])
+        return zeros.index_copy(0, self.slot, rows).view(self.n, self.m, rows.shape[1])
+
+    def of_slots(self, slots: Tensor) -> Tensor:
+        """(example, slot, size) to (query, size)."""
+        return slots.reshape(self.n * self.m, slots.shape[2]).index_select(0, self.slot)
+
+    def allowed(self, mask: Tensor | None, causal: bool, like: Tensor) -> Tensor | None:
+        """Return 0 for keys that a query sees and minus infinity for others, (example, slot, 1, key), or None."""
+        hidden = torch.zeros(self.n * self.m, self.p, dtype=torch.bool, device=like.device)
+        if causal:
+            later = torch.arange(self.p, device=like.device) > self.position[:, None]
+            hidden[self.slot] = later if mask is None else later | ~mask[self.owner]
+        elif mask is not None:
+            hidden[self.slot] = ~mask[self.owner]
+        else:
+            return None
+        return _numbers(hidden, like).view(self.n, self.m, 1, self.p)
+
+
+class _AskedOnce(_Asked):
+    """The queries at one position: a slot an example, and nothing to look up."""
+
+    def __init__(self, n: int, p: int, row: int) -> None:
+        self.n, self.p, self.m, self.row = n, p, 1, row
+
+    def rows(self, hidden: Tensor) -> Tensor:
+        """(example, position, size) to (example, size)."""
+        return hidden[:, self.row]
+
+    def slots(self, rows: Tensor) -> Tensor:
+        """(example, size) to (example, 1, size)."""
+        return rows[:, None]
+
+    def of_slots(self, slots: Tensor) -> Tensor:
+        """(example, 1, size) to (example, size)."""
+        return slots.squeeze(1)
+
+    def allowed(self, mask: Tensor | None, causal: bool, like: Tensor) -> Tensor | None:
+        """Return 0 for keys that the query sees and minus infinity for others, (1 or example, 1, 1, key), or None."""
+        allowed = None
+        if causal and self.row < self.p - 1:
+            allowed = _numbers(torch.arange(self.p, device=like.device)[None, None, None] > self.row, like)
+        if mask is not None:
+            keys = _numbers(~mask, like)[:, None, None]
+            allowed = keys if allowed is None else allowed + keys
+        return allowed
+
+
+class _Keys:
+    """Which keys the queries of a batch see: 0 for these, minus infinity for others.
+
+    Of a causal network a query that would see no key and is not asked for sees itself: where the beginning is hidden,
+    what is computed there is hidden too, and goes nowhere.
+    """
+
+    def __init__(
+        self,
+        mask: Tensor | None,
+        shape: tuple[int, ...],
+        at: int | Tensor | None,
+        real: Tensor | None,
+        causal: bool,
+        *,
+        exact: bool,
+    ) -> None:
+        """`exact`: whether attention is looked at, also that of queries that are hidden and not asked for."""
+        self.mask, self.p, self.causal = mask, shape[1], causal
+        self.blind: Tensor | None = None  # queries that see no key
+        self._made: Tensor | None = None
+        if mask is not None:
+            asked = at if isinstance(at, Tensor) else real
+            if isinstance(at, int):
+                asked = (torch.arange(self.p, device=mask.device) == at % self.p).expand(shape)
+            self.blind = _blind(mask, causal, asked)
+            if causal and not exact and _needless(mask, asked):
+                self.mask = None
+
+    def all(self, like: Tensor) -> Tensor | None:
+        """Return the numbers of all queries, that broadcast to (example, head, query, key), or None if all are 0."""
+        if not self.causal and self.mask is None:
+            return None
+        if self._made is None or self._made.dtype != like.dtype:
+            made = like.new_full((self.p, self.p), -math.inf).triu_(1) if self.causal else like.new_zeros(1)
+            if self.mask is not None:
+                made = made + _numbers(~self.mask, like)[:, None, None]
+            if self.blind is not None:
+                eye = torch.eye(self.p, dtype=torch.bool, device=like.device)
+                made.masked_fill_((self.blind[..., None] & eye)[:, None], 0.0)
+            self._made = made
+        return self._made
 
 
 class TransformerModule(nn.Module):
@@ -417,7 +692,8 @@ class TransformerModule(nn.Module):
             ones from the end: (example, class). A boolean tensor (example, position): (selected, class), in reading
             order.
         mask : shape (example, position), boolean
-            Which tokens may be attended to; by default all.
+            Which tokens may be attended to; by default all. In a causal network a query that would see none of them,
+            since the beginning is hidden, sees itself, unless it is asked for.
         real : shape (example, position), boolean
             Which tokens are no padding; by default all. Nothing is computed for padding; without `at` the logits
             there mean nothing. Padding must not be visible: `mask` hides it or, in a causal network, it stands at the end.
@@ -425,22 +701,16 @@ class TransformerModule(nn.Module):
             0 or 1; by default 0. With `norm="post"` only.
         attention
             A list that receives the attention weights of each layer, (example, head, query, key). Where `at` is a
-            position, the last layer's has one query.
+            position, the last layer's has one query; otherwise all of them are computed.
 
         Raises
         ------
         SpecError
-            If a sequence is longer than the positions, a token lies outside the vocabulary, a query would see no
-            key at all, or there are no segments to tell apart.
+            If a sequence is longer than the positions, a token lies outside the vocabulary, a query that is asked for
+            would see no key, or there are no segments to tell apart.
         """
-        spec = self.spec
         hidden = self.embeddings(tokens, at, mask=mask, real=real, segments=segments, attention=attention)
-        if spec.output == "transformed":
-            transform = self.transform
-            hidden = F.linear(hidden, transform.weight, transform.bias)
-            hidden = self._normed(self.transform_norm, self._activated(hidden))
-        weight = self.token.weight if spec.tied else self.output.weight
-        return F.linear(hidden, weight, self.output.bias if spec.output == "transformed" else None)
+        return self._output(hidden)
 
     def embeddings(
         self,
@@ -455,9 +725,10 @@ class TransformerModule(nn.Module):
         """Return what the last layer hands to the output, (..., width); parameters and errors as of `forward`."""
         spec = self.spec
         p = tokens.shape[1]
-        require(
-            p <= spec.n_positions, f"sequences of {p} tokens", f"at most n_positions = {spec.n_positions}"
-        )
+        if (
+            p > spec.n_positions
+        ):  # no message before it is wanted: with one, each length would be compiled anew
+            require(False, f"sequences of {p} tokens", f"at most n_positions = {spec.n_positions}")
         if isinstance(at, int):
             require(-p <= at < p, f"at = {at} in sequences of {p} tokens", f"from {-p} to {p - 1}")
         require(
@@ -465,11 +736,18 @@ class TransformerModule(nn.Module):
             f"segments with norm = {spec.norm!r}",
             "norm = 'post', which has an embedding of them",
         )
-        if mask is not None:
-            _check_mask(mask, spec.attends == "causal")
+        keys = _Keys(mask, tokens.shape, at, real, spec.attends == "causal", exact=attention is not None)
         packed = None if real is None or isinstance(at, int) else _Packed(real)
         last = spec.n_layers - 1
-        rows = None
+        asked = None
+        if at is not None:
+            asked = _AskedOnce(len(tokens), p, at % p) if isinstance(at, int) else _Asked(at, packed)
+        whole_noise = (
+            spec.dropout and self.training
+        )  # which weights are dropped does not depend on what is asked
+        alone = isinstance(at, int) or (
+            asked is not None and asked.m <= SHARE[spec.attends] * p and attention is None and not whole_noise
+        )
         try:  # on CUDA a wrong token is found by `tokens_of` alone: a check here would wait for the device
             whole = last > 0 or not isinstance(at, int)
             hidden, projected = self._embedded(tokens, segments, packed, whole=whole)
@@ -478,14 +756,52 @@ class TransformerModule(nn.Module):
             raise
         for i in range(spec.n_layers):
             layer = getattr(self.layers, str(i))
-            if i == last and isinstance(at, int):
-                rows = at % p
             given = projected if i == 0 else None
-            hidden = self._layer(
-                layer, hidden, given, rows, mask, packed, attention, at if i == last else None
-            )
+            wanted = asked if i == last else None
+            hidden = self._layer(layer, hidden, given, wanted, alone, keys, packed, attention)
         hidden = self._normed(self.final_norm, hidden) if spec.norm == "pre" else hidden
         return packed.padded(hidden) if packed is not None and at is None else hidden
+
+    # ------------------------------------------------------------ token by token
+
+    def cache(self, n: int, n_positions: int) -> list[Tensor]:
+        """Return room for keys and values, (of keys values, example, head, position, size), a layer each."""
+        spec, like = self.spec, self.token.weight
+        return [like.new_empty(2, n, spec.n_heads, n_positions, spec.head_size) for _ in range(spec.n_layers)]
+
+    def keep(self, cache: list[Tensor], rows: Tensor) -> None:
+        """Leave some of the examples in the cache."""
+        for i, kept in enumerate(cache):
+            cache[i] = kept.index_select(1, rows)
+
+    def following(self, tokens: Tensor, position: int, cache: list[Tensor]) -> Tensor:
+        """Return the logits at a position (example, class), of which only the tokens there are new; fills the cache.
+
+        Parameters
+        ----------
+        tokens : shape (example,)
+            At this position.
+        position
+            How many tokens the cache has seen.
+        cache
+            What `cache` returned, filled at all positions before.
+        """
+        spec = self.spec
+        h, d, n = spec.n_heads, spec.head_size, len(tokens)
+        hidden = F.embedding(tokens, self.token.weight) + self.position.weight[position]
+        if spec.norm == "post":
+            hidden = self._normed(self.embedding_norm, hidden + self.segment.weight[0])
+        for i, kept in enumerate(cache):
+            layer = getattr(self.layers, str(i))
+            normed = self._before_attention(layer, hidden)
+            new = F.linear(normed, layer.qkv.weight, layer.qkv.bias).view(n, 3, h, d)
+            kept[:, :, :, position] = new[:, 1:].transpose(0, 1)
+            k, v = kept.view(2, n * h, -1, d)[:, :, : position + 1].unbind()
+            q = new[:, 0].reshape(n * h, 1, d) / math.sqrt(d)
+            out = torch.bmm(torch.bmm(q, k.transpose(1, 2)).softmax(dim=2), v).view(n, h, d)
+            joined = out.mean(dim=1) if spec.heads == "averaged" else out.flatten(1)
+            hidden = self._after_attention(layer, hidden, joined)
+        return self._output(self._normed(self.final_norm, hidden) if spec.norm == "pre" else hidden)
 
     # ------------------------------------------------------------------ parts
 
@@ -497,6 +813,15 @@ class TransformerModule(nn.Module):
 
     def _dropped(self, hidden: Tensor) -> Tensor:
         return F.dropout(hidden, self.spec.dropout, self.training) if self.spec.dropout else hidden
+
+    def _output(self, hidden: Tensor) -> Tensor:
+        spec = self.spec
+        if spec.output == "transformed":
+            transform = self.transform
+            hidden = F.linear(hidden, transform.weight, transform.bias)
+            hidden = self._normed(self.transform_norm, self._activated(hidden))
+        weight = self.token.weight if spec.tied else self.output.weight
+        return F.linear(hidden, weight, self.output.bias if spec.output == "transformed" else None)
 
     def _embedded(
         self, tokens: Tensor, segments: Tensor | None, packed: _Packed | None, *, whole: bool
@@ -536,26 +861,30 @@ class TransformerModule(nn.Module):
         layer: Any,
         hidden: Tensor,
         projected: Tensor | None,
-        row: int | None,
-        mask: Tensor | None,
+        asked: _Asked | None,
+        alone: bool,
+        keys: _Keys,
         packed: _Packed | None,
         attention: list[Tensor] | None,
-        at: int | Tensor | None,
     ) -> Tensor:
-        """Return a layer's output (example, position, width) or, packed, (row, width), or where it is asked for."""
-        pre = self.spec.norm == "pre"
-        normed = None
-        if projected is None:
-            normed = self._normed(layer.attention_norm, hidden) if pre else hidden
-        if row is None:
-            joined = self._attended(layer, normed, projected, mask, packed, attention)
-            if isinstance(at, Tensor):
-                wanted = at if packed is None else packed.rows(at)
-                hidden, joined = hidden[wanted], joined[wanted]
+        """Return a layer's output (example, position, width) or, packed, (row, width), or (query, width) if asked.
+
+        `alone`: whether attention too is computed for the queries asked for alone.
+        """
+        normed = self._before_attention(layer, hidden) if projected is None else None
+        if asked is not None and alone:
+            joined = self._attended_at(layer, normed, projected, asked, keys, packed, attention)
         else:
-            assert normed is not None
-            joined = self._attended_at(layer, normed, row, mask, attention)
-            hidden = hidden[:, row]
+            joined = self._attended(layer, normed, projected, keys, packed, attention)
+            joined = joined if asked is None else asked.rows(joined)
+        return self._after_attention(layer, hidden if asked is None else asked.rows(hidden), joined)
+
+    def _before_attention(self, layer: Any, hidden: Tensor) -> Tensor:
+        return self._normed(layer.attention_norm, hidden) if self.spec.norm == "pre" else hidden
+
+    def _after_attention(self, layer: Any, hidden: Tensor, joined: Tensor) -> Tensor:
+        """Return a layer's output from its input and from what its heads hand on."""
+        pre = self.spec.norm == "pre"
         branch = self._dropped(F.linear(joined, layer.joined.weight, layer.joined.bias))
         hidden = hidden + branch
         normed = self._normed(layer.mlp_norm if pre else layer.attention_norm, hidden)
@@ -568,7 +897,7 @@ class TransformerModule(nn.Module):
         layer: Any,
         normed: Tensor | None,
         projected: Tensor | None,
-        mask: Tensor | None,
+        keys: _Keys,
         packed: _Packed | None,
         attention: list[Tensor] | None,
     ) -> Tensor:
@@ -583,45 +912,115 @@ class TransformerModule(nn.Module):
         n, p, _ = projected.shape
         # (of q k v, example, head, position, size)
         split: Tensor = projected.view(n, p, 3, h, d).permute(2, 0, 3, 1, 4)
-        causal = spec.attends == "causal"
-        blockwise = not split.is_cuda and (p <= SHORT or (causal and d <= SMALL))
-        if attention is not None or blockwise:
+        if attention is not None or self._blockwise(p, split):
             q, k, v = split.reshape(3, n * h, p, d).unbind()
-            out = self._plain_attention(q, k, v, self._allowed(None, p, mask, q), attention)
+            out = self._plain_attention(q, k, v, keys.all(q), attention)
         else:
             q, k, v = split
-            whole = causal and mask is None
-            allowed = None if whole else self._allowed(None, p, mask, q)
+            whole = keys.causal and keys.mask is None
+            allowed = None if whole else keys.all(q)
             dropout = spec.dropout if self.training else 0.0
             out = F.scaled_dot_product_attention(q, k, v, allowed, dropout, is_causal=whole)
         joined: Tensor = out.mean(dim=1) if spec.heads == "averaged" else out.transpose(1, 2).flatten(2)
         return joined if packed is None else packed.rows(joined)
 
     def _attended_at(
-        self, layer: Any, normed: Tensor, row: int, mask: Tensor | None, attention: list[Tensor] | None
+        self,
+        layer: Any,
+        normed: Tensor | None,
+        projected: Tensor | None,
+        asked: _Asked,
+        keys: _Keys,
+        packed: _Packed | None,
+        attention: list[Tensor] | None,
     ) -> Tensor:
-        r"""Return what the heads hand on at one position, (example, joined), without keys and values.
+        """Return what the heads hand on for the queries asked for, (query, joined)."""
+        spec = self.spec
+        few = (
+            asked.m <= KEYLESS * spec.head_size and asked.m * spec.n_heads <= asked.p
+        )  # the latter for memory
+        if normed is not None and (few or isinstance(asked, _AskedOnce)):
+            out = self._keyless_attention(layer, normed, asked, keys, packed, attention)
+        else:
+            assert attention is None
+            out = self._attention_at(layer, normed, projected, asked, keys, packed)
+        return asked.of_slots(out.mean(dim=2) if spec.heads == "averaged" else out.flatten(2))
 
-        With one query a head, products with its keys are :math:`q^\top (W_K x_j + b_K) = (W_K^\top q)^\top x_j` up to what
-        the softmax ignores, and its value is :math:`W_V \sum_j a_j x_j + b_V \sum_j a_j`: what is projected is a vector
-        a head, not one a position.
+    def _keyless_attention(
+        self,
+        layer: Any,
+        normed: Tensor,
+        asked: _Asked,
+        keys: _Keys,
+        packed: _Packed | None,
+        attention: list[Tensor] | None,
+    ) -> Tensor:
+        r"""Return (example, slot, head, size) for the queries asked for, without keys and values.
+
+        With few queries a head, products with its keys are :math:`q^\top (W_K x_j + b_K) = (W_K^\top q)^\top x_j` up to
+        what the softmax ignores, and its value is :math:`W_V \sum_j a_j x_j + b_V \sum_j a_j`: what is projected is a
+        vector a query and head, not one a position.
         """
         spec = self.spec
-        h, d, (n, p, w) = spec.n_heads, spec.head_size, normed.shape
+        h, d, n, m = spec.n_heads, spec.head_size, asked.n, asked.m
         (wq, wk, wv), (bq, _, bv) = layer.qkv.weight.split(h * d), layer.qkv.bias.split(h * d)
-        query = F.linear(normed[:, row], wq, bq) / math.sqrt(d)
-        into = torch.bmm(query.view(n, h, d).transpose(0, 1), wk.view(h, d, w)).transpose(0, 1)
-        scores = torch.bmm(into, normed.transpose(1, 2))  # (example, head, position)
-        allowed = self._allowed(row, p, mask, scores)
-        weights = (scores if allowed is None else scores + allowed.view(-1, 1, p)).softmax(dim=2)
+        query = asked.slots(F.linear(asked.rows(normed), wq, bq) / math.sqrt(d))
+        seen = normed if packed is None else packed.padded(normed)
+        into = torch.bmm(query.reshape(n * m, h, d).transpose(0, 1), wk.view(h, d, -1)).transpose(0, 1)
+        scores = torch.bmm(into.reshape(n, m * h, -1), seen.transpose(1, 2)).view(n, m, h, -1)
+        allowed = asked.allowed(keys.mask, keys.causal, scores)
+        weights = (scores if allowed is None else scores + allowed).softmax(
+            dim=3
+        )  # (example, slot, head, key)
         if attention is not None:
-            attention.append(weights[:, :, None])
+            attention.append(weights.transpose(1, 2))
         weights = self._dropped(weights)
-        seen = torch.bmm(weights, normed)  # (example, head, width)
-        out: Tensor = torch.bmm(seen.transpose(0, 1), wv.view(h, d, w).transpose(1, 2)).transpose(0, 1)
+        means = torch.bmm(weights.view(n, m * h, -1), seen).view(n * m, h, -1)
+        out = torch.bmm(means.transpose(0, 1), wv.view(h, d, -1).transpose(1, 2))
+        out = out.transpose(0, 1).reshape(n, m, h, d)
         drops = spec.dropout and self.training  # otherwise the weights sum to 1
-        out = out + (bv.view(h, d) * weights.sum(dim=2, keepdim=True) if drops else bv.view(h, d))
-        return out.mean(dim=1) if spec.heads == "averaged" else out.reshape(n, h * d)
+        biased: Tensor = out + (bv.view(h, d) * weights.sum(dim=3, keepdim=True) if drops else bv.view(h, d))
+        return biased
+
+    def _attention_at(
+        self,
+        layer: Any,
+        normed: Tensor | None,
+        projected: Tensor | None,
+        asked: _Asked,
+        keys: _Keys,
+        packed: _Packed | None,
+    ) -> Tensor:
+        """Return (example, slot, head, size) for the queries asked for, keys and values made at all positions."""
+        spec = self.spec
+        h, d, n, m = spec.n_heads, spec.head_size, asked.n, asked.m
+        a = h * d
+        if normed is None:
+            assert projected is not None
+            query, both = asked.rows(projected[..., :a]), projected[..., a:]
+        else:
+            weight, bias = layer.qkv.weight, layer.qkv.bias
+            query = F.linear(asked.rows(normed), weight[:a], bias[:a])
+            both = F.linear(normed, weight[a:], bias[a:])
+        both = both if packed is None else packed.padded(both)
+        q = asked.slots(query).view(n, m, h, d).transpose(1, 2)
+        k, v = both.reshape(n, -1, 2, h, d).permute(2, 0, 3, 1, 4).unbind()  # (example, head, position, size)
+        allowed = asked.allowed(keys.mask, keys.causal, q)
+        allowed = None if allowed is None else allowed.transpose(1, 2)
+        if not self._blockwise(asked.p, q):
+            dropout = spec.dropout if self.training else 0.0
+            fused: Tensor = F.scaled_dot_product_attention(q, k, v, allowed, dropout)
+            return fused.transpose(1, 2)
+        q, k, v = (x.reshape(n * h, -1, d) for x in (q, k, v))
+        scores = torch.bmm(q / math.sqrt(d), k.transpose(1, 2)).view(n, h, m, -1)
+        scores = scores if allowed is None else scores.add_(allowed)
+        weights = self._dropped(scores.softmax(dim=3)).view(n * h, m, -1)
+        return torch.bmm(weights, v).view(n, h, m, d).transpose(1, 2)
+
+    def _blockwise(self, p: int, like: Tensor) -> bool:
+        """Whether plain products are taken, rather than the fused kernel."""
+        spec = self.spec
+        return not like.is_cuda and (p <= SHORT or (spec.attends == "causal" and spec.head_size <= SMALL))
 
     def _plain_attention(
         self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, attention: list[Tensor] | None
@@ -631,7 +1030,7 @@ class TransformerModule(nn.Module):
         With causal attention a block of queries is multiplied with the keys up to its own end alone.
         """
         h = self.spec.n_heads
-        b, p, d = q.shape
+        p, d = q.shape[1:]
         cut = self.spec.attends == "causal" and attention is None
         size = -(-p // -(-p // QUERIES_AT_ONCE)) if cut else p  # blocks of nearly the same size
         keys, parts = k.transpose(1, 2), []
@@ -645,29 +1044,16 @@ class TransformerModule(nn.Module):
                 added = allowed[..., :seen]
                 added = added[..., start:stop, :] if added.shape[-2] > 1 else added
                 if added.ndim == 4:  # one for each example
-                    added = added.expand(-1, h, -1, -1).reshape(b, -1, seen)
-                scores = torch.baddbmm(added, queries, keys[:, :, :seen], alpha=1 / math.sqrt(d))
+                    scores = torch.bmm(queries / math.sqrt(d), keys[:, :, :seen])
+                    scores.view(-1, h, stop - start, seen).add_(added)
+                else:
+                    scores = torch.baddbmm(added, queries, keys[:, :, :seen], alpha=1 / math.sqrt(d))
             weights = scores.softmax(dim=2)
             if attention is not None:
                 attention.append(weights.view(-1, h, p, p))
             parts.append(torch.bmm(self._dropped(weights), v[:, :seen]))
         out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return out.view(-1, h, p, d)
-
-    def _allowed(self, row: int | None, p: int, mask: Tensor | None, like: Tensor) -> Tensor | None:
-        """Return 0 for keys that a query sees and minus infinity for others, or None if it sees all of them."""
-        allowed = None
-        if self.spec.attends == "causal":
-            if row is None:
-                allowed = like.new_full((p, p), -math.inf).triu_(1)
-            elif row < p - 1:
-                allowed = like.new_zeros(1, p).masked_fill_(
-                    torch.arange(p, device=like.device) > row, -math.inf
-                )
-        if mask is not None:
-            keys = like.new_zeros(mask.shape).masked_fill_(~mask, -math.inf)[:, None, None]
-            allowed = keys if allowed is None else allowed + keys
-        return allowed
 
 
 def _check_tokens(tokens: Tensor, vocabulary: int) -> None:
@@ -679,13 +1065,36 @@ def _check_tokens(tokens: Tensor, vocabulary: int) -> None:
         require(False, f"token {token}", f"from 0 to {vocabulary - 1}, the vocabulary", "Raise vocabulary.")
 
 
-def _check_mask(mask: Tensor, causal: bool) -> None:
+def _needless(mask: Tensor, asked: Tensor | None) -> bool:
+    """Whether a causal mask hides no more than what comes after all queries asked for, which never see it."""
+    before = mask[:, :1] & (mask if asked is None else mask | ~asked)
+    ends = mask[:, 1:] <= mask[:, :-1]
+    return bool(before.all() & ends.all())
+
+
+def _blind(mask: Tensor, causal: bool, asked: Tensor | None) -> Tensor | None:
+    """Return the queries (example, query) that see no key, none of which may be asked for, or None if there are none.
+
+    `asked`: which queries are asked for, (example, query); by default all.
+    """
     require(
         mask.dtype == torch.bool, f"a mask of type {mask.dtype}", "a boolean one, true where a token is seen"
     )
-    blind = ~mask[:, 0] if causal else ~mask.any(dim=1)
-    if bool(blind.any()):
-        example = int(blind.nonzero()[0, 0])
-        what = "the first token, so that the first query sees no key" if causal else "every key"
-        remedy = "Put padding after the tokens." if causal else "Leave the example out."
-        require(False, f"a mask that hides {what}, in example {example}", "at least one key a query", remedy)
+    if bool((mask[:, 0] if causal else mask.any(dim=1)).all()):
+        return None
+    if not causal:
+        example = int((~mask.any(dim=1)).nonzero()[0, 0])
+        what = f"a mask that hides every key, in example {example}"
+        require(False, what, "at least one key a query", "Leave the example out.")
+    blind = mask.cumsum(dim=1) == 0
+    wrong = blind if asked is None else blind & asked
+    if bool(wrong.any()):
+        example, query = wrong.nonzero()[0].tolist()
+        what = f"a mask that hides the first {query + 1} tokens, which are all that query {query} sees"
+        require(
+            False,
+            f"{what}, in example {example}",
+            "at least one key for a query that is asked for",
+            "Put padding after the tokens.",
+        )
+    return blind

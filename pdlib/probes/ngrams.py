@@ -1,7 +1,8 @@
-"""How much a prediction depends on the tokens around it, and on those further away (paper, section 4.1.1).
+"""How much a prediction depends on the tokens around it, and on those further away (paper, section 4.1.1, appendix E).
 
 `removals` takes tokens away around positions of sentences, `dependence` compares what any predictor makes of the rest. So
-a network and the exact posterior of a grammar go through the same code.
+a network and the exact posterior of a grammar go through the same code. In masked prediction the n-gram lies around the
+position; in next-token prediction it ends right before it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pdlib.models.mlp import softmax
 from pdlib.specs import Parameters, Probe, Sentences, Sequences, SpecError, Task, Training, require, whole
 from pdlib.tasks.bits import random_words
 from pdlib.tasks.masked import MaskedPrediction
+from pdlib.tasks.next_token import NextToken
 
 MEASURES = ("robust", "close")
 PAIRS_AT_ONCE = 1024  # a sentence and a position of it each; fewer, if the predictions would be more than
@@ -61,6 +63,27 @@ def neighborhood(n: int, positions: NDArray[np.intp], length: int) -> NDArray[np
     return np.asarray((i - n // 2 <= j) & (j <= i + (n - 1) // 2))
 
 
+def preceding(n: int, positions: NDArray[np.intp], length: int) -> NDArray[np.bool_]:
+    r"""Return which positions lie in the n-gram before each of several: with it they are n tokens.
+
+    .. math:: n\text{-gram}(i) = \{ j : i - n < j < i \}
+
+    where j runs over the sentence, so that the n-gram is cut at its beginning. Parameters and result as of
+    `neighborhood`.
+
+    References
+    ----------
+    Paper, appendix E (n-gram neighboring context).
+
+    Examples
+    --------
+    >>> preceding(3, np.array([0, 1, 4]), length=5).astype(int).tolist()
+    [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 1, 1, 0]]
+    """
+    i, j = positions[:, None], np.arange(length)
+    return np.asarray((i - n < j) & (j < i))
+
+
 def total_variation(p: NDArray[Any], q: NDArray[Any]) -> NDArray[np.float64]:
     r"""Return half the sum of absolute differences along the last axis, in [0, 1] for distributions.
 
@@ -102,30 +125,36 @@ def drawn_positions(identity: str, lengths: NDArray[np.int64], n_positions: int)
 
 
 def removals(
-    task: MaskedPrediction, sentences: Sentences, pairs: NDArray[np.intp], n: tuple[int, ...]
+    task: MaskedPrediction | NextToken, sentences: Sentences, pairs: NDArray[np.intp], n: tuple[int, ...]
 ) -> Iterator[Sequences]:
     """Yield the inputs of all measures: what is left of sentences after tokens are removed.
 
-    A removed token becomes [mask], and nobody attends to it if the task hides selected positions. (If nothing else is
-    left, all are attended to, as in the task.) Special tokens of the source, such as [CLS], are never removed, as they are
-    never selected.
+    In masked prediction a removed token becomes [mask], and nobody attends to it if the task hides selected positions.
+    (If nothing else is left, all are attended to, as in the task.) Special tokens of the source, such as [CLS], are never
+    removed, as they are never selected.
+
+    In next-token prediction there is no such token: a removed one stays where it is, so that no position shifts, and
+    nobody attends to it, in no layer. The last input, which is the token before the one asked for, or [bos] before the
+    first, is never removed: a prediction is read there.
 
     Parameters
     ----------
     task
-        Says what [mask] is, whether it is attended to, and which tokens are special.
+        Says how a token is removed, and which tokens are special.
     sentences
         Without any mask.
     pairs : shape (pair, 2)
-        Sentence and position, which is asked for and always removed.
+        Sentence and position, whose token is asked for and never shown.
     n
         Sizes of the n-grams.
 
     Yields
     ------
     Sequences
-        Of sentences of one length, without padding: pair by pair 1 + 2 N examples of one target, N being the number of
-        sizes. Removed are the position alone; its n-gram, a size after the other; and all but its n-gram, and it.
+        Pair by pair 1 + 2 N examples of one target, N being the number of sizes, without padding. Of masked prediction
+        sentences of one length, from which are removed the position alone; its n-gram, a size after the other; and all
+        but its n-gram, and it. Of next-token prediction beginnings of one length, up to the token asked for: the whole;
+        its n-gram removed; and all but its n-gram removed, [bos] too.
 
     Raises
     ------
@@ -139,7 +168,12 @@ def removals(
     >>> (block,) = removals(task, task.stream(0, "probe").originals(0, 1), np.array([[0, 4]]), n=(3,))
     >>> (block.tokens[:, :8] == task.mask_token).astype(int).tolist()
     [[0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1, 0, 0], [1, 1, 1, 0, 1, 0, 1, 1]]
+    >>> task = NextToken(grammar("cfg3b", roots=(14, 15)))
+    >>> (block,) = removals(task, task.stream(0, "probe").originals(0, 1), np.array([[0, 4]]), n=(3,))
+    >>> block.visible.astype(int).tolist()                  # of [bos] and four tokens
+    [[1, 1, 1, 1, 1], [1, 1, 1, 0, 1], [0, 0, 0, 1, 1]]
     """
+    masked = isinstance(task, MaskedPrediction)
     lengths = sentences.lengths
     sentence, position = pairs.T
     require(
@@ -157,12 +191,17 @@ def removals(
         raise SpecError(
             f"position {i} of sentence {s}, a special token: expected one of the text's, never a mark."
         )
+    shown = lengths[sentence] if masked else position  # tokens
     at_once = min(PAIRS_AT_ONCE, max(1, PREDICTED_AT_ONCE // ((1 + 2 * len(n)) * task.n_classes)))
-    for length in np.unique(lengths[sentence]):
-        group = pairs[lengths[sentence] == length]
+    for length in np.unique(shown):
+        group = pairs[shown == length]
         for start in range(0, len(group), at_once):
             some = group[start : start + at_once]
-            yield _removed(task, sentences.tokens[some[:, 0], :length], some[:, 1], n)
+            tokens = sentences.tokens[some[:, 0], :length]
+            if isinstance(task, MaskedPrediction):
+                yield _removed(task, tokens, some[:, 1], n)
+            else:
+                yield _hidden(task, tokens, n)
 
 
 def _removed(
@@ -180,6 +219,20 @@ def _removed(
     return Sequences(shown, np.repeat(asked, n_variants, axis=0), seen.visible)
 
 
+def _hidden(task: NextToken, before: NDArray[Any], n: tuple[int, ...]) -> Sequences:
+    """Return what is left of [bos] and `before`, the tokens before the one asked for, (pair, position)."""
+    n_pairs, length = before.shape
+    near = [preceding(size, np.array([length]), length)[0] for size in n]
+    tokens = np.stack([np.zeros(length, bool), *near, *(~window for window in near)])
+    bos = np.arange(len(tokens)) > len(n)  # hidden where the n-gram is alone
+    hidden = np.column_stack([bos, tokens])
+    hidden[:, -1] = False
+    at = np.zeros((n_pairs * len(hidden), length + 1), bool)
+    at[:, -1] = True
+    shown = np.column_stack([np.full(n_pairs, task.bos_token), before.astype(np.int64)])
+    return Sequences(np.repeat(shown, len(hidden), axis=0), at, np.tile(~hidden, (n_pairs, 1)))
+
+
 def distances(
     inputs: Iterable[Sequences], predict: Predict, n: tuple[int, ...]
 ) -> dict[tuple[str, int], NDArray[np.float64]]:
@@ -189,6 +242,8 @@ def distances(
               p^{(i)}(x_{\setminus n\text{-gram}(i)}) \right), \qquad
               M_{\mathrm{close}} = \mathrm{TV}\left( p^{(i)}(x_{\setminus \{i\}}),
               p^{(i)}(x_{n\text{-gram}(i) \setminus \{i\}}) \right)
+
+    In next-token prediction x ends before i, and the token before i is never removed.
 
     Parameters
     ----------
@@ -206,7 +261,7 @@ def distances(
 
     References
     ----------
-    Paper, Equations 5 and 6.
+    Paper, Equations 5 and 6; 11 and 12.
     """
     parts = []
     for block in inputs:
@@ -262,13 +317,23 @@ class NgramDependence(Probe):
     :math:`M_{\mathrm{close}}` for one that uses what lies outside it. Tokens are removed as in the network's training:
     each becomes [mask], which is hidden from attention if the task hides selected positions.
 
+    A network of next-token prediction knows no [mask], and needs the token right before the one it predicts. There the
+    n-gram of :math:`x_i` are the n - 1 tokens before it; removed tokens are hidden from attention in all layers; and
+    :math:`x_{i-1}` is never removed, so that :math:`M_{\mathrm{robust}}` is that of a "skip n-gram":
+
+    .. math:: M_{\mathrm{robust}} = \mathrm{TV}\left( p(x_0 \dots x_{i-1}), p(x_0 \dots x_{i-n}, x_{i-1}) \right), \qquad
+              M_{\mathrm{close}} = \mathrm{TV}\left( p(x_0 \dots x_{i-1}), p(x_{i-n+1} \dots x_{i-1}) \right)
+
+    Without an n-gram [bos] still stands before the sentence; the n-gram alone is without it. Positions are drawn among
+    the tokens that the task asks for, [end] not among them.
+
     Table rows, one a measure and n: `measure` (`robust`, `close`), `n`; over pairs of a sentence and a position the
     `median`, the `mean`, the quartiles `low` and `high`, the percentiles `p5` and `p95`; `n_pairs`.
 
     Parameters
     ----------
     n
-        Sizes of the n-grams. Even ones reach one further to the left.
+        Sizes of the n-grams. Around a position, even ones reach one further to the left.
     n_samples
         Sentences drawn.
     n_positions
@@ -280,7 +345,8 @@ class NgramDependence(Probe):
 
     References
     ----------
-    Paper, Definition 4.2, Equations 5 and 6, Figure 4.
+    Paper, Definition 4.2, Equations 5 and 6, Figure 4; appendix E, Equations 11 and 12, Figure 29. (Equation 12 has i for
+    the last token that is shown, Equation 11 for the one asked for.)
     """
 
     version: ClassVar[int] = 1
@@ -302,19 +368,25 @@ class NgramDependence(Probe):
         SpecError
             If no tokens can be removed in the task, or no sentence has so many positions.
         """
-        task = _masked(task)
+        if not isinstance(task, MaskedPrediction | NextToken):
+            raise SpecError(
+                f"task {task}: expected a MaskedPrediction or a NextToken, whose tokens can be removed."
+            )
+        longest = task.source.max_length
         require(
-            self.n_positions <= task.n_inputs,
+            self.n_positions <= longest,
             f"n_positions = {self.n_positions}",
-            f"at most {task.n_inputs}, the tokens of the longest sentence",
+            f"at most {longest}, the tokens of the longest sentence",
         )
         stream = task.stream(0, "probe")
         sentences = stream.originals(0, self.n_samples)
         key = hashlib.sha256(f"{stream.identity} positions".encode()).hexdigest()[:32]
-        text = np.arange(sentences.tokens.shape[1]) < sentences.lengths[:, None]
-        text &= ~np.isin(sentences.tokens, task.source.special_tokens)
-        pairs = drawn_positions(key, np.count_nonzero(text, axis=1), self.n_positions)
-        places = np.argsort(~text, axis=1, kind="stable")  # of text, in order
+        asked = np.arange(sentences.tokens.shape[1]) < sentences.lengths[:, None]
+        asked &= ~np.isin(sentences.tokens, task.source.special_tokens)
+        if isinstance(task, NextToken):
+            asked &= task.asked(sentences)[:, : asked.shape[1]]
+        pairs = drawn_positions(key, asked.sum(axis=1), self.n_positions)
+        places = np.argsort(~asked, axis=1, kind="stable")  # first those asked for, from left to right
         pairs[:, 1] = places[pairs[:, 0], pairs[:, 1]]
         return removals(task, sentences, pairs, self.n)
 

@@ -1,33 +1,47 @@
-"""The best possible predictor of masked prediction on a grammar: what no network can exceed.
+"""The best possible predictor of masked or next-token prediction on a grammar: what no network can exceed.
 
-Its accuracy and loss are those of the exact posterior (`pdlib.theory.inside_outside`) on the held-out sentences
+Its accuracy and loss are those of the exact posterior (`pdlib.tasks.inside_outside`) on the held-out sentences
 that networks are evaluated on, and its dependence on n-grams is measured by the networks' own probe.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.probes.ngrams import NgramDependence, dependence
-from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, require, whole
+from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, SpecError, Task, require, whole
 from pdlib.tasks.grammar import Grammar
+from pdlib.tasks.inside_outside import boundary_posterior, evidence_of, posterior, prefix_posterior
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.theory.inside_outside import evidence_of, posterior
+from pdlib.tasks.next_token import NextToken
 
 
-def best_prediction(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.float64]:
-    """Return the exact posterior of each target's original token, shape (target, token); [mask] has probability 0.
+def best_prediction(task: MaskedPrediction | NextToken, inputs: Sequences) -> NDArray[np.float64]:
+    r"""Return the exact posterior of what is asked for, shape (target, class); [mask] and [bos] have probability 0.
+
+    Of masked prediction it is that of each target's original token, given the whole input. Of next-token prediction
+
+    .. math:: P(x_i = t \mid x_0, \dots, x_{i-1}, \text{ a span of the task's level ends at } i)
+
+    At level 1 that tells only that the sentence goes on or, where [end] is asked for, nothing.
 
     Parameters
     ----------
     task
         On a `Grammar`.
     inputs
-        As the task shows them to a network; no [mask] beyond the end of a sentence.
+        As the task shows them to a network; no [mask] beyond the end of a sentence, and of next-token prediction
+        nothing hidden.
+
+    Raises
+    ------
+    SpecError
+        If no sentence of the grammar looks so.
 
     Examples
     --------
@@ -37,6 +51,8 @@ def best_prediction(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.flo
     >>> bool(np.allclose(best_prediction(task, inputs).sum(axis=1), 1))
     True
     """
+    if isinstance(task, NextToken):
+        return _next(task, inputs)
     grammar, hidden = _grammar(task), task.selected == "hidden"
     at = inputs.at
     if hidden:  # a [mask] that nobody attends to is part of the sentence, and selected, asked for or not
@@ -47,8 +63,40 @@ def best_prediction(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.flo
     return np.hstack([found, np.zeros((len(found), 1))])
 
 
-def _grammar(task: MaskedPrediction) -> Grammar:
-    require(isinstance(task, MaskedPrediction), f"task {task}", "MaskedPrediction")
+def _next(task: NextToken, inputs: Sequences, told: bool = True) -> NDArray[np.float64]:
+    """Return the posterior of what follows; unless it is `told`, all it knows of the level is that a token follows."""
+    grammar, lengths = _grammar(task), inputs.lengths
+    hidden = np.argwhere((np.arange(inputs.visible.shape[1]) < lengths[:, None]) & ~inputs.visible)
+    if len(hidden):
+        raise SpecError(
+            f"input {hidden[0, 1]} of sentence {hidden[0, 0]}, which is hidden: expected all that comes before a target."
+        )
+    before = inputs.tokens[:, 1:]  # without [bos]
+    n_before = np.maximum(lengths - 1, 0)
+    found = prefix_posterior(grammar, before, n_before)  # (sentence, position, V + 1)
+    if not task.every_token and told:
+        # the last target's entry too: behind any token that may follow, since only what comes before it matters
+        last = np.arange(len(before)), n_before
+        whole = np.column_stack([before, np.zeros(len(before), before.dtype)])
+        whole[last] = found[last][:, :-1].argmax(axis=1)
+        found = boundary_posterior(grammar, whole, lengths, task.level_from_root)[inputs.at]
+        wrong = np.flatnonzero(np.isnan(found).any(axis=1))
+        if len(wrong):
+            s, i = np.argwhere(inputs.at)[wrong[0]]
+            raise SpecError(
+                f"a target at input {i} of sentence {s}: expected one where a span of the level can end."
+            )
+    else:
+        found = found[inputs.at]
+        if not task.ends:
+            found = found[:, :-1] / found[:, :-1].sum(axis=1, keepdims=True)
+    return np.insert(found, task.bos_token, 0.0, axis=1)
+
+
+def _grammar(task: Task) -> Grammar:
+    known = isinstance(task, MaskedPrediction | NextToken)
+    require(known, f"task {task}", "MaskedPrediction or NextToken")
+    assert isinstance(task, MaskedPrediction | NextToken)
     require(isinstance(task.source, Grammar), f"source {task.source}", "a Grammar, whose posterior is known")
     assert isinstance(task.source, Grammar)
     return task.source
@@ -59,20 +107,34 @@ class BestPrediction(Calculation):
     r"""Accuracy and loss of reference predictors on the task's held-out sentences.
 
     Table rows, by `predictor`: `posterior`, the exact posterior given the whole input, which nothing exceeds but by
-    chance; `unigram`, the frequencies of tokens in the grammar's sentences; `copy`, the exact posterior given the token
-    that the selected position itself shows. Columns as of an evaluation: `accuracy`, over selected positions;
-    `loss_nats`, over sentences.
+    chance; `unigram`, the frequencies of what is asked for in the grammar's sentences; and in between, of masked
+    prediction, `copy`, the exact posterior given the token that the selected position itself shows; of next-token
+    prediction `bigram`, the one given the token right before alone, and at levels above 1 `prefix`, given all the tokens
+    before, but not that a span of the level ends. Columns as of an evaluation: `accuracy`, over targets; `loss_nats`,
+    over sentences.
 
     Parameters
     ----------
     task
-        Masked prediction on a grammar.
+        Masked or next-token prediction on a grammar.
     n_evaluation
         Held-out sentences, the first of those that networks are evaluated on.
+
+    Notes
+    -----
+    The posterior has the greatest expected accuracy, and the least expected loss where sentences have equally many
+    targets; else the loss gives targets of sentences with few of them more weight than their probability.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> rows = BestPrediction(NextToken(grammar("cfg3b", roots=10), level=2), n_evaluation=200).rows()
+    >>> [(row["predictor"], round(row["accuracy"], 1)) for row in rows]
+    [('posterior', 1.0), ('prefix', 0.8), ('bigram', 0.7), ('unigram', 0.5)]
     """
 
     version: ClassVar[int] = 1
-    task: MaskedPrediction
+    task: MaskedPrediction | NextToken
     n_evaluation: int = 4096
 
     def __post_init__(self) -> None:
@@ -86,17 +148,9 @@ class BestPrediction(Calculation):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row a predictor."""
-        inputs, classes = self.task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
-        n_tokens = self.task.source.n_tokens
-        frequency = token_frequencies(_grammar(self.task))
-        shown = inputs.tokens[inputs.at]
-        same = shown[:, None] == np.arange(n_tokens)
-        copied = evidence_of(same, shown == self.task.mask_token, selected=1.0) * frequency
-        predictions = {
-            "posterior": best_prediction(self.task, inputs)[:, :n_tokens],
-            "copy": copied / copied.sum(axis=1, keepdims=True),
-            "unigram": np.broadcast_to(frequency, copied.shape),
-        }
+        task = self.task
+        inputs, classes = task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
+        predictions = self._next(task, inputs) if isinstance(task, NextToken) else self._masked(task, inputs)
         weights = inputs.weights()
         return [
             {
@@ -106,6 +160,29 @@ class BestPrediction(Calculation):
             }
             for name, p in predictions.items()
         ]
+
+    def _masked(self, task: MaskedPrediction, inputs: Sequences) -> dict[str, NDArray[np.float64]]:
+        n_tokens = task.source.n_tokens
+        frequency = token_frequencies(_grammar(task))
+        shown = inputs.tokens[inputs.at]
+        same = shown[:, None] == np.arange(n_tokens)
+        copied = evidence_of(same, shown == task.mask_token, selected=1.0) * frequency
+        return {
+            "posterior": best_prediction(task, inputs)[:, :n_tokens],
+            "copy": copied / copied.sum(axis=1, keepdims=True),
+            "unigram": np.broadcast_to(frequency, copied.shape),
+        }
+
+    def _next(self, task: NextToken, inputs: Sequences) -> dict[str, NDArray[np.float64]]:
+        pairs = bigram_frequencies(task)
+        given = pairs[inputs.tokens[inputs.at]]
+        predictions = {"posterior": best_prediction(task, inputs)}
+        if not task.every_token:
+            predictions["prefix"] = _next(task, inputs, told=False)
+        return predictions | {
+            "bigram": given / given.sum(axis=1, keepdims=True),
+            "unigram": np.broadcast_to(pairs.sum(axis=0), given.shape),
+        }
 
 
 def token_frequencies(grammar: Grammar) -> NDArray[np.float64]:
@@ -117,6 +194,13 @@ def token_frequencies(grammar: Grammar) -> NDArray[np.float64]:
     >>> token_frequencies(load_grammar({"rules": {"9": [[1, 1, 2], [2]]}})).round(3).tolist()
     [0.5, 0.5]
     """
+    expected = _expected(grammar)
+    counts = np.array([expected[t] for t in grammar.terminals])
+    return np.asarray(counts / counts.sum())
+
+
+def _expected(grammar: Grammar) -> dict[int, float]:
+    """How often each symbol occurs in a tree."""
     expected = dict.fromkeys(grammar.symbols, 0.0)
     for root in grammar.roots:
         expected[root] = 1 / len(grammar.roots)
@@ -124,8 +208,54 @@ def token_frequencies(grammar: Grammar) -> NDArray[np.float64]:
         for rule in grammar.rules_of(symbol):
             for child in rule.right:
                 expected[child] += expected[symbol] * rule.probability
-    counts = np.array([expected[t] for t in grammar.terminals])
-    return np.asarray(counts / counts.sum())
+    return expected
+
+
+def bigram_frequencies(task: NextToken) -> NDArray[np.float64]:
+    r"""Return the expected share of each pair of neighbours among what is asked for, shape (token before, class).
+
+    With :math:`E_A` how often a symbol occurs in a tree, :math:`E_A(s)` how often behind token s, and
+    :math:`P_A` the probability of how its span ends, the number of pairs (s, t) is
+
+    .. math:: \sum_A E_A \, P_A(\dots s \, t) + E_A(s) \, P_A(\text{the span is } t)
+
+    over the symbols A of the task's level. [bos] is before the first token.
+
+    >>> from pdlib.tasks.grammar import load_grammar
+    >>> task = NextToken(load_grammar({"rules": {"9": [[1, 1, 2], [2]]}}))
+    >>> (4 * bigram_frequencies(task)).round(3).tolist()     # half of the sentences are [bos] 0 0 1, half [bos] 1
+    [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
+    """
+    grammar = _grammar(task)
+    n, v, bos = task.n_classes, grammar.n_terminals, task.bos_token
+    # P of a span: that it is one token, that it ends with a token, and with two
+    single: dict[int, NDArray[np.float64]] = {t: np.eye(n)[i] for i, t in enumerate(grammar.terminals)}
+    last, two = dict(single), {t: np.zeros((n, n)) for t in grammar.terminals}
+    for symbol in grammar.symbols[-v - 1 :: -1]:  # from below
+        single[symbol], last[symbol], two[symbol] = np.zeros(n), np.zeros(n), np.zeros((n, n))
+        for rule in grammar.rules_of(symbol):
+            *others, end = rule.right
+            last[symbol] += rule.probability * last[end]
+            two[symbol] += rule.probability * two[end]
+            if others:
+                two[symbol] += rule.probability * np.outer(last[others[-1]], single[end])
+            else:
+                single[symbol] += rule.probability * single[end]
+    expected = _expected(grammar)
+    behind = {symbol: np.zeros(n) for symbol in grammar.symbols}
+    for root in grammar.roots:
+        behind[root][bos] = expected[root]
+    for symbol in grammar.symbols:
+        for rule in grammar.rules_of(symbol):
+            behind[rule.right[0]] += rule.probability * behind[symbol]
+            for before, after in pairwise(rule.right):
+                behind[after] += rule.probability * expected[symbol] * last[before]
+    pairs = np.zeros((n, n))
+    for symbol in grammar.layers[task.level_from_root]:
+        pairs += expected[symbol] * two[symbol] + np.outer(behind[symbol], single[symbol])
+    if task.ends:
+        pairs[:, task.end_token] = sum(expected[root] * last[root] for root in grammar.roots)
+    return np.asarray(pairs / pairs.sum())
 
 
 @dataclass(frozen=True)
@@ -147,6 +277,7 @@ class BestDependence(Calculation):
     probe: NgramDependence
 
     def __post_init__(self) -> None:
+        require(isinstance(self.task, MaskedPrediction), f"task {self.task}", "MaskedPrediction")
         _grammar(self.task)
         require(isinstance(self.probe, NgramDependence), f"probe = {self.probe!r}", "an NgramDependence")
 

@@ -1,0 +1,153 @@
+"""Whether a network writes sentences of its grammar: texts drawn token by token, given to the parser.
+
+`judged` scores any texts, `Generation` those of a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.models.transformer import Transformer
+from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
+from pdlib.tasks.grammar import Grammar
+from pdlib.tasks.inside_outside import accepts, grammatical_prefix
+from pdlib.tasks.next_token import NextToken
+
+
+def judged(
+    grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any], ended: NDArray[np.bool_]
+) -> dict[str, Any]:
+    r"""Return the row of `Generation` for any texts.
+
+    .. math:: \text{accepted} = \tfrac{1}{n} \sum_s 1[x_s \text{ has ended}] \, 1[P(x_s) > 0], \qquad
+              \text{prefix share} = \tfrac{1}{n} \sum_s m_s / h_s
+
+    where the text :math:`x_s` has :math:`h_s` tokens, of which the first :math:`m_s` are the longest that some sentence
+    begins with.
+
+    Parameters
+    ----------
+    grammar
+        Gives the probability P of a sentence.
+    tokens : shape (text, position)
+        Whole numbers, tokens of the grammar or not; anything beyond the end.
+    lengths : shape (text,)
+        h, numbers of tokens.
+    ended : shape (text,)
+        Whether the text says that it ends there. One that was cut is no sentence.
+
+    Raises
+    ------
+    SpecError
+        If there is no text, or an array has another shape or type.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3, tokens 2 0 | 0 1 2
+    >>> texts = np.array([[2, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 2]])
+    >>> row = judged(low, texts, np.array([2, 2, 2, 3]), np.array([True, True, False, True]))
+    >>> row["accepted"], row["distinct"], row["longest_prefix"], row["mean_length"], row["ended"]
+    (0.5, 0.25, 1.75, 2.25, 0.75)
+    """
+    reached = grammatical_prefix(grammar, tokens, lengths)
+    n = len(reached)
+    require(n > 0, "no texts", "at least one")
+    require(
+        ended.shape == (n,) and ended.dtype == np.bool_,
+        f"ended of shape {ended.shape} and type {ended.dtype}",
+        f"{n} truth values",
+    )
+    right = accepts(grammar, tokens, lengths) & ended
+    sentences = {tuple(tokens[s, : lengths[s]].tolist()) for s in np.flatnonzero(right)}
+    return {
+        "accepted": float(right.mean()),
+        "distinct": len(sentences) / n,
+        "longest_prefix": float(reached.mean()),
+        "prefix_share": float((reached / np.maximum(lengths, 1)).mean()),
+        "mean_length": float(lengths.mean()),
+        "ended": float(ended.mean()),
+        "n_samples": n,
+    }
+
+
+@dataclass(frozen=True)
+class Generation(Probe):
+    """Share of a network's texts that the grammar accepts, and how far the others are grammatical.
+
+    A text begins with [bos]; each next token is drawn from the network's prediction, until it is [end]. One that has as
+    many tokens as the longest sentence and does not end there is cut.
+
+    Table row:
+
+    - `accepted`: share of the texts that end and are sentences of the grammar;
+    - `distinct`: the number of different sentences among these, over that of all texts; it is `accepted` if the network
+      wrote no sentence twice;
+    - `longest_prefix`: mean number of tokens of a text, from its first one, that some sentence begins with;
+    - `prefix_share`: mean share that these are of the text's tokens, 0 for a text without tokens;
+    - `mean_length`: mean number of tokens of a text, [end] not among them;
+    - `ended`: share of the texts that end;
+    - `n_samples`.
+
+    Parameters
+    ----------
+    n_samples
+        Texts drawn.
+    seed
+        Of the draws: networks measured with one seed share their random numbers.
+
+    Notes
+    -----
+    The paper does not measure this. A text that was cut can have a prefix share of 1, since it may be the beginning of a
+    sentence; so can one that ends too early.
+
+    References
+    ----------
+    Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar", arXiv:2305.13673, for the
+    accuracy of generation.
+    """
+
+    version: ClassVar[int] = 1
+    n_samples: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole(n_samples=self.n_samples)
+        require(
+            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
+        )
+
+    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+        """Return one row.
+
+        Raises
+        ------
+        SpecError
+            If the task is not next-token prediction with an end token on a grammar, or the model is no Transformer.
+        """
+        model, task = training.model, training.task
+        if not isinstance(task, NextToken):
+            raise SpecError(f"task {task}: expected a NextToken, whose networks predict what follows.")
+        if not isinstance(task.source, Grammar):
+            raise SpecError(f"task {task}: expected one on a Grammar, which says what a sentence is.")
+        require(
+            task.ends,
+            f"task {task}",
+            "one with ends=True",
+            "A network that was never asked for [end] writes no ends.",
+        )
+        if not isinstance(model, Transformer):
+            raise SpecError(f"texts of {model}: expected a Transformer, from which they can be drawn.")
+        tokens, lengths, ended = model.generate(
+            parameters,
+            self.n_samples,
+            beginning=task.bos_token,
+            end=task.end_token,
+            max_length=task.source.max_length,  # and [end]: one token more is drawn
+            seed=self.seed,
+        )
+        return [judged(task.source, tokens, lengths, ended)]

@@ -1,0 +1,239 @@
+"""Next-token prediction (paper, appendix E), on the sequences of any source, of all tokens or of boundary tokens alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.specs import Purpose, Sentences, Sequences, Source, SpecError, Task, require
+from pdlib.tasks.bits import stream_identity
+from pdlib.tasks.grammar import Grammar
+
+MAX_VOCABULARY = 256  # classes are bytes
+
+
+@dataclass(frozen=True)
+class NextToken(Task):
+    r"""Each boundary token of a level is to be told from the tokens before it; at level 1 these are all tokens.
+
+    .. math:: \ell^{(l)}(x) = \frac{1}{|\mathcal{C}^{(l)}(x)|}
+              \sum_{i \in \mathcal{C}^{(l)}(x)} -\log p(x_i \mid x_0, \dots, x_{i-1})
+
+    where :math:`\mathcal{C}^{(l)}(x)` are the positions at which a span of level l ends. A sentence
+    :math:`x_0 \dots x_{h-1}` is shown as [bos], :math:`x_0, \dots, x_{h-2}`, so that input position i, at which
+    :math:`x_i` is asked for, holds the token before it. With `ends` the last token is shown as well, and behind it the
+    token [end] is asked for.
+
+    Tokens are those of the source, then [bos], then [end] if it is asked for. All are classes: the output may be tied.
+
+    Parameters
+    ----------
+    source
+        Where the sequences come from. Of one that is no `Grammar` only all tokens can be asked for.
+    level, counted
+        l, as `Grammar.level` counts it: from the leaves 1 are all tokens, 2 those at which a span of the lowest symbols
+        above them ends; a level's tokens are also tokens of each level below it.
+    ends
+        Whether [end] is asked for after the last token, at level 1 only.
+
+    Raises
+    ------
+    SpecError
+        If the source has no such level, or `ends` goes with another level.
+
+    References
+    ----------
+    Paper, appendix E, Equation 9.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> task = NextToken(grammar("cfg3b", roots=7), ends=True)      # 7 -> 3 1 | 1 2 3, tokens 2 0 | 0 1 2
+    >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
+    >>> inputs.tokens.tolist(), classes.tolist()                    # 3 is [bos], 4 is [end]
+    ([[3, 0, 1, 2]], [0, 1, 2, 4])
+    >>> NextToken(grammar("cfg3b"), level=7).stream(seed=0, purpose="train").examples(0, 5)[0].n_targets.tolist()
+    [1, 1, 1, 1, 1]
+    """
+
+    version: ClassVar[int] = 1
+    source: Source
+    level: int = 1  # l
+    counted: Literal["from_leaves", "from_root"] = "from_leaves"
+    ends: bool = False
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.source, Source), f"source = {self.source!r}", "a Source, such as a Grammar")
+        if isinstance(self.source, Grammar):
+            self.source.level(self.level, self.counted)
+        else:
+            require(
+                type(self.level) is int and (self.level, self.counted) == (1, "from_leaves"),
+                f"level = {self.level!r} counted = {self.counted!r} of {type(self.source).__name__}",
+                "level 1 from the leaves, every token, since its sequences have no trees",
+                "Take a Grammar for other levels.",
+            )
+        require(type(self.ends) is bool, f"ends = {self.ends!r}", "True or False")
+        require(
+            not self.ends or self.every_token,
+            f"ends = True at level {self.level} {self.counted.replace('_', ' ')}",
+            "level 1 from the leaves, at which every token is asked for",
+        )
+        require(
+            self.vocabulary <= MAX_VOCABULARY,
+            f"{self.vocabulary} tokens, those that the task adds included",
+            f"at most {MAX_VOCABULARY}",
+        )
+
+    @property
+    def level_from_root(self) -> int:
+        """The level as rows of `Sentences.ancestors` count it, from the root; 0 for a source without trees."""
+        return self.source.level(self.level, self.counted) if isinstance(self.source, Grammar) else 0
+
+    @property
+    def every_token(self) -> bool:
+        """Whether all tokens are asked for: the ordinary loss of language models."""
+        return not isinstance(self.source, Grammar) or self.level_from_root == self.source.depth
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens of the source, [bos] and, if it is asked for, [end]."""
+        return self.source.n_tokens + 1 + self.ends
+
+    @property
+    def causal(self) -> bool:
+        """True: the next input is the token asked for."""
+        return True
+
+    @property
+    def bos_token(self) -> int:
+        """The number of [bos], which stands before every sentence and is never asked for."""
+        return self.source.n_tokens
+
+    @property
+    def end_token(self) -> int:
+        """The number of [end], which stands behind every sentence.
+
+        Raises
+        ------
+        SpecError
+            Unless the task asks for it.
+        """
+        require(self.ends, "[end] of a task that never asks for it", "a task with ends=True")
+        return self.source.n_tokens + 1
+
+    @property
+    def n_classes(self) -> int:
+        """As many as tokens; nothing ever asks for [bos]."""
+        return self.vocabulary
+
+    @property
+    def n_inputs(self) -> int:
+        """Length of the longest input: that of the longest sequence, one more if [end] is asked for."""
+        return self.source.max_length + self.ends
+
+    def stream(self, seed: int, purpose: Purpose) -> NextTokenStream:
+        """Return the stream of this task, seed and purpose."""
+        return NextTokenStream(self, stream_identity(self.canonical(), seed, purpose), purpose)
+
+    def asked(self, sentences: Sentences) -> NDArray[np.bool_]:
+        """Return at which input positions of sentences something is asked for.
+
+        Parameters
+        ----------
+        sentences
+            With trees, at levels other than 1.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (sentence, input position): entry i stands for token i, and entry h of a sentence of h tokens for
+            [end], for which there is one position more.
+
+        Raises
+        ------
+        SpecError
+            If sentences have no trees that could say so, or nothing is asked for in one of them.
+
+        Examples
+        --------
+        >>> from pdlib.tasks.grammar import grammar
+        >>> task = NextToken(grammar("cfg3b", roots=10), level=2)       # 10 -> 8 7 9 | 9 8 7
+        >>> sentence = task.stream(seed=0, purpose="train").originals(0, 1)
+        >>> [stop for _, _, stop in sentence.spans(0, level=1)]
+        [3, 6, 9]
+        >>> np.flatnonzero(task.asked(sentence)[0]).tolist()
+        [2, 5, 8]
+        """
+        if self.every_token:
+            positions = np.arange(sentences.tokens.shape[1] + self.ends)
+            at = positions < sentences.lengths[:, None] + self.ends
+        else:
+            ends = getattr(sentences, "ends", None)
+            if ends is None:
+                raise SpecError(
+                    f"{type(sentences).__name__} without trees: expected those of a grammar, which say where a span "
+                    f"of level {self.level} ends."
+                )
+            at = ends[self.level_from_root]
+        empty = np.flatnonzero(~at.any(axis=1))
+        if len(empty):
+            raise SpecError(
+                f"sentence {empty[0]} of {sentences.lengths[empty[0]]} tokens, in which nothing is asked for: "
+                f"expected one in which a span of level {self.level} {self.counted.replace('_', ' ')} ends."
+            )
+        return np.asarray(at)
+
+    def shown(self, tokens: NDArray[Any], lengths: NDArray[np.int64], at: NDArray[np.bool_]) -> Sequences:
+        """Return what the network sees of sentences of which the input positions `at` are asked for.
+
+        Parameters
+        ----------
+        tokens : shape (sentence, position)
+            Without [bos] and [end]; beyond the end of a sentence, any.
+        lengths : shape (sentence,)
+            Numbers of tokens.
+        at : shape (sentence, input position)
+            As `asked` returns it.
+        """
+        before = np.concatenate([np.full((len(tokens), 1), self.bos_token), tokens], axis=1)[:, : at.shape[1]]
+        visible = np.arange(at.shape[1]) < lengths[:, None] + self.ends
+        return Sequences(np.where(visible, before, 0), at, visible)
+
+    def classes(
+        self, tokens: NDArray[Any], lengths: NDArray[np.int64], at: NDArray[np.bool_]
+    ) -> NDArray[np.uint8]:
+        """Return the tokens that are asked for, in reading order, shape (target,); parameters as of `shown`."""
+        following = tokens.astype(np.uint8)
+        if self.ends:
+            following = np.concatenate([following, np.zeros((len(tokens), 1), np.uint8)], axis=1)
+            following[np.arange(len(tokens)), lengths] = self.end_token
+        return np.asarray(following[at])
+
+
+class NextTokenStream:
+    """The endless stream of a `NextToken`."""
+
+    def __init__(self, task: NextToken, text: str, purpose: Purpose) -> None:
+        self.task = task
+        self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.source = task.source.sentence_stream(text + " sentences", purpose)
+
+    def originals(self, start: int, stop: int) -> Any:
+        """Return the sentences start ... stop - 1 as their source draws them; those of a grammar have trees."""
+        return self.source.sentences(start, stop)
+
+    def examples(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> tuple[Sequences, NDArray[np.uint8]]:
+        """Return what is shown of sentences, and the tokens asked for, in reading order."""
+        drawn = self.source.sentences(start, stop)
+        at = self.task.asked(drawn)
+        return (
+            self.task.shown(drawn.tokens.astype(np.int64), drawn.lengths, at),
+            self.task.classes(drawn.tokens, drawn.lengths, at),
+        )

@@ -1,0 +1,447 @@
+"""Next-token prediction: what is shown and asked at each level, its loss by another route, learning it and teaching it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812  everybody's name for it
+from numpy.typing import NDArray
+
+from pdlib import Adam, Distillation, Store, Training, execute, labels
+from pdlib.models.transformer import Transformer
+from pdlib.schedules import Explicit
+from pdlib.specs import Source, Spec, SpecError
+from pdlib.tasks.grammar import Sentences, grammar, load_grammar
+from pdlib.tasks.next_token import NextToken
+from pdlib.training import train, untrained
+from pdlib.training.gradient import GradientLearner
+
+GRAMMAR = grammar("cfg3b", roots=(13, 14, 15))  # 12 to 27 tokens, three layers above them
+EVERY, BOUNDARIES = NextToken(GRAMMAR), NextToken(GRAMMAR, level=3)
+ENDING = NextToken(GRAMMAR, ends=True)
+TASKS = pytest.mark.parametrize(
+    "task", [EVERY, ENDING, BOUNDARIES], ids=["every token", "and end", "boundaries"]
+)
+# 9 -> 7 8 | 8, 7 -> 1, 8 -> 1 2: the sentences 1 1 2 and 1 2
+SMALL = load_grammar({"rules": {"9": [[7, 8], [8]], "7": [[1]], "8": [[1, 2]]}})
+
+
+def network(task: NextToken = EVERY, **changes: Any) -> Transformer:
+    choices = {"n_positions": task.n_inputs, "vocabulary": task.vocabulary, "tied": True, "initial_std": 0.3}
+    return Transformer(2, 2, 4, **(choices | changes))
+
+
+def run(task: NextToken = EVERY, **changes: Any) -> Training:
+    spec = Training(
+        task,
+        network(task),
+        Adam(1e-2, "cosine", 0.1, betas=(0.9, 0.95), clip_norm=1.0),
+        n_steps=12,
+        evaluate_every=6,
+        batch_size=16,
+        n_evaluation=32,
+        precision="float64",
+    )
+    return replace(spec, **changes)
+
+
+def treeless(*tokens: list[int]) -> Any:
+    """A block of sequences without trees."""
+    lengths = np.array([len(t) for t in tokens])
+    padded = np.zeros((len(tokens), lengths.max()), np.uint8)
+    for row, t in zip(padded, tokens, strict=True):
+        row[: len(t)] = t
+    return SimpleNamespace(tokens=padded, lengths=lengths)
+
+
+# What is shown and what is asked
+
+
+def small_block() -> Sentences:
+    """The two sentences of the small grammar, in the order in which they come."""
+    block = NextToken(SMALL).stream(0, "train").originals(0, 20)
+    order = [int(np.flatnonzero(block.lengths == n)[0]) for n in (3, 2)]
+    return Sentences(
+        SMALL, block.tokens[order], block.lengths[order], block.ancestors[:, order], block.ends[:, order]
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "shown", "asked", "classes"),
+    [
+        # tokens are 0 and 1, [bos] is 2, [end] is 3; beyond the end of a sentence a 0 that nobody sees
+        (NextToken(SMALL), [[2, 0, 0], [2, 0, 0]], [[0, 1, 2], [0, 1]], [0, 0, 1, 0, 1]),
+        (
+            NextToken(SMALL, ends=True),
+            [[2, 0, 0, 1], [2, 0, 1, 0]],
+            [[0, 1, 2, 3], [0, 1, 2]],
+            [0, 0, 1, 3, 0, 1, 3],
+        ),
+        (NextToken(SMALL, level=2), [[2, 0, 0], [2, 0, 0]], [[0, 2], [1]], [0, 1, 1]),
+        (NextToken(SMALL, level=3), [[2, 0, 0], [2, 0, 0]], [[2], [1]], [1, 1]),
+    ],
+    ids=["every token", "and end", "lowest spans", "roots"],
+)
+def test_input_position_i_holds_the_token_before_the_one_asked_for(
+    task: NextToken, shown: list[list[int]], asked: list[list[int]], classes: list[int]
+) -> None:
+    block = small_block()
+    at = task.asked(block)
+    inputs = task.shown(block.tokens, block.lengths, at)
+    assert inputs.tokens.tolist() == shown
+    assert [np.flatnonzero(row).tolist() for row in inputs.at] == asked
+    assert task.classes(block.tokens, block.lengths, at).tolist() == classes
+    visible = [[True] * (n + task.ends) + [False] * (3 - n) for n in (3, 2)]
+    assert inputs.visible.tolist() == visible
+
+
+@TASKS
+def test_examples_are_sentences_shifted_by_one(task: NextToken) -> None:
+    stream = task.stream(0, "train")
+    inputs, classes = stream.examples(0, 60)
+    drawn = stream.originals(0, 60)
+    targets = iter(classes.tolist())
+    for i, length in enumerate(drawn.lengths.tolist()):
+        whole = [task.bos_token, *drawn.tokens[i, :length].tolist(), *([task.end_token] if task.ends else [])]
+        n = length + task.ends
+        assert inputs.tokens[i, :n].tolist() == whole[:n]
+        assert inputs.lengths[i] == n
+        assert not inputs.visible[i, n:].any()
+        stops = [stop - 1 for _, _, stop in drawn.spans(i, level=task.level_from_root)]
+        asked = [*stops, *([length] if task.ends else [])]
+        assert np.flatnonzero(inputs.at[i]).tolist() == asked
+        assert [next(targets) for _ in asked] == [whole[j + 1] for j in asked]
+    assert list(targets) == []
+    assert classes.dtype == np.uint8
+    assert inputs.tokens.shape[1] <= task.n_inputs
+
+
+def test_each_level_asks_for_some_of_the_tokens_of_the_level_below() -> None:
+    block = EVERY.stream(0, "train").originals(0, 200)
+    levels = [replace(EVERY, level=level).asked(block) for level in range(1, GRAMMAR.depth + 2)]
+    np.testing.assert_array_equal(levels[0], block.visible)
+    for low, high in pairwise(levels):
+        assert not (high & ~low).any()
+        assert high.sum() < low.sum()
+    assert levels[-1].sum(axis=1).tolist() == [1] * 200
+    assert levels[-1][np.arange(200), block.lengths - 1].all()
+
+
+def test_levels_counted_from_the_root_are_the_same_levels() -> None:
+    block = EVERY.stream(0, "train").originals(0, 30)
+    for level in range(1, GRAMMAR.depth + 2):
+        other = NextToken(GRAMMAR, GRAMMAR.depth + 1 - level, "from_root")
+        np.testing.assert_array_equal(other.asked(block), replace(EVERY, level=level).asked(block))
+    assert NextToken(GRAMMAR, GRAMMAR.depth, "from_root", ends=True).every_token
+
+
+@TASKS
+def test_any_block_of_the_stream_can_be_made_again(task: NextToken) -> None:
+    whole, classes = task.stream(3, "train").examples(0, 50)
+    part, some = task.stream(3, "train").examples(20, 31)
+    n = part.tokens.shape[1]
+    for name in ("tokens", "at", "visible"):
+        assert np.array_equal(getattr(part, name), getattr(whole, name)[20:31, :n])
+    before = int(whole[:20].n_targets.sum())
+    assert np.array_equal(some, classes[before : before + len(some)])
+    again, _ = task.stream(4, "train").examples(20, 31)
+    assert again.tokens.shape != part.tokens.shape or not np.array_equal(again.tokens, part.tokens)
+
+
+@dataclass(frozen=True)
+class Counting(Source):
+    """Sequences 0, 1, 2, ... of one, two or three tokens: a source without trees."""
+
+    version: ClassVar[int] = 1
+
+    @property
+    def n_tokens(self) -> int:
+        return 3
+
+    @property
+    def max_length(self) -> int:
+        return 3
+
+    def sentence_stream(self, identity: str) -> Any:
+        return SimpleNamespace(
+            sentences=lambda start, stop: treeless(*(list(range(1 + i % 3)) for i in range(start, stop)))
+        )
+
+
+def test_a_source_without_trees_can_be_asked_for_every_token() -> None:
+    inputs, classes = NextToken(Counting(), ends=True).stream(0, "train").examples(0, 3)
+    assert inputs.tokens.tolist() == [[3, 0, 0, 0], [3, 0, 1, 0], [3, 0, 1, 2]]
+    assert classes.tolist() == [0, 4, 0, 1, 4, 0, 1, 2, 4]
+    inputs, classes = NextToken(Counting()).stream(0, "train").examples(1, 3)
+    assert inputs.tokens.tolist() == [[3, 0, 0], [3, 0, 1]]
+    assert classes.tolist() == [0, 1, 0, 1, 2]
+
+
+# What the network sees
+
+
+def logits(task: NextToken, tokens: NDArray[Any], model: Transformer) -> NDArray[Any]:
+    """Logits at the targets of one sentence of GRAMMAR's first length, whose tokens are these."""
+    block = task.stream(0, "train").originals(0, 1)
+    at = task.asked(block)
+    parameters = model.initial(task.n_inputs, task.n_classes, seed=1)
+    return model.logits(parameters, task.shown(tokens[None], block.lengths, at))
+
+
+@TASKS
+def test_a_prediction_knows_the_tokens_before_it_and_no_others(task: NextToken) -> None:
+    block = task.stream(0, "train").originals(0, 1)
+    targets = np.flatnonzero(task.asked(block)[0])
+    tokens = block.tokens[0].astype(np.int64)
+    before = logits(task, tokens, network(task))
+    for j in range(len(tokens)):
+        other = tokens.copy()
+        other[j] = (other[j] + 1) % 3
+        changed = np.abs(logits(task, other, network(task)) - before).max(axis=1) > 1e-9
+        np.testing.assert_array_equal(changed, targets > j)
+    other = tokens.copy()  # the control: a network that sees all knows token 1, although it comes later
+    other[1] = (other[1] + 1) % 3
+    seeing = [logits(task, t, network(task, attends="all")) for t in (tokens, other)]
+    assert (np.abs(seeing[1] - seeing[0]).max(axis=1) > 1e-9).all()
+
+
+@TASKS
+def test_padding_changes_nothing(task: NextToken) -> None:
+    block, _ = task.stream(0, "train").examples(0, 24)
+    parameters = untrained(run(task))
+    together = network(task).logits(parameters, block)
+    alone = np.concatenate([network(task).logits(parameters, block[i : i + 1]) for i in range(24)])
+    assert len(set(block.lengths.tolist())) > 3
+    assert np.abs(together - alone).max() < 1e-12
+
+
+# How it is weighted
+
+
+def plain_losses(task: NextToken, module: Any, n: int) -> list[torch.Tensor]:
+    """Equation 9, sentence by sentence: all logits of [bos] x, those of boundary tokens picked out of the trees."""
+    block = task.stream(0, "train").originals(0, n)
+    losses = []
+    for i in range(n):
+        x = block.tokens[i, : block.lengths[i]].astype(np.int64).tolist()
+        following = [*x, *([task.end_token] if task.ends else [])]
+        out = module(torch.tensor([[task.bos_token, *x]]))[0].log_softmax(dim=1)
+        stops = [stop - 1 for _, _, stop in block.spans(i, task.level_from_root)]
+        stops += [len(x)] if task.ends else []
+        losses.append(-torch.stack([out[j, following[j]] for j in stops]).mean())
+    return losses
+
+
+@pytest.mark.parametrize("n_micro", [1, 4])
+@TASKS
+def test_a_step_follows_the_gradient_of_the_loss_as_defined(task: NextToken, n_micro: int) -> None:
+    n = 16
+    # a position more, since the plain route shows the last token whether or not anything is asked behind it
+    spec = run(task, model=network(task, n_positions=28), optimizer=Adam(1e-2, n_micro_batches=n_micro))
+    start = untrained(spec)
+    learner = GradientLearner(spec, start)
+    inputs, classes = task.stream(0, "train").examples(0, n)
+    learner.steps(inputs, np.eye(task.n_classes)[classes], np.zeros(1))
+    module = spec.model.module(start)
+    torch.stack(plain_losses(task, module, n)).mean().backward()
+    for name, p in learner._module.named_parameters():
+        assert p.grad is not None
+        torch.testing.assert_close(p.grad, dict(module.named_parameters())[name].grad, rtol=0, atol=1e-12)
+    assert len(set(inputs.n_targets.tolist())) > 1  # else one mean over all targets would be the same
+
+
+def test_asking_for_every_token_is_the_ordinary_loss_of_a_language_model() -> None:
+    stream, model = EVERY.stream(0, "train"), network()
+    parameters = untrained(run())
+    block = stream.originals(0, 200)
+    rows = np.flatnonzero(block.lengths == np.bincount(block.lengths).argmax())  # of one length: no padding
+    tokens = torch.from_numpy(block.tokens[rows, : block.lengths[rows[0]]].astype(np.int64))
+    shown = torch.cat([torch.full((len(rows), 1), EVERY.bos_token), tokens[:, :-1]], dim=1)
+    expected = F.cross_entropy(model.module(parameters)(shown).transpose(1, 2), tokens)
+    inputs, classes = stream.examples(0, 200)
+    owner = np.repeat(np.arange(200), inputs.n_targets)
+    mine = classes[np.isin(owner, rows)].astype(np.int64)
+    values = torch.from_numpy(model.logits(parameters, inputs[rows]))
+    losses = F.cross_entropy(values, torch.from_numpy(mine), reduction="none").numpy()
+    assert float((losses * inputs[rows].weights()).sum()) == pytest.approx(
+        float(expected.detach()), rel=1e-12
+    )
+
+
+# Training, teachers, labels
+
+
+@TASKS
+def test_evaluation_reports_accuracy_over_targets_and_loss_over_sentences(
+    task: NextToken, store: Store
+) -> None:
+    spec = run(task)
+    (record,) = execute([spec], store, progress=False, n_workers=1)
+    inputs, classes = task.stream(0, "evaluation").examples(0, 32)
+    values = network(task).logits(untrained(spec), inputs)
+    first = record.table.iloc[0]
+    assert first.accuracy == pytest.approx(float((values.argmax(axis=1) == classes).mean()))
+    losses = F.cross_entropy(
+        torch.from_numpy(values), torch.from_numpy(classes.astype(np.int64)), reduction="none"
+    ).numpy()
+    by_sentence = [part.mean() for part in np.split(losses, np.cumsum(inputs.n_targets)[:-1])]
+    assert first.loss_nats == pytest.approx(float(np.mean(by_sentence)))
+    assert first.loss_nats != pytest.approx(float(losses.mean()), abs=1e-6)
+
+
+def test_what_follows_from_the_token_before_is_learned() -> None:
+    """7 and 8 are 1 2 and 2 1, so that of each two tokens the second is known from the first; the first one is not."""
+    source = load_grammar({"rules": {"9": [[7, 8], [8, 7], [7, 7], [8, 8]], "7": [[1, 2]], "8": [[2, 1]]}})
+    found = {}
+    for level in (1, 2):
+        task = NextToken(source, level)
+        model = network(task, initial_std=0.3)
+        spec = Training(
+            task, model, Adam(1e-2), n_steps=150, evaluate_every=150, batch_size=32, n_evaluation=512
+        )
+        learner = GradientLearner(spec, untrained(spec))
+        inputs, classes = task.stream(0, "train").examples(0, 32 * 150)
+        learner.steps(inputs, np.eye(task.n_classes)[classes], np.full(150, 1e-2))
+        inputs, classes = task.stream(0, "evaluation").examples(0, 512)
+        right = model.logits(learner.parameters(), inputs).argmax(axis=1) == classes
+        found[level] = float(right.mean())
+    assert found[2] == 1.0
+    assert found[1] == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize("targets", [{"targets": "hard"}, {"temperature": 1.0}], ids=["hard", "soft"])
+@TASKS
+def test_a_student_of_cached_labels_is_the_student_of_its_teacher(
+    task: NextToken, tmp_path: Path, targets: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "SEQUENCES_GRID", 50)  # several blocks a piece
+    teacher = run(task, checkpoint_every=6, seed=5)
+    store = Store(tmp_path, published=None)
+    student = run(task, supervision=Distillation(teacher, Explicit((6, -1), (5,)), **targets), seed=7)
+    found, _ = execute([student, teacher], store, progress=False, n_workers=1)
+    learner = GradientLearner(student, untrained(student))
+    stream = task.stream(7, "train")
+    rates = student.optimizer.rates(0, 12, 12)
+    for step in range(12):
+        source = store.load_checkpoint(teacher, 6 if step < 5 else 12)
+        inputs, _ = stream.examples(16 * step, 16 * step + 16)
+        values = torch.from_numpy(network(task).logits(source, inputs))
+        if "targets" in targets:
+            wanted = np.eye(task.n_classes)[values.argmax(dim=1)]
+        else:
+            wanted = values.softmax(dim=1).numpy().astype(np.float16).astype(np.float64)
+            wanted /= wanted.sum(axis=1, keepdims=True)
+        learner.steps(inputs, wanted, rates[step : step + 1])
+    last = store.load_checkpoint(student, 12)
+    for name, value in learner.parameters().items():
+        np.testing.assert_allclose(value, last[name], rtol=0, atol=1e-12)
+    assert found.table.step.tolist() == [0, 6, 12]
+    from_labels = execute(
+        [replace(student, supervision=run().supervision)], store, progress=False, n_workers=1
+    )
+    assert not np.allclose(
+        from_labels[0].table.loss_nats.iloc[-1], found.table.loss_nats.iloc[-1]
+    )  # the control
+
+
+def test_a_resumed_run_repeats_the_bits_of_one_never_stopped(tmp_path: Path) -> None:
+    spec = run(BOUNDARIES, checkpoint_every=4, precision="float32")
+    whole, cut = Store(tmp_path / "whole", published=None), Store(tmp_path / "cut", published=None)
+    (record,) = execute([spec], whole, progress=False, n_workers=1)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(n: int) -> None:
+        if cut.load_progress(spec) is not None:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train(spec, cut, save_every_s=0.0, on_steps=stop)
+    assert cut.load_progress(spec) is not None
+    table = train(spec, cut)
+    assert table.equals(record.table)
+    for name, value in whole.load_checkpoint(spec, 12).items():
+        assert np.array_equal(value, cut.load_checkpoint(spec, 12)[name])
+
+
+# The record
+
+
+def test_a_task_is_known_by_its_level_and_whether_it_ends() -> None:
+    tasks = [EVERY, ENDING, BOUNDARIES, replace(BOUNDARIES, level=2)]
+    assert (
+        len({task.fingerprint for task in tasks}) == len({t.stream(0, "train").identity for t in tasks}) == 4
+    )
+    for task in tasks:
+        assert Spec.from_canonical(task.canonical()) == task
+    assert (EVERY.vocabulary, EVERY.n_classes, EVERY.n_inputs) == (4, 4, 27)
+    assert (ENDING.vocabulary, ENDING.n_classes, ENDING.n_inputs) == (5, 5, 28)
+    assert (ENDING.bos_token, ENDING.end_token) == (3, 4)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: NextToken("cfg3b"), "source = 'cfg3b': expected a Source"),  # type: ignore[arg-type]
+        (lambda: NextToken(GRAMMAR, 0), "level = 0 from leaves: expected a whole number from 1 to 4"),
+        (lambda: NextToken(GRAMMAR, 6), "level = 6 from leaves: expected a whole number from 1 to 4"),
+        (
+            lambda: NextToken(GRAMMAR, -1, "from_root"),
+            "level = -1 from root: expected a whole number from 0 to 3",
+        ),
+        (lambda: NextToken(GRAMMAR, 2.0), "level = 2.0 from leaves: expected a whole"),  # type: ignore[arg-type]
+        (lambda: NextToken(GRAMMAR, 1, "up"), "counted = 'up': expected"),  # type: ignore[arg-type]
+        (lambda: NextToken(GRAMMAR, 2, ends=True), "ends = True at level 2 from leaves: expected level 1"),
+        (
+            lambda: NextToken(GRAMMAR, 1, "from_root", True),
+            "ends = True at level 1 from root: expected level 1",
+        ),
+        (lambda: NextToken(GRAMMAR, ends=1), "ends = 1: expected True or False"),  # type: ignore[arg-type]
+        (lambda: NextToken(Counting(), 2), "level = 2 .* of Counting: expected level 1 .* no trees"),
+        (lambda: NextToken(Counting(), 1, "from_root"), "of Counting: expected level 1 from the leaves"),
+        (
+            lambda: EVERY.end_token,
+            r"\[end\] of a task that never asks for it: expected a task with ends=True",
+        ),
+        (
+            lambda: NextToken(load_grammar({"rules": {"0": [[i] for i in range(1, 256)]}}), ends=True),
+            "257 tokens, .*: expected at most 256",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(make: Any, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        make()
+
+
+def test_sentences_in_which_nothing_is_asked_for_are_refused() -> None:
+    block = small_block()
+    cut = replace(block, ends=block.ends & ~np.array([[False], [True]]))
+    with pytest.raises(SpecError, match=r"sentence 1 of 2 tokens, in which nothing is asked for: .* level 2"):
+        NextToken(SMALL, level=2).asked(cut)
+    with pytest.raises(SpecError, match="SimpleNamespace without trees: expected those of a grammar"):
+        NextToken(SMALL, level=2).asked(treeless([0, 1]))
+    with pytest.raises(SpecError, match="sentence 0 of 0 tokens, in which nothing is asked for"):
+        NextToken(SMALL).asked(treeless([], [0]))
+
+
+def test_a_network_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(SpecError, match="sequences of 28 tokens: expected at most n_positions = 27"):
+        run(ENDING, model=network(ENDING, n_positions=27))
+    with pytest.raises(
+        SpecError, match="a task of 5 tokens: expected as many as the network's vocabulary, 4"
+    ):
+        run(ENDING, model=network(ENDING, vocabulary=4))
+    with pytest.raises(SpecError, match="attends = 'all' on a task whose input shows the answer further on"):
+        run(ENDING, model=network(ENDING, attends="all"))
