@@ -19,7 +19,7 @@ from pdlib.specs import Distillation, Run, Spec, Training
 from pdlib.store import Store, StoreError, key_hash, published_folder
 from pdlib.tables import prediction_interval
 
-BENCHES = ("parity", "parity_transformers", "hierarchical", "pcfg", "gpt2", "theory")
+BENCHES = ("parity", "parity_transformers", "hierarchical", "pcfg", "wiki", "gpt2", "theory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

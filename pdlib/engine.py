@@ -1,9 +1,9 @@
 """Executes a graph of specs: in this process, in worker processes, or on a cluster.
 
 `execute` finds what is stored, works out what else is needed (a student needs its teacher's checkpoints,
-unless its labels are stored), and runs the rest in order of dependence. Workers are anything with
-`submit()`: by default processes on this machine; a Dask client's `get_executor()` runs the same graph on a
-scheduler's address, where all workers see the same store folder.
+unless its labels are stored or others published the checkpoints), and runs the rest in order of dependence.
+Workers are anything with `submit()`: by default processes on this machine; a Dask client's `get_executor()`
+runs the same graph on a scheduler's address, where all workers see the same store folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import torch
 from tqdm.auto import tqdm
 
 from pdlib import labels
-from pdlib.specs import Calculation, Distillation, Measurement, Run, Training, ancestors
+from pdlib.specs import Calculation, Distillation, Measurement, Run, Teacher, Training, ancestors
 from pdlib.store import Record, Store, StoreError, write_bytes
 from pdlib.training import train, untrained
 from pdlib.training.online_sgd import set_threads
@@ -191,7 +191,7 @@ def _work(spec: Run) -> float:
     return work
 
 
-def _size(spec: Training) -> float:
+def _size(spec: Teacher) -> float:
     return spec.model.multiply_adds(spec.task.n_inputs, spec.task.n_classes)
 
 

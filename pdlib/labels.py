@@ -2,8 +2,8 @@
 
 A block of labels belongs to a teacher's fingerprint, a checkpoint, a stream, a range of examples and a kind
 of target. Hard labels (the argmax) of up to 256 classes are packed to bits, of more they take two bytes or four; soft
-ones are float16 distributions. Any key that does not match is an error. Published blocks are used before the teacher is
-asked.
+ones are float16 distributions, and over more classes than that they are not stored but made again. Any key that does not
+match is an error. Published blocks are used before the teacher is asked.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pdlib.store import DamagedError, Store
 VERSION = 1  # of the code below; part of every key
 GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other lengths share them
 SEQUENCES_GRID = 4096  # the same for sequences, whose teachers are slower
+UNKEPT_GRID = 256  # of distributions over many classes, which are made whenever they are wanted
 EXAMPLES_AT_ONCE = 8192
 FEW = 256  # classes; labels of more are not packed, and their logits are made some at a time:
 LOGITS_AT_ONCE = 2**25  # numbers, 128 MiB
@@ -87,6 +88,8 @@ def blocks(piece: Piece, grid: int = GRID) -> list[Piece]:
 def blocks_of(spec: Training) -> list[Piece]:
     """Return the blocks of a student's labels, counted in examples: a step has `batch_size` of them."""
     n, grid = spec.batch_size, SEQUENCES_GRID if spec.task.vocabulary else GRID
+    if isinstance(spec.supervision, Distillation) and not kept(spec.supervision, spec.task.n_classes):
+        grid = UNKEPT_GRID
     return [b for p in spec.pieces for b in blocks(Piece(p.start * n, p.stop * n, p.checkpoint), grid)]
 
 
@@ -104,15 +107,22 @@ def key(supervision: Distillation, stream: ExampleStream, block: Piece) -> dict[
     }
 
 
+def kept(supervision: Distillation, n_classes: int) -> bool:
+    """Whether labels are stored: all but distributions over more than 256 classes, gigabytes that one student reads once."""
+    return supervision.targets == "hard" or n_classes <= FEW
+
+
 def stored(spec: Training, store: Store) -> bool:
     """Whether all labels of a student are in the store, so that its teacher need not be at hand."""
     assert isinstance(spec.supervision, Distillation)
+    if not kept(spec.supervision, spec.task.n_classes):
+        return False
     stream = spec.task.stream(spec.seed, "train")
     return all(store.has_labels(key(spec.supervision, stream, block)) for block in blocks_of(spec))
 
 
 class Targets:
-    """Target distributions of a run's samples, from the true classes or from its teacher's labels."""
+    """Targets of a run's samples, from the true classes or from its teacher's labels."""
 
     def __init__(self, spec: Training, stream: ExampleStream, store: Store, device: str = "cpu") -> None:
         self._supervision = spec.supervision
@@ -123,32 +133,28 @@ class Targets:
         self._blocks = blocks_of(spec)
         self._current: tuple[Piece, NDArray[Any], NDArray[np.int64]] | None = None
 
-    def probabilities(self, start: int, stop: int, true_classes: NDArray[Any]) -> NDArray[Any]:
-        """Return the targets of the samples start ... stop - 1, shape (sample, class), or all targets of sequences."""
+    def of(self, start: int, stop: int, true_classes: NDArray[Any]) -> NDArray[Any]:
+        """Return the targets of the samples start ... stop - 1, or all targets of sequences.
+
+        True classes and hard labels are whole numbers, shape (target,); soft labels distributions, (target, class).
+        """
         if not isinstance(self._supervision, Distillation):
             if true_classes.max(initial=0) >= self._n_classes:
                 raise SpecError(
                     f"class {true_classes.max()}: expected below n_classes = {self._n_classes}, as the task says."
                 )
-            return self._certain(true_classes)
+            return true_classes
         parts = []
         while start < stop:
             block, values, first = self._block_of(start)
             end = min(stop, block.stop)
             part = values[first[start - block.start] : first[end - block.start]]
-            if self._supervision.targets == "hard":
-                parts.append(self._certain(part))
-            else:
+            if self._supervision.targets == "soft":
                 part = part.astype(self._dtype)
-                parts.append(part / part.sum(axis=1, keepdims=True))
+                part /= part.sum(axis=1, keepdims=True)
+            parts.append(part)
             start = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _certain(self, classes: NDArray[Any]) -> NDArray[Any]:
-        """Return the distributions that are sure of these classes, shape (sample, class)."""
-        found = np.zeros((len(classes), self._n_classes), self._dtype)
-        found[np.arange(len(classes)), classes] = 1.0
-        return found
 
     def _block_of(self, step: int) -> tuple[Piece, NDArray[Any], NDArray[np.int64]]:
         """Return the block of a sample, its labels, and the number of the first label of each of its samples."""
@@ -195,6 +201,8 @@ def label_block(
         If they are distributions over so many classes that a block of them does not fit into memory.
     MissingError
         If the labels are not stored and the teacher's checkpoint is not at hand.
+    HubError
+        The same for published checkpoints.
     DamagedError
         If stored labels were altered or belong to something else.
     """
@@ -206,12 +214,15 @@ def label_block(
         "Use targets='hard'.",
     )
     name = key(supervision, stream, block)
+    if not kept(supervision, n_classes):
+        teacher = supervision.teacher.parameters(block.checkpoint, store)
+        return _made(supervision, teacher, stream, block, n_classes, device)
     found = store.load_labels(name)
     if found is None:
         with store.label_lock(name):  # another student may be making the same ones
             found = store.load_labels(name)
             if found is None:
-                teacher = store.load_checkpoint(supervision.teacher, block.checkpoint)
+                teacher = supervision.teacher.parameters(block.checkpoint, store)
                 found = _made(supervision, teacher, stream, block, n_classes, device)
                 store.save_labels(name, found)
     shape, dtype = _packed_form(n, n_classes) if hard else ((n, n_classes), np.dtype(np.float16))

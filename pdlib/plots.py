@@ -905,6 +905,8 @@ def plot_horizons(
     ax: Axes,
     ceiling: float | None = None,
     looks: Mapping[str, tuple[str, str, Any]] | None = None,
+    *,
+    reference: str = "posterior",
 ) -> Axes:
     """Draw what students reach by the end against how long they are trained, a line a method.
 
@@ -916,9 +918,11 @@ def plot_horizons(
     ax
         Where to draw.
     ceiling
-        Accuracy of the exact posterior, a dotted line.
+        Accuracy of a reference predictor, a dotted line.
     looks
         Which methods, in which order, with name, color and line; by default those of `METHODS`.
+    reference
+        Which predictor that is, a key of `REFERENCES`; by default the exact posterior.
     """
     looks = looks or METHODS
     final = last_rows(table, ["seed", "horizon", "method"])
@@ -930,7 +934,7 @@ def plot_horizons(
         label, marker = f"{name} (n = {int(mean.n.max())})", MARKERS[i % len(MARKERS)]
         _error_bars(ax, x, mean, label, color=color, linestyle=line, marker=marker)
     if ceiling is not None:
-        _name_lines(ax, {REFERENCES["posterior"]: ceiling})
+        _name_lines(ax, {REFERENCES[reference]: ceiling})
     horizons = sorted(final.horizon.unique())
     ax.set_xscale("log", base=2)
     ax.set_xticks(horizons, [share_name(h) for h in horizons])

@@ -1,8 +1,9 @@
 """Which teacher checkpoint supervises which student step, as objects.
 
 `OneShot`, `Progressive` (Definition 2.2), `Explicit` (Definition 2.1), `EqualSplit` and `KappaSplit`
-(appendix D.2). A checkpoint that is missing is an error, never a skip; so is an `Explicit` or
-`Progressive` schedule longer than the run. A new schedule is a class here.
+(appendix D.2), and `MultiplesSplit`, the latter given by its first checkpoint. A checkpoint that is missing
+is an error, never a skip; so is an `Explicit` or `Progressive` schedule longer than the run. A new schedule
+is a class here.
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ def _laid_out(checkpoints: list[int], durations: list[int], n_steps: int) -> lis
             start = pieces.pop().start
         pieces.append(Piece(start, n_steps, checkpoints[-1]))
     return pieces
+
+
+def _checked_kappa(kappa: float) -> float:
+    require(isinstance(kappa, (int, float)) and 0 < kappa <= 1, f"kappa = {kappa!r}", "a number in (0, 1]")
+    return float(kappa)
+
+
+def _duration(steps: float, what: str) -> int:
+    """Return whole steps, at least one, or raise that `what` is too short."""
+    require(round(steps) >= 1, what, "a step or more")
+    return round(steps)
 
 
 @dataclass(frozen=True)
@@ -187,22 +199,44 @@ class KappaSplit(Schedule):
 
     def __post_init__(self) -> None:
         whole(n_checkpoints=self.n_checkpoints)
-        require(
-            isinstance(self.kappa, (int, float)) and 0 < self.kappa <= 1,
-            f"kappa = {self.kappa!r}",
-            "a number in (0, 1]",
-        )
-        object.__setattr__(self, "kappa", float(self.kappa))
+        object.__setattr__(self, "kappa", _checked_kappa(self.kappa))
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """See `Schedule.pieces`."""
-        duration = round(self.kappa * checkpoints[-1] / self.n_checkpoints)
-        require(
-            duration >= 1,
-            f"kappa T0 / N = {self.kappa} x {checkpoints[-1]} / {self.n_checkpoints}",
-            "a step or more",
-        )
+        what = f"kappa T0 / N = {self.kappa} x {checkpoints[-1]} / {self.n_checkpoints}"
+        duration = _duration(self.kappa * checkpoints[-1] / self.n_checkpoints, what)
         steps = _equally_spaced(checkpoints, self.n_checkpoints)
         fitting = -(-n_steps // duration)
         steps = steps[: min(len(steps), fitting)]
+        return _laid_out(steps, [duration] * len(steps), n_steps)
+
+
+@dataclass(frozen=True)
+class MultiplesSplit(Schedule):
+    r"""The multiples of a first checkpoint, each for :math:`\kappa` times its steps; the final one comes last.
+
+    With a first checkpoint :math:`C_1 = T_0 / N` it is the N-shot :math:`\kappa T_0` equal split of appendix D.2. Where
+    :math:`C_1`, chosen in the middle of the teacher's drop as in section 4.2, does not divide :math:`T_0`, the final
+    checkpoint follows the last multiple. Checkpoints that do not fit into the run are left out.
+
+    >>> [(p.stop, p.checkpoint) for p in MultiplesSplit(10).pieces((5, 10, 15, 20, 25), n_steps=30)]
+    [(10, 10), (20, 20), (30, 25)]
+    >>> MultiplesSplit(10, kappa=0.5).pieces((10, 20), n_steps=8) == KappaSplit(2, 0.5).pieces((10, 20), n_steps=8)
+    True
+    """
+
+    first: int  # C1
+    kappa: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole(first=self.first)
+        object.__setattr__(self, "kappa", _checked_kappa(self.kappa))
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """See `Schedule.pieces`."""
+        last = checkpoints[-1]
+        require(self.first <= last, f"first = {self.first}", f"at most the teacher's {last} steps")
+        steps = [*range(self.first, last, self.first), last]
+        _check_kept(steps, checkpoints)
+        duration = _duration(self.kappa * self.first, f"kappa C1 = {self.kappa} x {self.first}")
         return _laid_out(steps, [duration] * len(steps), n_steps)

@@ -312,6 +312,16 @@ class Source(Spec):
         """
         raise NotImplementedError
 
+    def frequencies(self) -> NDArray[np.float64]:
+        """Return how frequent each token is in its training sequences, shape (n_tokens,); 0 for special ones.
+
+        Raises
+        ------
+        SpecError
+            If the source does not know.
+        """
+        raise _no_frequencies(self)
+
 
 class ExampleStream(Protocol):
     """Endless examples, numbered from 0; any block can be made again anywhere."""
@@ -355,9 +365,26 @@ class Task(Spec):
         """Return the endless stream of examples of this task, seed and purpose."""
         raise NotImplementedError
 
-    def scores(self, values: NDArray[Any], classes: NDArray[np.uint8]) -> dict[str, float]:
-        """Return further columns of an evaluation's row, from logits (example, class) and true classes."""
+    def scores(self, predicted: NDArray[np.int64], classes: NDArray[Any]) -> dict[str, float]:
+        """Return further columns of an evaluation's row, from predicted and true classes."""
         return {}
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """Return how frequent each class is among the training targets, shape (class,).
+
+        Raises
+        ------
+        SpecError
+            If the task does not know.
+        """
+        raise _no_frequencies(self)
+
+
+def _no_frequencies(who: Spec) -> SpecError:
+    return SpecError(
+        f"{who}: it does not know how frequent its tokens are: expected a text that does, such as a Corpus with "
+        "MaskedPrediction. Use initial_bias='zero'."
+    )
 
 
 Parameters = dict[str, NDArray[Any]]
@@ -536,6 +563,31 @@ class Piece:
     checkpoint: int  # teacher step
 
 
+class Checkpoints(Protocol):
+    """Where the checkpoints of a training are kept: a store."""
+
+    def load_checkpoint(self, spec: Training, step: int) -> Parameters:
+        """Return the parameters at `step`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Teacher(Spec):
+    """A network at several steps of its training: a `Training` of ours, or checkpoints that others published."""
+
+    task: Task
+    model: Model
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """Steps of which there are parameters, rising; the last is the final one."""
+        raise NotImplementedError
+
+    def parameters(self, step: int, store: Checkpoints) -> Parameters:
+        """Return the parameters at one of its checkpoints; those of a training are in the store."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Distillation(Supervision):
     r"""Cross-entropy against a frozen teacher's output distribution (paper, Equation 2).
@@ -546,7 +598,7 @@ class Distillation(Supervision):
     Parameters
     ----------
     teacher
-        The training whose checkpoints teach.
+        A training whose checkpoints teach, or `pdlib.models.published.PublishedCheckpoints`.
     schedule
         Which checkpoint supervises which step.
     temperature
@@ -556,13 +608,17 @@ class Distillation(Supervision):
         `"soft"`: the distribution; `"hard"`: its argmax, a kind of its own, not `temperature` 0.
     """
 
-    teacher: Training
+    teacher: Teacher
     schedule: Schedule
     temperature: float = 1.0  # tau
     targets: Literal["soft", "hard"] = "soft"
 
     def __post_init__(self) -> None:
-        require(isinstance(self.teacher, Training), f"teacher = {self.teacher!r}", "a Training")
+        require(
+            isinstance(self.teacher, Teacher),
+            f"teacher = {self.teacher!r}",
+            "a Training, or PublishedCheckpoints",
+        )
         require(isinstance(self.schedule, Schedule), f"schedule = {self.schedule!r}", "a Schedule")
         require(
             isinstance(self.temperature, (int, float)) and 0 < self.temperature < float("inf"),
@@ -580,7 +636,7 @@ class Distillation(Supervision):
 
 
 @dataclass(frozen=True)
-class Training(Spec):
+class Training(Teacher):
     """One training run: everything that decides its result.
 
     Parameters
@@ -604,8 +660,6 @@ class Training(Spec):
         the optimizer's state in float32.
     """
 
-    task: Task
-    model: Model
     optimizer: Optimizer
     n_steps: int
     evaluate_every: int
@@ -670,6 +724,10 @@ class Training(Spec):
         """
         every = self.checkpoint_every or self.n_steps
         return (*range(every, self.n_steps, every), self.n_steps)
+
+    def parameters(self, step: int, store: Checkpoints) -> Parameters:
+        """Return the parameters at a checkpoint out of the store; see `Store.load_checkpoint`."""
+        return store.load_checkpoint(self, step)
 
     @property
     def evaluations(self) -> tuple[int, ...]:
@@ -739,8 +797,9 @@ Run = Training | Measurement | Calculation
 
 
 def ancestors(spec: Run) -> Iterator[Training]:
-    """Yield the trainings whose checkpoints `spec` needs: a student's teacher, a measurement's training."""
+    """Yield the trainings whose checkpoints `spec` needs: a measurement's training, a student's teacher if it is one."""
     if isinstance(spec, Measurement):
         yield spec.training
     elif isinstance(spec, Training) and isinstance(spec.supervision, Distillation):
-        yield spec.supervision.teacher
+        teacher = spec.supervision.teacher
+        yield from [teacher] if isinstance(teacher, Training) else []  # published checkpoints need no run

@@ -20,6 +20,7 @@ import tiny_theory
 from pdlib import labels
 from pdlib.engine import execute
 from pdlib.models.mlp import MLP
+from pdlib.models.published import PublishedCheckpoints
 from pdlib.models.transformer import Transformer
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
@@ -27,7 +28,8 @@ from pdlib.probes.generation import Generation
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
-from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
+from pdlib.probes.parts import PartAccuracy
+from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
 from pdlib.specs import SGD, Adam, Calculation, Distillation, Labels, Measurement, Spec, Training
 from pdlib.store import Store
 from pdlib.tasks.grammar import Grammar, Rule
@@ -35,6 +37,9 @@ from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 from pdlib.tasks.parity import SparseParity
+from pdlib.text.corpus import Corpus
+from pdlib.text.facts import CorpusFacts, MaskedExample
+from pdlib.text.references import TextReferences
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
@@ -63,6 +68,7 @@ VERSIONS = {
     Generation: 1,
     MLP: 1,
     Transformer: 1,
+    PublishedCheckpoints: 1,
     SGD: 1,
     Adam: 1,
     Labels: 1,
@@ -75,6 +81,12 @@ VERSIONS = {
     Explicit: 1,
     EqualSplit: 1,
     KappaSplit: 1,
+    MultiplesSplit: 1,
+    Corpus: 1,
+    CorpusFacts: 1,
+    MaskedExample: 1,
+    TextReferences: 1,
+    PartAccuracy: 1,
     MaskedPrediction: 1,
     NextToken: 1,
     BestPrediction: 1,

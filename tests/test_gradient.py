@@ -461,7 +461,7 @@ def test_labels_of_a_batch_cover_its_examples_and_change_teacher_with_the_step(
             c: np.eye(2)[TEACHER.model.logits(taught.load_checkpoint(TEACHER, c), bits).argmax(axis=1)]
             for c in TEACHER.checkpoints
         }
-        got = found.probabilities(first, last, classes)
+        got = np.eye(2)[found.of(first, last, classes)]
         np.testing.assert_array_equal(got, asked[checkpoint])
         for other in (np.eye(2)[classes], *(asked[c] for c in TEACHER.checkpoints if c != checkpoint)):
             assert not np.array_equal(got, other)  # the control: the truth, and the other checkpoints
@@ -498,7 +498,7 @@ def test_classes_and_targets_outside_the_output_are_refused(store: Store) -> Non
         learner.steps(bits, np.full((len(bits), 3), 1 / 3), rates)
     found = Targets(replace(spec, task=Miscounted()), Miscounted().stream(0, "train"), store)
     with pytest.raises(SpecError, match=r"class 2: expected below n_classes = 2"):
-        found.probabilities(0, 3, np.array([0, 1, 2], np.uint8))
+        found.of(0, 3, np.array([0, 1, 2], np.uint8))
 
 
 def test_a_token_outside_the_vocabulary_is_refused_before_a_step_is_taken() -> None:

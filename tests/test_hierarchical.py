@@ -174,22 +174,21 @@ def test_half_of_the_classes_below_a_node_lie_on_each_of_its_sides(mirrored: boo
 
 def test_a_prediction_is_scored_level_by_level() -> None:
     _, classes = SMALL.stream(0, "evaluation").examples(0, 4000)
-    knows_all = np.eye(8)[classes]
-    knows_root = np.eye(8)[classes & 4]  # the right half, then always its first leaf
-    blind = np.eye(8)[np.zeros_like(classes)]
-    assert list(SMALL.scores(knows_all, classes).values()) == [1.0, 1.0, 1.0]
-    for values, expected in ((knows_root, [1, 1 / 2, 1 / 4]), (blind, [1 / 2, 1 / 4, 1 / 8])):
-        scores = list(SMALL.scores(values, classes).values())
+    knows_root = classes & 4  # the right half, then always its first leaf
+    blind = np.zeros_like(classes)
+    assert list(SMALL.scores(classes, classes).values()) == [1.0, 1.0, 1.0]
+    for predicted, expected in ((knows_root, [1, 1 / 2, 1 / 4]), (blind, [1 / 2, 1 / 4, 1 / 8])):
+        scores = list(SMALL.scores(predicted, classes).values())
         assert scores == pytest.approx(expected, abs=0.03)
     assert list(SMALL.scores(knows_root, classes)) == [f"accuracy_level_{level}" for level in (1, 2, 3)]
     mirrored = replace(SMALL, mirrored=True)
-    assert mirrored.scores(knows_root[:, ::-1], 7 - classes) == SMALL.scores(knows_root, classes)
+    assert mirrored.scores(7 - knows_root, 7 - classes) == SMALL.scores(knows_root, classes)
 
 
 def test_the_last_level_is_the_accuracy() -> None:
-    values = np.random.default_rng(0).normal(size=(500, 8))
+    predicted = np.random.default_rng(0).integers(0, 8, 500)
     classes = SMALL.stream(0, "evaluation").examples(0, 500)[1]
-    assert SMALL.scores(values, classes)["accuracy_level_3"] == (values.argmax(axis=1) == classes).mean()
+    assert SMALL.scores(predicted, classes)["accuracy_level_3"] == (predicted == classes).mean()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pdlib import Adam, SparseParity, Store, Training, Transformer, execute
 from pdlib.models import huggingface
-from pdlib.models.huggingface import load_pretrained, save_pretrained
+from pdlib.models.huggingface import described, load_pretrained, save_pretrained
 from pdlib.models.transformer import bert, gpt2, tokens_of
 from pdlib.specs import SpecError
 from pdlib.store import DamagedError, MissingError
@@ -469,6 +469,74 @@ def test_a_checkpoint_in_several_files_is_read(tmp_path: Path, name: str) -> Non
     next((tmp_path / "many").glob("model-00002-*")).unlink()
     with pytest.raises(MissingError, match="model-00002-of"):
         load_pretrained(tmp_path / "many")
+
+
+def as_pickle(folder: Path, zipped: bool = True, **more: Any) -> Path:
+    """Write the weights of a folder as older versions did, instead of what is there."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    path = folder / "pytorch_model.bin"
+    torch.save(tensors | more, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["gpt2, tied", "bert, tied"])
+def test_a_checkpoint_as_older_versions_write_it_is_the_same_network(
+    tmp_path: Path, name: str, zipped: bool
+) -> None:
+    theirs(name).save_pretrained(tmp_path)
+    model, parameters = load_pretrained(tmp_path)
+    assert described(tmp_path) == model
+    as_pickle(tmp_path, zipped)
+    again, back = load_pretrained(tmp_path)
+    assert again == model
+    assert back.keys() == parameters.keys()
+    for key, value in parameters.items():
+        np.testing.assert_array_equal(back[key], value, strict=True)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_cut_pickle_is_an_error(tmp_path: Path, share: float, zipped: bool) -> None:
+    theirs("bert, tied").save_pretrained(tmp_path)
+    path = as_pickle(tmp_path, zipped)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(DamagedError, match=r"pytorch_model\.bin is no whole file of weights.*Copy it anew"):
+        load_pretrained(tmp_path)
+    path.write_bytes(data)
+    assert load_pretrained(tmp_path)
+
+
+class Malicious:
+    """Makes a file, or whatever else it likes, in whoever unpickles it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._path,)
+
+
+def test_a_pickle_that_wants_to_run_code_is_an_error_and_does_not(tmp_path: Path) -> None:
+    theirs("bert, tied").save_pretrained(tmp_path)
+    path = as_pickle(tmp_path, more=Malicious(tmp_path / "ran"))
+    with pytest.raises(DamagedError, match=r"wants to run code.*do not trust it"):
+        load_pretrained(tmp_path)
+    assert not (tmp_path / "ran").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "ran").exists()  # the control
+
+
+@pytest.mark.parametrize(
+    "held", [[torch.zeros(2)], {"state": {"a": torch.zeros(2)}}, {1: torch.zeros(2)}], ids=str
+)
+def test_a_pickle_of_something_else_is_an_error(tmp_path: Path, held: Any) -> None:
+    theirs("bert, tied").save_pretrained(tmp_path)
+    torch.save(held, as_pickle(tmp_path))
+    with pytest.raises(DamagedError, match="something else than tensors by name"):
+        load_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

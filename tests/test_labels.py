@@ -273,12 +273,33 @@ def test_labels_of_many_classes_are_the_teachers_argmax_in_two_bytes(
     assert found.nbytes == 2 * len(classes)
     assert np.array_equal(found, values.argmax(axis=1))
     assert found.max() > 255
-    targets = labels.Targets(student, stream, store).probabilities(16, 48, classes[:0])
+    targets = labels.Targets(student, stream, store).of(16, 48, classes[:0])
     first, last = (int(inputs[:n].n_targets.sum()) for n in (16, 48))
-    assert np.array_equal(targets, np.eye(300, dtype=np.float32)[found[first:last]])
+    assert targets.dtype == np.uint16  # class numbers, no distributions of 300 each
+    assert np.array_equal(targets, found[first:last])
     monkeypatch.setattr(labels, "LOGITS_AT_ONCE", 300 * 7)  # seven targets at a time
     again = labels._made(how, store.load_checkpoint(teacher, 8), stream, block, 300, "cpu")
     assert np.array_equal(again, found)
+
+
+def test_distributions_over_many_classes_are_made_again_and_never_stored(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = of_numbers(seed=3)
+    student = of_numbers(supervision=Distillation(teacher, OneShot(), temperature=2.0))
+    hard = of_numbers(supervision=Distillation(teacher, OneShot(), targets="hard"))
+    execute([teacher, student, hard], store, progress=False, n_workers=1)
+    files = list(store.root.rglob("labels/**/*.safetensors"))
+    assert len(files) == 1  # the hard ones, which also say that the pattern finds what is stored
+    assert labels.stored(hard, store)
+    assert not labels.stored(student, store)
+    stream = NUMBERS.stream(0, "train")
+    inputs, classes = stream.examples(40, 72)
+    values = teacher.model.logits(store.load_checkpoint(teacher, 8), inputs)
+    for grid in (labels.UNKEPT_GRID, 48):  # one block, two
+        monkeypatch.setattr(labels, "UNKEPT_GRID", grid)
+        found = labels.Targets(student, stream, store).of(40, 72, classes[:0])
+        np.testing.assert_allclose(found, softmax(values, 2.0), rtol=0, atol=1e-3)  # float16 between
 
 
 def test_labels_of_another_width_are_an_error(store: Store) -> None:

@@ -990,6 +990,12 @@ def test_the_last_step_of_each_run_counts_and_error_bars_stand_side_by_side(ax: 
     assert [t.get_text() for t in ax.get_xticklabels()] == ["T₀/4", "T₀/2"]
 
 
+def test_the_dotted_line_bears_the_name_of_its_predictor(ax: Axes) -> None:
+    plots.plot_horizons(horizons(), ax, 0.9)
+    plots.plot_horizons(horizons(), ax, 0.3, reference="copy")
+    assert [t.get_text() for t in ax.texts] == ["exact posterior", "copying"]
+
+
 def test_one_seed_has_no_error_bar(ax: Axes) -> None:
     def finite(table: pd.DataFrame) -> list[bool]:
         plots.plot_horizons(table, ax)

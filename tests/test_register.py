@@ -158,6 +158,10 @@ def test_the_gpt2_page_judges_what_it_promises() -> None:
     }
 
 
+def test_the_wiki_page_judges_what_it_promises() -> None:
+    assert rows_of("wiki") == {"Figure 6", "inflection-in-natural-language", "benefit-in-natural-language"}
+
+
 def test_every_statement_of_the_appendix_is_judged_by_the_theory_page() -> None:
     judged = {name.split(" (")[0] for name in rows_of("theory")}
     assert {*STATEMENTS, "R3", "Theorem 3.2"} == judged - {"majority-coefficients", "fourier-gap"}

@@ -9,7 +9,7 @@ import tiny
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
+from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
 from pdlib.specs import Piece, Schedule, SpecError
 
 KEPT = tuple(range(10, 130, 10))  # a teacher of 120 steps, a checkpoint every 10
@@ -60,6 +60,19 @@ def test_kappa_split_is_truncated_by_the_run_and_says_which_checkpoints_it_used(
     assert used == sorted(set(plain))
 
 
+@given(LENGTHS, DIVISORS, st.floats(0.1, 1.0))
+def test_multiples_of_a_divisor_of_the_teachers_steps_are_the_kappa_split(
+    n_steps: int, n: int, kappa: float
+) -> None:
+    assert MultiplesSplit(120 // n, kappa).pieces(KEPT, n_steps) == KappaSplit(n, kappa).pieces(KEPT, n_steps)
+
+
+def test_where_the_first_checkpoint_divides_nothing_the_final_one_follows_the_last_multiple() -> None:
+    pieces = MultiplesSplit(50).pieces(KEPT, 140)
+    assert [(p.stop, p.checkpoint) for p in pieces] == [(50, 50), (100, 100), (140, 120)]
+    assert [p.checkpoint for p in MultiplesSplit(50).pieces(KEPT, 100)] == [50, 100]
+
+
 @given(st.lists(st.tuples(st.sampled_from(KEPT), st.integers(1, 50)), min_size=1, max_size=6), st.booleans())
 def test_explicit_is_definition_2_1_step_by_step(plan: list[tuple[int, int]], open_end: bool) -> None:
     checkpoints, durations = (tuple(values) for values in zip(*plan, strict=True))
@@ -97,6 +110,12 @@ def test_a_kappa_split_as_long_as_that_is_cut_instead() -> None:
         (EqualSplit(24), r"teacher checkpoints at \[5, "),
         (KappaSplit(24, 1.0), r"teacher checkpoints at \[5, "),
         (EqualSplit(120), r"n_checkpoints = 120: expected at most n_steps = 100"),
+        (
+            MultiplesSplit(15),
+            r"teacher checkpoints at \[15, 45, 75, 105\]: expected steps that the teacher keeps",
+        ),
+        (MultiplesSplit(130), r"first = 130: expected at most the teacher's 120 steps"),
+        (MultiplesSplit(10, 0.01), r"kappa C1 = 0.01 x 10: expected a step or more"),
         (KappaSplit(12, 0.01), r"kappa T0 / N = 0.01 x 120 / 12: expected a step or more"),
     ],
 )
@@ -120,6 +139,8 @@ def test_a_schedule_that_does_not_fit_its_run_or_its_teacher_is_an_error_never_a
         lambda: Progressive(5, 0),
         lambda: Progressive(2.0, 5),
         lambda: EqualSplit(0),
+        lambda: MultiplesSplit(0),
+        lambda: MultiplesSplit(4, 0),
         lambda: KappaSplit(4, 0),
         lambda: KappaSplit(4, 1.5),
         lambda: KappaSplit(4, float("nan")),

@@ -16,6 +16,7 @@ import tiny
 import tiny_theory
 
 from pdlib.models.mlp import MLP
+from pdlib.models.published import PublishedCheckpoints
 from pdlib.models.transformer import Transformer
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
@@ -23,7 +24,8 @@ from pdlib.probes.generation import Generation
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
-from pdlib.schedules import EqualSplit, Explicit, KappaSplit, OneShot, Progressive
+from pdlib.probes.parts import PartAccuracy
+from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
 from pdlib.specs import (
     SGD,
     Adam,
@@ -43,6 +45,9 @@ from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 from pdlib.tasks.parity import SparseParity
+from pdlib.text.corpus import Corpus
+from pdlib.text.facts import CorpusFacts, MaskedExample
+from pdlib.text.references import TextReferences
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
@@ -58,6 +63,7 @@ from pdlib.theory.majority import FourierGap, Majority
 from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
 from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
 
+TEXT = Corpus(("sample:english:60",), "trained:300", 16, 20, digest="0" * 32, vocabulary=300)
 SPECS: list[Spec] = [
     SparseParity(10, 3, (2, 5, 9)),
     SparseParity(10, 3),
@@ -67,6 +73,13 @@ SPECS: list[Spec] = [
     MLP(16),
     Transformer(2, 4, tied=True, norm="post", initial_std=0.1),
     Transformer(2, 4),
+    PublishedCheckpoints(
+        MaskedPrediction(TEXT),
+        Transformer(2, 4, n_positions=16, vocabulary=300, attends="all"),
+        ("hub:someone/network@main", "folder:network"),
+        (10, 20),
+        ("0" * 40, "1" * 32),
+    ),
     SGD(0.05, "cosine", 0.1),
     Adam(1e-3, "cosine", 0.1, (0.8, 0.99), n_micro_batches=2),
     Labels(),
@@ -75,6 +88,7 @@ SPECS: list[Spec] = [
     Explicit((100, -1), (50,)),
     EqualSplit(2),
     KappaSplit(4, 0.5),
+    MultiplesSplit(10),
     tiny.training(),
     tiny.student(),
     tiny.student(tiny.student(tiny.TEACHER, checkpoint_every=100), targets="soft", temperature=0.5),
@@ -87,6 +101,11 @@ SPECS: list[Spec] = [
     Predictions(1, 4),
     NonterminalPrediction(2000),
     Generation(100),
+    PartAccuracy(100),
+    TEXT,
+    CorpusFacts(TEXT),
+    MaskedExample(MaskedPrediction(TEXT)),
+    TextReferences(MaskedPrediction(TEXT)),
     tiny.measurement(),
     replace(tiny.measurement(), steps=(0, 100)),
     LabelTarget(),
@@ -118,6 +137,13 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
         "dropout": 0.1,
         "initial_std": 0.03,
     },
+    PublishedCheckpoints: {
+        "task": MaskedPrediction(TEXT, mask_rate=0.2),
+        "model": Transformer(3, 4, n_positions=16, vocabulary=300, attends="all"),
+        "repositories": ("hub:someone/network@other", "folder:network"),
+        "steps": (10, 30),
+        "contents": ("2" * 40, "1" * 32),
+    },
     SGD: {"learning_rate": 0.06, "schedule": "constant", "warmup_fraction": 0.2},
     Adam: {
         "learning_rate": 2e-3,
@@ -133,6 +159,19 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
     Explicit: {"checkpoints": (200, -1), "durations": (51,)},
     EqualSplit: {"n_checkpoints": 4},
     KappaSplit: {"n_checkpoints": 2, "kappa": 0.25},
+    MultiplesSplit: {"first": 20, "kappa": 0.5},
+    Corpus: {
+        "texts": ("sample:english:9",),
+        "tokenizer": "trained:301",
+        "length": 9,
+        "held_out": 3,
+        "digest": "1" * 32,
+        "vocabulary": 301,
+    },
+    CorpusFacts: {"corpus": replace(TEXT, length=9)},
+    MaskedExample: {"task": MaskedPrediction(replace(TEXT, length=9)), "sequence": 1},
+    TextReferences: {"task": MaskedPrediction(replace(TEXT, length=9)), "n_evaluation": 9},
+    PartAccuracy: {"n_samples": 9},
     HierarchicalParity: {"n_bits": 11, "support_size": 2, "depth": 1, "mirrored": True},
     Rule: {"left": 4, "right": (2, 1), "probability": 0.25},
     Grammar: {"layers": ((3,), (2, 1)), "rules": (Rule(3, (1, 2), 0.25), Rule(3, (1,), 0.75))},

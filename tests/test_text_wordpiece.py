@@ -156,7 +156,7 @@ def test_what_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=f"expected UTF-8. .* at byte {len(SMALL.text)}"):
         load(f"file:{tmp_path / 'latin'}")
     with pytest.raises(
-        SpecError, match="vocabulary 'bert-base-cased': expected 'bert-base-uncased' or 'file:PATH'"
+        SpecError, match="vocabulary 'bert-base-cased': expected 'bert-base-uncased', 'file:PATH' of a text file"
     ):
         load("bert-base-cased")
     with pytest.raises(SpecError, match=r"'trained:SIZE', is made by Corpus.prepare"):
@@ -293,8 +293,8 @@ def test_rare_characters_are_left_out_and_their_words_unknown(monkeypatch: pytes
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=5))
 def test_characters_are_counted_as_they_are_after_normalization(texts: list[str]) -> None:
-    normalize = SMALL._tokenizer.normalizer.normalize_str
-    counts = wordpiece._character_counts(texts, SMALL._tokenizer)
+    normalize = SMALL.tokenizer.normalizer.normalize_str
+    counts = wordpiece._character_counts(texts, SMALL.tokenizer)
     expected = Counter(c for text in texts for c in normalize(text))
     assert {chr(code): int(counts[code]) for code in np.flatnonzero(counts)} == expected
 

@@ -105,11 +105,12 @@ def _training(
 ) -> Iterator[dict[str, Any]]:
     trained = _spec(MaskedPrediction(grammar("cfg3b", roots=SMALL_ROOTS)), n_heads, BATCH)
     case = f"{who}, {n_heads} heads, batch {BATCH}, {THREADS} threads, against eager BERT"
-    peer = (partial(network, trained[0]), _loss)
+    peer = (partial(network, trained[0]), masked_loss)
     yield from against_eager(case, trained, peer, steps, reach_whole, reach_micro)
 
 
-def _loss(module: nn.Module, batch: Batch) -> Tensor:
+def masked_loss(module: nn.Module, batch: Batch) -> Tensor:
+    """Return the loss that Hugging Face's network computes on a batch."""
     tokens, real, labels = batch
     loss: Tensor = module(input_ids=tokens, attention_mask=real, labels=labels).loss
     return loss
@@ -146,7 +147,7 @@ def _cached_labels(steps: int) -> dict[str, Any]:
     stream, n = task.stream(0, "train"), steps * BATCH
     piece = Piece(0, n, teacher_spec.n_steps)
     inputs, _ = stream.examples(0, n)
-    one_hot, rate = np.eye(task.n_classes, dtype=np.float32), np.full(1, 1e-4)
+    rate = np.full(1, 1e-4)
 
     def asked(batch: Sequences) -> NDArray[Any]:
         tokens, how = sequence_tensors(batch, task.vocabulary)
@@ -169,7 +170,7 @@ def _cached_labels(steps: int) -> dict[str, Any]:
                 batch = inputs[start : start + BATCH]
                 n_targets = int(batch.n_targets.sum())
                 classes = asked(batch) if labels is None else labels[done : done + n_targets]
-                learner.steps(batch, one_hot[classes], rate)
+                learner.steps(batch, classes, rate)
                 done += n_targets
             return milliseconds(started, steps)
 

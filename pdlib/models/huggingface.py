@@ -1,12 +1,14 @@
 """Checkpoints of Hugging Face's GPT-2 and BERT, read and written without their library.
 
 A checkpoint is a folder with `config.json` and `model.safetensors`, as `GPT2LMHeadModel` and `BertForMaskedLM` write
-and read it. The same network comes back: the same weights in another layout, the same logits. What a
-`Transformer` cannot express is an error that names the setting, never a network that is nearly the same.
+and read it; the `pytorch_model.bin` of their older versions is read too. The same network comes back: the same weights in
+another layout, the same logits. What a `Transformer` cannot express is an error that names the setting, never a network
+that is nearly the same.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,13 @@ DROPOUTS = {
 # Tensors that carry nothing of the network: masks and counters that older versions stored, heads of other tasks.
 IGNORED = (".attn.bias", ".attn.masked_bias", "embeddings.position_ids")
 OTHER_HEADS = ("bert.pooler.", "cls.seq_relationship.")
+# Files of weights, the first that is there; an index names several files in its stead.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 
 class _Source(NamedTuple):
@@ -92,7 +101,7 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
     Parameters
     ----------
     folder
-        With `config.json` and `model.safetensors`, or `model.safetensors.index.json` and the files it names.
+        With `config.json` and one of `WEIGHTS`, and the files that an index names.
 
     Returns
     -------
@@ -104,7 +113,8 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
     MissingError
         If a file is not there.
     DamagedError
-        If a file is no whole JSON or safetensors file.
+        If a file is no whole JSON or safetensors file, or a `pytorch_model.bin` holds anything but tensors: nothing
+        else in it is ever run.
     SpecError
         If a `Transformer` cannot express a setting, or a tensor is missing, unknown or of another shape than the
         config says; names both.
@@ -143,6 +153,11 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
         f"only those of {config['model_type']} with {model.n_layers} layers and its language-model head",
     )
     return model, parameters
+
+
+def described(folder: str | Path) -> Transformer:
+    """Return the network that a folder's `config.json` describes; `load_pretrained` says what is refused."""
+    return _model(_json(Path(folder) / "config.json"))
 
 
 def save_pretrained(folder: str | Path, model: Transformer, parameters: Parameters) -> None:
@@ -384,28 +399,57 @@ def _parameter(
 # ---------------------------------------------------------------------- files
 
 
+def weight_files(folder: Path, first: str) -> list[str]:
+    """Return the names of the files with the tensors of a folder: the first of `WEIGHTS`, or what this index names."""
+    if not first.endswith(".index.json"):
+        return [first]
+    names = set(_json(folder / first).get("weight_map", {}).values())
+    for name in names:
+        require(
+            isinstance(name, str) and Path(name).name == name,
+            f"file {name!r} in the index of {folder}",
+            "the name of a file in that folder",
+        )
+    return sorted(names)
+
+
 def _stored(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a folder, from one file or from those that the index names."""
-    names = ["model.safetensors"]
-    if not (folder / names[0]).exists() and (folder / "model.safetensors.index.json").exists():
-        index = _json(folder / "model.safetensors.index.json")
-        names = sorted(set(index.get("weight_map", {}).values()))
-        for name in names:
-            require(
-                isinstance(name, str) and Path(name).name == name,
-                f"file {name!r} in the index of {folder}",
-                "the name of a file in that folder",
-            )
     found: dict[str, Tensor] = {}
-    for name in names:
-        path = folder / name
-        try:
-            found |= load_tensors(_bytes(path))
-        except SafetensorError as error:
-            raise DamagedError(
-                f"{path} is no whole safetensors file ({error}). Expected the bytes that were written. Copy it anew."
-            ) from error
+    first = next((name for name in WEIGHTS if (folder / name).exists()), WEIGHTS[0])
+    for name in weight_files(folder, first):
+        found |= _unpickled(folder / name) if name.endswith(".bin") else _safe_tensors(folder / name)
     return found
+
+
+def _safe_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_tensors(_bytes(path)))
+    except SafetensorError as error:
+        raise DamagedError(
+            f"{path} is no whole safetensors file ({error}). Expected the bytes that were written. Copy it anew."
+        ) from error
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a pickle, of which PyTorch builds tensors and plain containers and refuses the rest."""
+    data = io.BytesIO(_bytes(path))
+    try:
+        found = torch.load(data, map_location="cpu", weights_only=True)
+    except Exception as error:  # of whichever part of the reader a damaged file upsets
+        reason = str(error).partition("\n")[0]
+        raise DamagedError(
+            f"{path} is no whole file of weights, or it wants to run code ({type(error).__name__}: {reason}). Expected "
+            "tensors by name, as torch.save writes a state_dict. Copy it anew, or do not trust it."
+        ) from error
+    if not isinstance(found, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    ):
+        raise DamagedError(
+            f"{path} holds something else than tensors by name. Expected a state_dict. Write it as safetensors by "
+            "transformers' save_pretrained."
+        )
+    return dict(found)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import torch.nn.functional as F  # noqa: N812  everybody's name for it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pdlib.specs import Model, Parameters, Sequences, Task, require, whole
+from pdlib.specs import Model, Parameters, Sequences, Task, later, require, whole
 
 # On a CPU plain products beat the fused kernel in training: up to so many positions, and with causal attention and
 # small heads at any length, if they are cut into blocks of queries, which leave out most of what comes later.
@@ -40,6 +40,7 @@ KEYLESS = 0.5
 # Attention scores a layer at evaluation, and numbers in the caches of samples that are drawn: what processors' caches hold
 SCORES_AT_ONCE = {"cpu": 1_000_000, "cuda": 300_000_000}
 CACHED_AT_ONCE = {"cpu": 8_000_000, "cuda": 500_000_000}
+WAVES = 2.5, 0.1  # angular frequencies of the first and the last wave of sinusoidal positions
 STILL_ON = 0.75  # samples that have ended leave once no more than this share goes on
 
 
@@ -84,10 +85,21 @@ class Transformer(Model):
     initial_std
         Weights are drawn from a normal distribution of this standard deviation; with `norm="pre"` that of the
         projections back to the width is divided by :math:`\sqrt{2L}`, as in GPT-2. Biases are 0.
+    initial_bias
+        Of a transformed output: `"zero"`, or `"log_frequency"`, the logarithm of how frequent each class is, so that
+        training starts at the loss of a predictor that knows frequencies alone. A class that is never asked for counts
+        as the rarest of the others.
+    initial_positions
+        `"normal"`, as other weights, or `"sinusoidal"`: slow and fast waves, of which neighbors are easily told,
+
+        .. math:: p_{t, 2i} = \sqrt{2} \sigma \sin \omega_i t, \quad p_{t, 2i+1} = \sqrt{2} \sigma \cos \omega_i t, \quad
+                  \omega_i = 2.5 \, (0.1 / 2.5)^{i / (W/2 - 1)}, \quad i = 0, \dots, W/2 - 1
+
+        whose root mean square is :math:`\sigma`, `initial_std`, at every position t from 0. They are learned like others.
 
     References
     ----------
-    Paper, section 3 and appendix C.2: 2 layers, D = 8.
+    Paper, section 3 and appendix C.2: 2 layers, D = 8. Waves: Vaswani et al. 2017, with frequencies of their own.
 
     Examples
     --------
@@ -117,6 +129,8 @@ class Transformer(Model):
     norm_epsilon: float = 1e-5
     dropout: float = 0.0
     initial_std: float = 0.02
+    initial_bias: Literal["zero", "log_frequency"] = later("zero")
+    initial_positions: Literal["normal", "sinusoidal"] = later("normal")
 
     def __post_init__(self) -> None:
         for name in ("width", "mlp_width"):
@@ -140,6 +154,8 @@ class Transformer(Model):
             ("output", ("linear", "transformed")),
             ("activation", ("gelu_tanh", "gelu")),
             ("tied", (False, True)),
+            ("initial_bias", ("zero", "log_frequency")),
+            ("initial_positions", ("normal", "sinusoidal")),
         ):
             value = getattr(self, name)
             require(value in choices, f"{name} = {value!r}", " or ".join(map(repr, choices)))
@@ -155,6 +171,16 @@ class Transformer(Model):
                 f"a number in [{low:g}, {high:g})",
             )
             object.__setattr__(self, name, float(value))
+        require(
+            self.initial_bias == "zero" or self.output == "transformed",
+            f"initial_bias = {self.initial_bias!r} with output = {self.output!r}",
+            "output = 'transformed', which has a bias",
+        )
+        require(
+            self.initial_positions == "normal" or self.full_width % 2 == 0,
+            f"initial_positions = {self.initial_positions!r} with a width of {self.full_width}",
+            "an even width, a sine and a cosine for each wave",
+        )
 
     @property
     def full_width(self) -> int:
@@ -232,8 +258,26 @@ class Transformer(Model):
             found["output.bias"] = (n_classes,)
         return found
 
-    def initial(self, n_inputs: int, n_classes: int, seed: int) -> Parameters:
-        """Return initial parameters, float64, drawn by NumPy."""
+    def initial(
+        self, n_inputs: int, n_classes: int, seed: int, frequencies: NDArray[np.float64] | None = None
+    ) -> Parameters:
+        """Return initial parameters, float64, drawn by NumPy.
+
+        Parameters
+        ----------
+        n_inputs, n_classes, seed
+            Of the task and the run.
+        frequencies : shape (class,)
+            How frequent each class is, for `initial_bias="log_frequency"` alone; `pdlib.training.untrained` asks the
+            task for them.
+        """
+        require(
+            (frequencies is not None) == (self.initial_bias == "log_frequency"),
+            f"initial parameters {'without' if frequencies is None else 'with'} frequencies, initial_bias = "
+            f"{self.initial_bias!r}",
+            "frequencies with 'log_frequency', and none with 'zero'",
+            "pdlib.training.untrained(spec) asks the task for them.",
+        )
         key = hashlib.sha256(f"initial Transformer weights, seed {seed}".encode()).hexdigest()[:32]
         generator = np.random.Generator(np.random.Philox(key=int(key, 16)))
         parameters: Parameters = {}
@@ -247,6 +291,11 @@ class Transformer(Model):
                 if self.norm == "pre" and name.endswith(("joined.weight", "mlp_out.weight")):
                     std /= math.sqrt(2 * self.n_layers)
                 parameters[name] = generator.normal(0.0, std, shape)
+        # drawn nevertheless, so that all else is that of the same seed
+        if self.initial_positions == "sinusoidal":
+            parameters["position.weight"] = _waves(self.n_positions, self.full_width, self.initial_std)
+        if frequencies is not None:
+            parameters["output.bias"] = _log_frequencies(frequencies, n_classes)
         return parameters
 
     def check_parameters(self, parameters: Parameters) -> None:
@@ -449,6 +498,25 @@ def bert(n_layers: int, n_heads: int, head_size: int = 8, **changes: Any) -> Tra
         "norm_epsilon": 1e-12,
     }
     return Transformer(n_layers, n_heads, head_size, **(choices | changes))
+
+
+def _waves(n_positions: int, width: int, std: float) -> NDArray[np.float64]:
+    """Return sines and cosines in turn, shape (position, width), of this root mean square."""
+    angles = np.arange(n_positions)[:, None] * np.geomspace(*WAVES, width // 2)
+    both = np.stack([np.sin(angles), np.cos(angles)], axis=2)
+    return np.asarray(math.sqrt(2) * std * both.reshape(n_positions, width))
+
+
+def _log_frequencies(frequencies: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
+    """Return the logarithms, shape (class,); of a class that never occurs that of the rarest one that does."""
+    require(
+        frequencies.shape == (n_classes,)
+        and bool((np.isfinite(frequencies) & (frequencies >= 0)).all())
+        and frequencies.max() > 0,
+        f"frequencies of shape {frequencies.shape}",
+        f"one of at least 0 for each of {n_classes} classes, not all 0",
+    )
+    return np.asarray(np.log(np.maximum(frequencies, frequencies[frequencies > 0].min())))
 
 
 def tokens_of(inputs: NDArray[Any], vocabulary: int = 0) -> Tensor:

@@ -192,17 +192,16 @@ class HierarchicalParity(Task):
         identity = stream_identity(replace(self, mirrored=False).canonical(), seed, purpose)
         return BitStream(identity, self.n_bits, label)
 
-    def scores(self, values: NDArray[Any], classes: NDArray[np.uint8]) -> dict[str, float]:
+    def scores(self, predicted: NDArray[np.int64], classes: NDArray[Any]) -> dict[str, float]:
         """Return, for each level l, the share of examples whose predicted leaf lies below the right node at depth l.
 
         Columns `accuracy_level_1` (the root's question answered rightly) to `accuracy_level_D` (the accuracy);
         chance is 2^(-l).
 
         >>> task = HierarchicalParity(60, 5, 3)
-        >>> task.scores(np.eye(8)[[0, 1, 2, 4]], np.array([0, 0, 0, 0], np.uint8))
+        >>> task.scores(np.array([0, 1, 2, 4]), np.array([0, 0, 0, 0], np.uint8))
         {'accuracy_level_1': 0.75, 'accuracy_level_2': 0.5, 'accuracy_level_3': 0.25}
         """
-        predicted = values.argmax(axis=1).astype(np.uint8)
         return {
             f"accuracy_level_{level}": float(
                 (predicted >> (self.depth - level) == classes >> (self.depth - level)).mean()

@@ -125,6 +125,12 @@ class MaskedPrediction(Task):
         """Return the stream of this task, seed and purpose."""
         return MaskedStream(self, stream_identity(self.canonical(), seed, purpose), purpose)
 
+    def frequencies(self) -> NDArray[np.float64]:
+        """Return how frequent each token is as the source says; [mask] is never asked for."""
+        found = np.zeros(self.n_classes)
+        found[: self.source.n_tokens] = self.source.frequencies()
+        return found
+
     def shown(self, tokens: NDArray[Any], lengths: NDArray[np.int64], at: NDArray[np.bool_]) -> Sequences:
         """Return what the network sees of corrupted sentences of which the positions `at` are selected."""
         visible = np.arange(tokens.shape[1]) < lengths[:, None]

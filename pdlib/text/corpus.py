@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from pdlib.specs import Purpose, Source, SpecError, integer_type, require
 from pdlib.tasks.bits import random_words
-from pdlib.text.wordpiece import CLS, MASK, PUBLISHED, UNK, WordPiece, cut, load, train
+from pdlib.text import hub
+from pdlib.text.wordpiece import CLS, MASK, PUBLISHED, UNK, VOCABULARIES, WordPiece, cut, load, train
 
 VERSION = 1  # of what is made of a text; part of every digest
 Split = Literal["train", "held_out"]
@@ -58,7 +59,8 @@ class Corpus(Source):
     texts
         Where documents come from, a URI each as `pdlib.text.loading.documents` reads it. Each is a part.
     tokenizer
-        `"bert-base-uncased"`, `"file:PATH"` of a vocabulary, or `"trained:SIZE"` on the training documents.
+        `"bert-base-uncased"`, `"file:PATH"` of a vocabulary, `"hub:REPO@REVISION"` or `"folder:PATH"` of a published
+        network, or `"trained:SIZE"` on the training documents.
     length
         Tokens of a sequence, [CLS] at its beginning included.
     held_out
@@ -118,7 +120,7 @@ class Corpus(Source):
         """Return the corpus of some texts, its sequences prepared now or found prepared.
 
         They are kept in `$PDLIB_CACHE`, or the system's cache folder. Files that have changed since are prepared
-        again, and make another corpus; a data set behind `hf:` is taken to be what it was.
+        again, and make another corpus; what is behind `hf:` or `hub:` is taken to be what it was.
 
         Parameters
         ----------
@@ -196,6 +198,13 @@ class Corpus(Source):
             If they are damaged, or what is prepared from these texts now is something else.
         """
         return CorpusStream(self, identity, "train" if purpose == "train" else "held_out")
+
+    def frequencies(self) -> NDArray[np.float64]:
+        """Return the discounted frequencies of `pdlib.text.references`: above 0 for all but the special tokens."""
+        from pdlib.text.references import unigram_of
+
+        ordinary = np.setdiff1d(np.arange(self.n_tokens), self.special_tokens)
+        return unigram_of(self, ordinary).frequency
 
     # ------------------------------------------------------------------ facts
 
@@ -407,9 +416,14 @@ def _tokenizer_kind(name: str) -> tuple[str, int]:
     size = re.fullmatch(r"trained:([1-9][0-9]*)", name) if isinstance(name, str) else None
     if size:
         return "trained", int(size[1])
-    known = isinstance(name, str) and (name == PUBLISHED or re.fullmatch(r"file:.+", name) is not None)
-    require(known, f"tokenizer = {name!r}", f"{PUBLISHED!r}, 'trained:SIZE' or 'file:PATH'")
-    return name.partition(":")[0], 0
+    kind = name.partition(":")[0] if isinstance(name, str) else ""
+    if kind in ("hub", "folder"):
+        hub.parts(name)
+    else:
+        known = name == PUBLISHED or (kind == "file" and name != "file:")
+        others = "'trained:SIZE', 'file:PATH', 'hub:REPO@REVISION' or 'folder:PATH'"
+        require(known, f"tokenizer = {name!r}", f"{PUBLISHED!r}, {others}")
+    return kind, 0
 
 
 def _request(corpus: Corpus) -> str:
@@ -430,12 +444,15 @@ def _request(corpus: Corpus) -> str:
 
 
 def _content(uri: str) -> str:
-    """The SHA-256 of the file or package that a URI names; nothing for one that names neither."""
+    """The hash of the file, package or folder that a URI names; nothing for one that names none of them."""
     from pdlib.text.packages import package
 
     kind, _, rest = uri.partition(":")
     if kind == "pkg":
         return package(rest).sha256
+    if kind == "folder":
+        with hub.opened(uri) as files:
+            return files.digest([files.first(VOCABULARIES)])
     path = Path(rest.rpartition("#")[0] if kind == "jsonl" else rest)
     if kind not in ("text", "jsonl", "file") or not path.is_file():
         return ""  # whoever reads it says what is wrong

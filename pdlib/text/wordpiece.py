@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.specs import SpecError, integer_type, require
+from pdlib.text.hub import Files, opened
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PAD, UNK, CLS, SEP, MASK = MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NEEDED = (PAD, UNK, CLS, MASK)
 LONGEST_WORD = 100  # characters; a longer one becomes [UNK], as in BERT
+VOCABULARIES = ("vocab.txt", "tokenizer.json")  # of a published network
 PUBLISHED = "bert-base-uncased"
 PUBLISHED_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"  # of its vocab.txt
 WORD_START = "\u2581"  # in the package, before pieces that begin a word; the others have lost their "##"
@@ -106,7 +108,8 @@ class WordPiece:
         return "".join(f"{piece}\n" for piece in self.pieces)
 
     @cached_property
-    def _tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer:
+        """The library's tokenizer of this vocabulary."""
         _check_library()
         from tokenizers import Tokenizer, models
 
@@ -138,7 +141,7 @@ class WordPiece:
             In the smallest type that holds the vocabulary.
         counts : shape (text,)
         """
-        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         numbers = [e.ids for e in encoded]
         counts = np.fromiter(map(len, numbers), np.int64, len(numbers))
         kind = integer_type(len(self))
@@ -179,11 +182,14 @@ def load(name: str) -> WordPiece:
     name
         `"bert-base-uncased"`: the published one of 30,522 pieces, out of a package, checked by its hash.
         `"file:PATH"`: a text file, a piece a line.
+        `"hub:REPO@REVISION"` or `"folder:PATH"`: that of a published network; see `pdlib.text.hub`.
 
     Raises
     ------
     SpecError
         If there is no such vocabulary, or the file does not hold one; also if the published one is not what it was.
+    HubError
+        If files of a published network cannot be had.
 
     Examples
     --------
@@ -196,10 +202,13 @@ def load(name: str) -> WordPiece:
     if name == PUBLISHED:
         return _published()
     kind, _, path = name.partition(":")
+    if kind in ("hub", "folder"):
+        with opened(name) as files:
+            return of_files(files)
     require(
         kind == "file" and bool(path),
         f"vocabulary {name!r}",
-        f"{PUBLISHED!r} or 'file:PATH', a text file with a piece a line",
+        f"{PUBLISHED!r}, 'file:PATH' of a text file with a piece a line, 'hub:REPO@REVISION' or 'folder:PATH'",
         "One of its own for a corpus, 'trained:SIZE', is made by Corpus.prepare."
         if kind == "trained"
         else "",
@@ -221,6 +230,39 @@ def _read(path: Path) -> WordPiece:
         return WordPiece(tuple(pieces))
     except SpecError as error:
         raise SpecError(f"vocabulary file {str(path)!r}: {error}") from None
+
+
+def of_files(files: Files) -> WordPiece:
+    """Return the vocabulary of a published network, out of the first of `VOCABULARIES` that is there."""
+    path = files.fetch(files.first(VOCABULARIES))
+    try:
+        return _read(path) if path.suffix == ".txt" else _of_json(path)
+    except SpecError as error:
+        raise SpecError(f"{files.uri}: {error}") from None
+
+
+def _of_json(path: Path) -> WordPiece:
+    """Return the pieces of a `tokenizer.json` in the order of their numbers."""
+    try:
+        found = json.loads(path.read_bytes())
+        model = found["model"]
+        kind = model.get("type")
+        numbers = dict(model["vocab"]) if kind == "WordPiece" else {}
+        numbers |= {token["content"]: token["id"] for token in found.get("added_tokens") or ()}
+        pieces = sorted(numbers, key=numbers.__getitem__)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(
+            f"{path.name}: expected a tokenizer's description. {type(error).__name__}: {error}"
+        ) from None
+    require(
+        kind == "WordPiece", f"{path.name} with a tokenizer of type {kind!r}", "'WordPiece', as BERT has it"
+    )
+    require(
+        sorted(numbers.values()) == list(range(len(pieces))),
+        f"{path.name} with {len(pieces)} pieces that have other numbers than 0 ... {len(pieces) - 1}",
+        "each number once",
+    )
+    return WordPiece(tuple(pieces))
 
 
 def _published() -> WordPiece:

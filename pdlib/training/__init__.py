@@ -8,20 +8,21 @@ arithmetic does not depend on the steps it is done with, a run is also saved bet
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdlib.labels import Targets
+from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets
 from pdlib.models.mlp import MLP
-from pdlib.specs import EVALUATION_SEED, SGD, Parameters, Sequences, Training, require
+from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Parameters, Sequences, Training, require
 from pdlib.store import Store
 from pdlib.training.online_sgd import Learner, learner
 
 EXAMPLES_AT_ONCE = 4096  # a call of the engine; memory does not grow with the number of steps
+EVALUATED_AT_ONCE = 2**23  # logits, 64 MiB, of many classes
 
 
 class DivergedError(RuntimeError):
@@ -91,7 +92,7 @@ def train(
     cuts = sorted((evaluations | checkpoints | {p.stop for p in spec.pieces}) - {0})
     if resumed is None:
         rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, device))
-    steps_at_once = max(1, EXAMPLES_AT_ONCE // batch)
+    steps_at_once = _steps_at_once(spec)
     room = None if spec.task.vocabulary else _room(spec, state, steps_at_once * batch)
     saved = time.monotonic()
     for cut in cuts:
@@ -102,7 +103,7 @@ def train(
             block, true_classes = stream.examples(first, last, out=out)
             state.steps(
                 block,
-                targets.probabilities(first, last, true_classes),
+                targets.of(first, last, true_classes),
                 spec.optimizer.rates(step, stop, spec.n_steps).astype(stored_precision(spec)),
             )
             n_steps, step = stop - step, stop
@@ -124,6 +125,14 @@ def train(
     return pd.DataFrame(rows)
 
 
+def _steps_at_once(spec: Training) -> int:
+    """Return the steps in a call of the engine, by the spec alone; fewer where their distributions fill the memory."""
+    n, task, how = EXAMPLES_AT_ONCE, spec.task, spec.supervision
+    if isinstance(how, Distillation) and how.targets == "soft" and task.n_classes > FEW:
+        n = min(n, LOGITS_AT_ONCE // (task.n_inputs * task.n_classes))  # at most a target a position
+    return max(1, n // spec.batch_size)
+
+
 def _room(spec: Training, state: Learner, n_examples: int) -> NDArray[Any]:
     """Return an array for inputs, used again and again."""
     room = np.zeros((n_examples, state.n_columns), stored_precision(spec))
@@ -133,7 +142,11 @@ def _room(spec: Training, state: Learner, n_examples: int) -> NDArray[Any]:
 
 def untrained(spec: Training) -> Parameters:
     """Return a run's initial parameters, in its precision."""
-    initial = spec.model.initial(spec.task.n_inputs, spec.task.n_classes, spec.seed)
+    task = spec.task
+    asked: dict[str, Any] = {}
+    if getattr(spec.model, "initial_bias", "zero") == "log_frequency":
+        asked["frequencies"] = task.frequencies()
+    initial = spec.model.initial(task.n_inputs, task.n_classes, spec.seed, **asked)
     return {k: v.astype(stored_precision(spec)) for k, v in initial.items()}
 
 
@@ -161,17 +174,23 @@ def _evaluation(
     step: int,
     parameters: Parameters,
     inputs: Any,
-    classes: NDArray[np.uint8],
+    classes: NDArray[Any],
     device: str,
 ) -> dict[str, Any]:
     """Return the table row of one evaluation; accuracy and mean cross-entropy against the true classes.
 
     Of sequences the accuracy is a mean over all targets, the loss one over sequences (paper, Equation 3).
     """
-    values = spec.model.logits(parameters, inputs, device).astype(np.float64)
-    top = values.max(axis=1, keepdims=True)
-    log_normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
-    losses = log_normalizer - values[np.arange(len(values)), classes]
+    losses, predicted = np.empty(len(classes)), np.empty(len(classes), np.int64)
+    done = 0
+    for part in _parts(inputs, spec.task.n_classes):
+        values = spec.model.logits(parameters, part, device).astype(np.float64)
+        now = slice(done, done + len(values))
+        top = values.max(axis=1, keepdims=True)
+        log_normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
+        losses[now] = log_normalizer - values[np.arange(len(values)), classes[now]]
+        predicted[now] = values.argmax(axis=1)
+        done = now.stop
     loss = float((losses * inputs.weights()).sum() if isinstance(inputs, Sequences) else losses.mean())
     if not np.isfinite(loss):
         raise DivergedError(
@@ -179,7 +198,16 @@ def _evaluation(
             f"{spec.optimizer.learning_rate}. Expected a finite number. Lower the learning rate; the checkpoints "
             "before this step are kept."
         )
-    accuracy = float((values.argmax(axis=1) == classes).mean())
+    accuracy = float((predicted == classes).mean())
     return {"step": step, "samples_seen": step * spec.batch_size, "loss_nats": loss, "accuracy": accuracy} | (
-        spec.task.scores(values, classes)
+        spec.task.scores(predicted, classes)
     )
+
+
+def _parts(inputs: Any, n_classes: int) -> Iterator[Any]:
+    """Yield the inputs whole or, of sequences with many classes, in parts whose logits fit into memory."""
+    if n_classes <= FEW or not isinstance(inputs, Sequences):
+        yield inputs
+        return
+    for part in inputs.slices(max(1, EVALUATED_AT_ONCE // n_classes)):
+        yield inputs[part]

@@ -43,7 +43,7 @@ class GradientLearner:
     >>> spec = Training(SparseParity(4, 2), MLP(8), Adam(0.01), n_steps=5, evaluate_every=5, batch_size=2)
     >>> learner = GradientLearner(spec, MLP(8).initial(4, 2, seed=0))
     >>> inputs, classes = spec.task.stream(0, "train").examples(0, 4)
-    >>> learner.steps(inputs, np.eye(2)[classes], rates=np.array([0.01, 0.01]))      # two steps of two examples
+    >>> learner.steps(inputs, classes, rates=np.array([0.01, 0.01]))      # two steps of two examples
     >>> sorted(learner.parameters()) == sorted(MLP(8).initial(4, 2, seed=0))
     True
     """
@@ -88,17 +88,29 @@ class GradientLearner:
         ----------
         inputs : shape (step x example, input)
             The batches, one after the other; or `Sequences`, whose loss is weighted as they say, batch by batch.
-        targets : shape (step x example, class)
-            Target distributions, one an example or, of `Sequences`, one a target.
+        targets : shape (step x example,), whole numbers, or (step x example, class)
+            Classes or target distributions, one an example or, of `Sequences`, one a target. A class number gives the
+            bits of the distribution that is sure of it.
         rates : shape (step,)
             Learning rates.
 
         Raises
         ------
         SpecError
-            If a token lies outside the vocabulary, or the targets have another number of classes than the network.
+            If a token lies outside the vocabulary, or the targets have other classes than the network.
         """
-        y_all = torch.from_numpy(np.ascontiguousarray(targets)).to(self._device, self._flat.dtype)
+        certain = np.issubdtype(targets.dtype, np.integer)
+        if certain:
+            low, high = int(targets.min(initial=0)), int(targets.max(initial=0))
+            n = self._spec.task.n_classes
+            require(
+                0 <= low <= high < n,
+                f"a target of class {high if low == 0 else low}",
+                f"from 0 to {n - 1}, the network's outputs",
+            )
+            targets = targets.astype(np.int64)
+        kind = torch.int64 if certain else self._flat.dtype
+        y_all = torch.from_numpy(np.ascontiguousarray(targets)).to(self._device, kind)
         parts = self._sequences(inputs, y_all) if isinstance(inputs, Sequences) else self._rows(inputs, y_all)
         for rate in rates:
             self._grad.zero_()
@@ -172,16 +184,16 @@ class GradientLearner:
     def _add_gradient(self, x: Tensor, how: dict[str, Any], y: Tensor, weight: Tensor | float) -> None:
         """Add the gradient of the targets' weighted sum of losses or, with one weight for all, of their mean."""
         with self._randomness(), self._narrow():
-            logits = self._forward(x, **how)
-            if logits.shape != y.shape:
+            logits = self._forward(x, **how).to(self._flat.dtype)
+            if y.ndim == 2 and logits.shape != y.shape:
                 raise SpecError(
                     f"targets of {y.shape[1]} classes: expected {logits.shape[1]}, the network's outputs."
                 )
             if isinstance(weight, Tensor):
-                losses = nn.functional.cross_entropy(logits.to(y.dtype), y, reduction="none")
+                losses = nn.functional.cross_entropy(logits, y, reduction="none")
                 loss = (losses * weight).sum()
             else:
-                loss = nn.functional.cross_entropy(logits.to(y.dtype), y)
+                loss = nn.functional.cross_entropy(logits, y)
                 loss = loss if weight == 1 else loss * weight
         loss.backward()  # type: ignore[no-untyped-call]
 

@@ -51,7 +51,10 @@ class Learner(Protocol):
     )
 
     def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
-        """Take one step a rate, each on its share of the rows; here on one row."""
+        """Take one step a rate, each on its share of the rows; here on one row.
+
+        Targets are whole numbers of classes, (row,), or distributions, (row, class).
+        """
         ...
 
     def parameters(self) -> Parameters:
@@ -71,7 +74,7 @@ def learner(parameters: Parameters, device: str = "cpu") -> Learner:
     >>> from pdlib.models.mlp import MLP
     >>> state = learner(MLP(4).initial(n_inputs=2, n_classes=2, seed=0))
     >>> inputs = np.zeros((1, state.n_columns)); inputs[0, :3] = [1, -1, 1]      # two bits and the bias's 1
-    >>> state.steps(inputs, targets=np.array([[1.0, 0.0]]), rates=np.array([0.1]))
+    >>> state.steps(inputs, targets=np.array([0]), rates=np.array([0.1]))
     >>> state.parameters()["2.bias"].shape
     (2,)
     """
@@ -80,6 +83,15 @@ def learner(parameters: Parameters, device: str = "cpu") -> Learner:
 
 def _padded(n: int) -> int:
     return -(-n // ALIGNMENT) * ALIGNMENT
+
+
+def _distributions(targets: NDArray[Any], n_classes: int, dtype: Any) -> NDArray[Any]:
+    """Return targets (sample, class), of class numbers the distributions that are sure of them."""
+    if not np.issubdtype(targets.dtype, np.integer):
+        return np.ascontiguousarray(targets, dtype)
+    found = np.zeros((len(targets), n_classes), dtype)
+    found[np.arange(len(targets)), targets] = 1.0
+    return found
 
 
 # ------------------------------------------------------------------ compiled
@@ -225,12 +237,13 @@ class CompiledLearner:
         ----------
         inputs : shape (sample, n_columns)
             The input coordinates, then a column of ones, then zeros.
-        targets : shape (sample, class)
-            Target distributions.
+        targets : shape (sample,), whole numbers, or (sample, class)
+            Classes or target distributions.
         rates : shape (sample,)
             Learning rates.
         """
         dtype = self._w.dtype
+        targets = _distributions(targets, len(self._c), dtype)
         arguments = (np.ascontiguousarray(v, dtype) for v in (inputs, targets, rates))
         with _turn, _blas.limit(limits=1):
             if self._wide:
@@ -283,6 +296,7 @@ class TorchLearner:
 
     def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
         """Take one step a row; shapes as in `CompiledLearner.steps`."""
+        targets = _distributions(targets, len(self._c), rates.dtype)
         x_all, y_all, rate = (
             torch.from_numpy(np.ascontiguousarray(v)).to(self._w.device, self._w.dtype)
             for v in (inputs, targets, rates)

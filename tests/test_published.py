@@ -1,0 +1,751 @@
+"""Published checkpoints as a teacher: the labels of the same networks trained here, from folders and from a local hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # as other tests have it; those of this file allow their own hub
+
+import huggingface_hub.constants
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from pdlib import Adam, Distillation, Store, Training, execute, labels
+from pdlib.models import published
+from pdlib.models.huggingface import save_pretrained
+from pdlib.models.published import PublishedCheckpoints
+from pdlib.models.transformer import bert, gpt2
+from pdlib.schedules import EqualSplit, Explicit, OneShot, Progressive
+from pdlib.specs import Piece, Schedule, Spec, SpecError, Teacher
+from pdlib.store import DamagedError
+from pdlib.tasks.masked import MaskedPrediction
+from pdlib.tasks.next_token import NextToken
+from pdlib.tasks.parity import SparseParity
+from pdlib.text import hub
+from pdlib.text.corpus import Corpus, CorpusError
+from pdlib.text.hub import HubError
+from pdlib.text.wordpiece import MARKS, load
+
+STEPS, LENGTH, REPO = (3, 6), 8, "someone/tiny-bert"
+PIECES = (
+    *MARKS,
+    *(c for c in "abcdefghijklmnopqrstuvwxyz.,"),
+    *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"),
+)
+Change = Callable[[Path], object]
+
+
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a trained teacher, what each of its checkpoints would be as a published one, and the cache."""
+    root = tmp_path_factory.mktemp("published")
+    (root / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)  # URIs are relative, since they decide random numbers
+        patch.setenv("PDLIB_CACHE", str(root / "cache"))
+        teacher = trained()
+        store = Store(root / "store", published=None)
+        execute([teacher], store, n_workers=1, progress=False)
+        for step in STEPS:
+            save_pretrained(f"step-{step}", teacher.model, store.load_checkpoint(teacher, step))
+            shutil.copy("vocab.txt", f"step-{step}")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def here(_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of all that, to work in and to damage; nothing is in memory yet."""
+    shutil.copytree(_made, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PDLIB_CACHE", str(tmp_path / "here" / "cache"))
+    published._read_last.clear()
+    return tmp_path / "here"
+
+
+def task(**changes: Any) -> MaskedPrediction:
+    corpus = Corpus.prepare("sample:english:40", changes.pop("tokenizer", "file:vocab.txt"), LENGTH, 20)
+    return MaskedPrediction(corpus, **changes)
+
+
+def run(**changes: Any) -> Training:
+    asked = changes.pop("task", None) or task()
+    model = bert(1, 2, head_size=4, n_positions=LENGTH, vocabulary=asked.vocabulary)
+    how: dict[str, Any] = {"batch_size": 4, "n_evaluation": 16, "n_steps": 6, "evaluate_every": 3}
+    return Training(asked, model, Adam(0.01), **(how | changes))
+
+
+def trained() -> Training:
+    return run(checkpoint_every=3)
+
+
+def student(teacher: Teacher, schedule: Schedule | None = None, **targets: Any) -> Training:
+    supervision = Distillation(teacher, schedule or EqualSplit(2), **(targets or {"targets": "hard"}))
+    return run(seed=1, supervision=supervision)
+
+
+def folders() -> list[str]:
+    return [f"folder:step-{step}" for step in STEPS]
+
+
+def revisions() -> list[str]:
+    return [f"hub:{REPO}@step-{step}" for step in STEPS]
+
+
+def prepared(repositories: list[str] | None = None, asked: Any = None) -> PublishedCheckpoints:
+    return PublishedCheckpoints.prepare(asked or task(), repositories or folders(), STEPS)
+
+
+# ------------------------------------------------------------------ a hub of one's own
+
+
+def commit_of(folder: Path) -> str:
+    found = hashlib.sha1()
+    for path in sorted(folder.iterdir()):
+        found.update(path.name.encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
+
+
+class Hub(ThreadingHTTPServer):
+    """Repositories as the Hugging Face hub serves them, by the same addresses, answers and errors."""
+
+    daemon_threads = True
+
+    def __init__(self, revisions: dict[str, Path], on_disk: Path) -> None:
+        self.revisions, self.on_disk = revisions, on_disk
+        self.sent: list[tuple[str, str]] = []  # folder and file
+        self.held: list[list[str]] = []  # weights on the client's disk whenever others are asked for
+        self.cut, self.damaged, self.gone, self.status = "", "", "", 0
+        super().__init__(("127.0.0.1", 0), _Answers)
+
+    def folder(self, revision: str) -> Path | None:
+        by_commit = {commit_of(folder): folder for folder in self.revisions.values()}
+        return self.revisions.get(revision) or by_commit.get(revision)
+
+    def weights(self) -> list[str]:
+        return [name for _, name in self.sent if name.startswith(("model", "pytorch"))]
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Hub
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        if self.server.status:
+            return self.answer(self.server.status)
+        if path.startswith(f"/api/models/{REPO}/revision/"):
+            return self.listing(path.rpartition("/")[2])
+        if path.startswith(f"/{REPO}/resolve/"):
+            return self.file(*path.split("/")[-2:])
+        return self.answer(404, error="RepoNotFound")
+
+    def listing(self, revision: str) -> None:
+        folder = self.server.folder(revision)
+        if folder is None:
+            return self.answer(404, error="RevisionNotFound")
+        files = []
+        for path in folder.iterdir():
+            data = path.read_bytes()
+            entry: dict[str, Any] = {"rfilename": path.name, "size": len(data)}
+            entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+            if path.suffix in (".bin", ".safetensors"):
+                entry["lfs"] = {
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "size": len(data),
+                    "pointerSize": 130,
+                }
+                entry["blobId"] = "0" * 40  # of the pointer
+            files.append(entry)
+        answer = {"id": REPO, "sha": commit_of(folder), "siblings": files, "tags": [], "private": False}
+        return self.answer(200, json.dumps(answer).encode())
+
+    def file(self, revision: str, name: str) -> None:
+        folder = self.server.folder(revision)
+        assert folder is not None, "a revision that was listed"
+        if name == self.server.gone:
+            return self.answer(404, error="EntryNotFound")
+        data = (folder / name).read_bytes()
+        if name == self.server.damaged:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        if self.command == "GET":
+            if name.startswith(("model", "pytorch")):
+                held = self.server.on_disk.rglob("*")
+                self.server.held.append([p.name for p in held if p.suffix in (".bin", ".safetensors")])
+            self.server.sent.append((folder.name, name))
+        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit_of(folder)}
+        return self.answer(200, data, headers=headers, cut=name == self.server.cut)
+
+    def answer(
+        self,
+        status: int,
+        data: bytes = b"",
+        error: str = "",
+        headers: dict[str, str] | None = None,
+        cut: bool = False,
+    ) -> None:
+        self.send_response(status)
+        for name, value in ((headers or {}) | ({"X-Error-Code": error} if error else {})).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data[: len(data) // 2] if cut else data)
+
+
+@pytest.fixture
+def served(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The checkpoints as branches of a repository, which the real client reads from this machine."""
+    server = Hub({f"step-{step}": here / f"step-{step}" for step in STEPS}, here / "cache" / "hub")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+    monkeypatch.setattr(
+        huggingface_hub.constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        address + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda s: None)  # before it tries again
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def left(here: Path) -> list[Path]:
+    """What lies where files of the hub are held, but for the lock."""
+    return [p for p in (here / "cache" / "hub").rglob("*") if p.suffix != ".lock"]
+
+
+# ------------------------------------------------------------------ one number by two routes
+
+
+def table(spec: Training, store: Store) -> pd.DataFrame:
+    (record,) = execute([spec], store, n_workers=1, progress=False)
+    return record.table
+
+
+@pytest.mark.parametrize("targets", [{"targets": "hard"}, {"temperature": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "schedule", [OneShot(), Progressive(2, 2), Explicit((3, -1), (4,)), EqualSplit(2)], ids=str
+)
+def test_a_student_of_published_checkpoints_is_that_of_the_same_networks_trained_here(
+    here: Path, schedule: Schedule, targets: dict[str, Any]
+) -> None:
+    ours, theirs = student(trained(), schedule, **targets), student(prepared(), schedule, **targets)
+    assert ours.pieces == theirs.pieces
+    stores = Store(here / "store", published=None), Store(here / "other", published=None)
+    tables = [table(spec, store) for spec, store in zip((ours, theirs), stores, strict=True)]
+    pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
+    stream = ours.task.stream(ours.seed, "train")
+    for block in labels.blocks_of(ours):
+        found = [
+            store.load_labels(labels.key(spec.supervision, stream, block))
+            for spec, store in zip((ours, theirs), stores, strict=True)
+        ]
+        np.testing.assert_array_equal(found[0], found[1])
+    assert not (
+        here / "other" / "runs" / trained().fingerprint
+    ).exists()  # nobody was trained but the student
+    assert [p.name for p in (here / "other" / "runs").iterdir()] == [theirs.fingerprint]
+
+
+def test_the_order_of_the_checkpoints_matters(here: Path) -> None:
+    stores = [Store(here / f"store {i}", published=None) for i in range(2)]
+    right = table(student(prepared(), targets="soft"), stores[0])
+    wrong = table(student(prepared(folders()[::-1]), targets="soft"), stores[1])
+    assert right.iloc[-1].loss_nats != wrong.iloc[-1].loss_nats
+
+
+def test_a_published_gpt2_teaches_to_predict_the_next_token(here: Path) -> None:
+    asked = NextToken(task().source)
+    model = gpt2(1, 2, head_size=4, n_positions=LENGTH, vocabulary=asked.vocabulary)
+    teacher = Training(
+        asked, model, Adam(0.01), n_steps=6, evaluate_every=6, checkpoint_every=3, n_evaluation=16
+    )
+    store = Store(here / "store", published=None)
+    execute([teacher], store, n_workers=1, progress=False)
+    for step in STEPS:
+        save_pretrained(f"gpt2-{step}", model, store.load_checkpoint(teacher, step))
+        (here / f"gpt2-{step}" / "vocab.txt").write_text((here / "vocab.txt").read_text() + "[BOS]\n")
+    theirs = prepared([f"folder:gpt2-{step}" for step in STEPS], asked)
+    tables = [
+        table(replace(teacher, seed=1, checkpoint_every=0, supervision=Distillation(t, EqualSplit(2))), store)
+        for t in (teacher, theirs)
+    ]
+    pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
+
+
+def test_the_spec_names_its_ancestry_and_comes_back_from_its_canonical_form() -> None:
+    spec = student(prepared())
+    again = Spec.from_canonical(json.loads(json.dumps(spec.canonical())))
+    assert again == spec
+    assert again.fingerprint == spec.fingerprint
+    other = replace(spec.supervision.teacher, contents=("0" * 32, "1" * 32))
+    assert student(other).fingerprint != spec.fingerprint
+
+
+# ------------------------------------------------------------------ the hub
+
+
+def test_checkpoints_of_the_hub_give_the_labels_of_the_same_folders_one_on_the_disk_at_a_time(
+    here: Path, served: Hub
+) -> None:
+    teacher = prepared(revisions())
+    assert teacher.contents == tuple(commit_of(here / f"step-{step}") for step in STEPS)
+    assert served.weights() == []  # preparing takes no weights
+    assert left(here) == []
+    stores = Store(here / "one", published=None), Store(here / "two", published=None)
+    tables = [table(student(t), s) for t, s in zip((teacher, prepared()), stores, strict=True)]
+    pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
+    assert [(f, n) for f, n in served.sent if n.startswith("model")] == [
+        (f"step-{step}", "model.safetensors") for step in STEPS
+    ]
+    assert served.held == [[], []]  # the first was gone when the second was asked for
+    assert left(here) == []
+
+
+def test_many_blocks_of_labels_take_a_checkpoint_from_the_hub_once(
+    here: Path, served: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "SEQUENCES_GRID", 4)
+    spec = student(prepared(revisions()))
+    assert len(labels.blocks_of(spec)) == 6
+    store = Store(here / "one", published=None)
+    table(spec, store)
+    assert len(served.weights()) == 2
+    table(replace(spec, optimizer=Adam(0.02)), store)  # the same labels: nobody is asked
+    assert len(served.weights()) == 2
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pickle"])
+def test_a_checkpoint_in_several_files_is_read_whole(here: Path, served: Hub, form: str) -> None:
+    for step in STEPS:
+        split(here / f"step-{step}", form)
+    teacher = prepared(revisions())
+    found = teacher.parameters(6, Store(here / "one", published=None))
+    expected = Store(here / "store", published=None).load_checkpoint(trained(), 6)
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert len(served.weights()) == 3  # an index and two files
+    assert prepared(folders()).parameters(6, Store(here / "one", published=None)).keys() == expected.keys()
+
+
+def split(folder: Path, form: str) -> None:
+    """Write the weights of a folder as two files and an index that names them."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    first, ending = ("model", "safetensors") if form == "safetensors" else ("pytorch_model", "bin")
+    index = {}
+    for i in range(2):
+        part = {name: tensors[name] for name in names[i::2]}
+        file = f"{first}-0000{i + 1}-of-00002.{ending}"
+        index |= dict.fromkeys(part, file)
+        if form == "safetensors":
+            from safetensors.torch import save_file
+
+            save_file(part, folder / file)
+        else:
+            torch.save(part, folder / file)
+    (folder / f"{first}.{ending}.index.json").write_text(json.dumps({"weight_map": index}))
+
+
+MISSING: dict[str, tuple[str, str]] = {
+    "a repository": ("hub:someone/other@main", "the hub shows no repository 'someone/other'.*Check its name"),
+    "no name": ("hub:a/b/c@main", "the hub shows no repository 'a/b/c'"),
+    "a revision": (f"hub:{REPO}@step-4", "has no revision 'step-4'. Expected a branch, a tag or a commit"),
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_what_the_hub_does_not_have_is_an_error_that_names_it(served: Hub, what: str) -> None:
+    uri, message = MISSING[what]
+    with pytest.raises(HubError, match=message):
+        prepared([uri, uri])
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        (f"hub:{REPO}", rf"without a revision: .*'hub:{REPO}@main'; a commit never moves"),
+        (f"hub:{REPO}@", "without a revision"),
+        (REPO, "expected 'hub:REPO@REVISION' or 'folder:PATH'"),
+        ("folder:", "expected 'hub:REPO@REVISION' or 'folder:PATH'"),
+        ("folder:elsewhere", "there is no such folder"),
+    ],
+)
+def test_a_uri_that_means_nothing_is_an_error(uri: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        prepared([uri, uri])
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.txt", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["hub", "folder"])
+def test_a_file_that_is_missing_is_named(here: Path, served: Hub, kind: str, name: str) -> None:
+    (here / "step-6" / name).unlink()
+    with pytest.raises(HubError, match=rf"^{kind}:.*step-6: it has no.*{name}"):
+        prepared(revisions() if kind == "hub" else folders()).parameters(
+            6, Store(here / "one", published=None)
+        )
+    assert left(here) == []
+
+
+def test_a_branch_that_moved_since_is_an_error_and_its_commit_is_not(here: Path, served: Hub) -> None:
+    teacher = prepared(revisions())
+    fixed = prepared([f"hub:{REPO}@{commit}" for commit in teacher.contents])
+    served.revisions["old"] = served.revisions["step-6"]
+    served.revisions["step-6"] = served.revisions["step-3"]
+    store = Store(here / "one", published=None)
+    before, now = teacher.contents[1], teacher.contents[0]
+    message = rf"step-6: its revision is the commit {now}\. Expected {before}.*'hub:{REPO}@{before}', which never moves"
+    with pytest.raises(HubError, match=message):
+        teacher.parameters(6, store)
+    assert served.weights() == []  # noticed before anything large is fetched
+    assert teacher.parameters(3, store)
+    assert fixed.parameters(6, store)
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.txt", "model.safetensors"])
+def test_a_folder_that_changed_since_is_an_error(here: Path, name: str) -> None:
+    teacher = prepared()
+    (here / "step-6" / "notes.txt").write_text("not read")
+    assert teacher.parameters(6, Store(here / "one", published=None))
+    published._read_last.clear()
+    with (here / "step-6" / name).open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(HubError, match=r"step-6: its files have the digest .*Restore them, or Published"):
+        teacher.parameters(6, Store(here / "one", published=None))
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "damaged": (
+        {"damaged": "model.safetensors"},
+        "came with the hash .* which the hub lists. It was damaged",
+    ),
+    "damaged, small": ({"damaged": "config.json"}, "'config.json' came with the hash"),
+    "cut": (
+        {"cut": "model.safetensors"},
+        "did not give the file 'model.safetensors'.*nothing half-fetched is left",
+    ),
+    "gone": ({"gone": "model.safetensors"}, "lists the file 'model.safetensors', and does not have it"),
+    "refused": ({"status": 403}, "the hub refused the list of its files .*403"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_download_that_fails_says_so_leaves_nothing_and_goes_well_the_next_time(
+    here: Path, served: Hub, fault: str
+) -> None:
+    changes, message = FAULTS[fault]
+    teacher, store = prepared(revisions()), Store(here / "one", published=None)
+    right = dict.fromkeys(changes)
+    for name, value in changes.items():
+        right[name] = getattr(served, name)
+        setattr(served, name, value)
+    with pytest.raises(HubError, match=message):
+        teacher.parameters(6, store)
+    assert left(here) == []
+    for name, value in right.items():
+        setattr(served, name, value)
+    assert teacher.parameters(6, store)
+    assert left(here) == []
+
+
+def test_what_a_killed_process_left_is_deleted_before_anything_is_fetched(here: Path, served: Hub) -> None:
+    rest = here / "cache" / "hub" / "files"
+    rest.mkdir(parents=True)
+    (rest / "model.safetensors").write_bytes(b"half")
+    (rest / "config.json").write_text("{}")
+    teacher = prepared(revisions())
+    assert teacher.parameters(3, Store(here / "one", published=None))
+    assert served.held == [[]]
+    assert left(here) == []
+
+
+def test_a_second_process_waits_until_the_first_has_deleted_its_files(here: Path, served: Hub) -> None:
+    held: list[list[str]] = []
+
+    def other() -> None:
+        with hub.opened(revisions()[1]) as files:
+            held.append(sorted(p.name for p in files.folder.iterdir()))
+
+    with hub.opened(revisions()[0]) as files:
+        files.fetch("model.safetensors")
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.3)
+        assert held == []
+    thread.join()
+    assert held == [[]]
+
+
+def test_a_network_that_cannot_be_reached_is_an_error_that_says_so(
+    here: Path, served: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = prepared(revisions())
+    served.shutdown()
+    served.server_close()
+    with pytest.raises(
+        HubError, match=r"did not give the list of its files .*Check the connection .*folder:PATH"
+    ):
+        teacher.parameters(3, Store(here / "one", published=None))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match=r"HF_HUB_OFFLINE forbids the network.*Unset it"):
+        prepared(revisions())
+    assert left(here) == []
+
+
+def test_a_student_whose_labels_are_stored_needs_no_network(here: Path, served: Hub) -> None:
+    spec, store = student(prepared(revisions())), Store(here / "one", published=None)
+    table(spec, store)
+    served.shutdown()
+    served.server_close()
+    published._read_last.clear()
+    table(replace(spec, optimizer=Adam(0.02)), store)
+
+
+def test_a_run_that_cannot_have_its_teacher_names_it_and_the_others_finish(here: Path, served: Hub) -> None:
+    spec = student(prepared(revisions()))
+    served.status = 403
+    store = Store(here / "one", published=None)
+    with pytest.raises(RuntimeError, match=r"1 of 2 runs failed.*\n.*HubError: hub:.*refused"):
+        execute([spec, run()], store, n_workers=1, progress=False)
+    assert store.find(run().fingerprint) is not None
+
+
+def test_a_full_disk_is_an_error_that_says_what_to_do(
+    here: Path, served: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = prepared(revisions())
+
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", full)
+    with pytest.raises(HubError, match=r"cannot write .*No space left .*Free some space, or set PDLIB_CACHE"):
+        teacher.parameters(3, Store(here / "one", published=None))
+    assert left(here) == []
+
+
+# ------------------------------------------------------------------ the vocabulary
+
+
+def test_a_corpus_takes_the_vocabulary_of_a_checkpoint(here: Path, served: Hub) -> None:
+    for uri in (revisions()[0], folders()[0]):
+        assert load(uri).pieces == PIECES
+        asked = task(tokenizer=uri)
+        assert asked.source.wordpiece().pieces == PIECES
+        assert prepared(folders(), asked).steps == STEPS
+    assert left(here) == []
+
+
+def test_a_corpus_whose_checkpoint_has_another_vocabulary_now_is_another_corpus(here: Path) -> None:
+    first = task(tokenizer="folder:step-3").source
+    rewrite(here / "step-3", (*PIECES, "the"))
+    second = task(tokenizer="folder:step-3").source
+    assert (first.n_tokens, second.n_tokens) == (len(PIECES), len(PIECES) + 1)
+    shutil.rmtree(here / "cache")
+    with pytest.raises(CorpusError, match=r"A text or the vocabulary has changed"):
+        first.sequences("train")
+
+
+def rewrite(folder: Path, pieces: tuple[str, ...]) -> None:
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+
+
+def swapped(i: int, j: int) -> tuple[str, ...]:
+    pieces = list(PIECES)
+    pieces[i], pieces[j] = pieces[j], pieces[i]
+    return tuple(pieces)
+
+
+VOCABULARIES: dict[str, tuple[tuple[str, ...], str]] = {
+    "two exchanged": (
+        swapped(9, 7),
+        r"token 7 is 'e': expected 'c', as in the vocabulary of sample:english:40",
+    ),
+    "one missing": (PIECES[:-1], rf"token {len(PIECES) - 1} is missing: expected '##z'"),
+    "one more": ((*PIECES, "the"), rf"token {len(PIECES)} is 'the': expected {len(PIECES)} tokens"),
+}
+
+
+@pytest.mark.parametrize("what", VOCABULARIES)
+def test_another_vocabulary_is_an_error_that_names_the_first_token_that_differs(
+    here: Path, what: str
+) -> None:
+    pieces, message = VOCABULARIES[what]
+    rewrite(here / "step-6", pieces)
+    with pytest.raises(SpecError, match=f"^folder:step-6: {message}.*tokenizer 'folder:step-6'"):
+        prepared()
+
+
+def description(kind: str = "WordPiece", **numbers: int) -> str:
+    vocabulary = {piece: i for i, piece in enumerate(PIECES) if piece not in MARKS}
+    added = [{"id": i, "content": mark, "special": True} for i, mark in enumerate(MARKS)]
+    return json.dumps({"added_tokens": added, "model": {"type": kind, "vocab": vocabulary | numbers}})
+
+
+def test_a_tokenizers_description_is_as_good_as_a_vocabulary_and_neither_is_an_error(here: Path) -> None:
+    for step in STEPS:
+        (here / f"step-{step}" / "vocab.txt").unlink()
+    with pytest.raises(HubError, match=r"step-3: it has none of vocab\.txt, tokenizer\.json"):
+        prepared()
+    for step in STEPS:
+        (here / f"step-{step}" / "tokenizer.json").write_text(description())
+    assert load("folder:step-3").pieces == PIECES
+    assert prepared().contents != ("",) * 2
+    for text, message in (
+        (description("BPE"), "with a tokenizer of type 'BPE': expected 'WordPiece'"),
+        (description(the=900), "other numbers than 0"),
+        ("{}", "expected a tokenizer's description"),
+        ("[", "expected a tokenizer's description"),
+    ):
+        (here / "step-3" / "tokenizer.json").write_text(text)
+        with pytest.raises(SpecError, match=f"^folder:step-3: .*{message}"):
+            prepared()
+
+
+# ------------------------------------------------------------------ networks
+
+
+def config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "architecture": (
+        {"model_type": "gpt_neox"},
+        "step-6: model_type = 'gpt_neox': expected 'gpt2' or 'bert'",
+    ),
+    "another network": (
+        {"num_hidden_layers": 2},
+        "step-6: a network .*n_layers=2.*one network at several steps",
+    ),
+    "setting": ({"type_vocab_size": 1}, "step-6: type_vocab_size = 1"),
+}
+
+
+@pytest.mark.parametrize("what", CONFIGS)
+def test_a_network_that_does_not_fit_is_an_error(here: Path, what: str) -> None:
+    changes, message = CONFIGS[what]
+    config(here / "step-6", **changes)
+    with pytest.raises(SpecError, match=message):
+        prepared()
+
+
+def both(**changes: Any) -> None:
+    for step in STEPS:
+        config(Path(f"step-{step}"), **changes)
+
+
+def test_too_few_positions_or_other_classes_than_the_task_has_are_errors() -> None:
+    both(max_position_embeddings=LENGTH - 1)
+    with pytest.raises(
+        SpecError, match=f"sequences of {LENGTH} tokens: expected at most n_positions = {LENGTH - 1}"
+    ):
+        prepared()
+    both(max_position_embeddings=LENGTH, vocab_size=64)  # rows behind the tokens, to fill up
+    with pytest.raises(SpecError, match=f"a task of {len(PIECES)} tokens: expected .* vocabulary, 64"):
+        prepared()
+
+
+def test_weights_that_are_not_whole_are_an_error_that_names_their_checkpoint(here: Path) -> None:
+    path = here / "step-6" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    teacher = prepared()
+    with pytest.raises(DamagedError, match=r"^folder:step-6: .*is no whole safetensors file"):
+        teacher.parameters(6, Store(here / "one", published=None))
+
+
+def test_an_older_bert_of_transformers_teaches_what_transformers_computes(here: Path) -> None:
+    settings = transformers.BertConfig(
+        vocab_size=len(PIECES),
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=12,
+        max_position_embeddings=16,
+    )
+    torch.manual_seed(0)
+    module = transformers.BertForPreTraining(settings).eval()  # with the next-sentence head
+    for step in STEPS:
+        folder = here / f"older-{step}"
+        settings.save_pretrained(folder)
+        torch.save(module.state_dict(), folder / "pytorch_model.bin")
+        config(folder, model_type="bert")
+        shutil.copy("vocab.txt", folder)
+    teacher = prepared([f"folder:older-{step}" for step in STEPS])
+    stream = teacher.task.stream(1, "train")
+    inputs = stream.examples(0, 24)[0]
+    with torch.no_grad():
+        logits = module(input_ids=torch.tensor(inputs.tokens)).prediction_logits.numpy()[inputs.at]
+    store = Store(here / "one", published=None)
+    values = teacher.model.logits(teacher.parameters(6, store), inputs)
+    np.testing.assert_allclose(values, logits, atol=1e-5)
+    how = Distillation(teacher, OneShot(), targets="hard")
+    counts = inputs.n_targets
+    made = labels.label_block(how, stream, Piece(0, 24, 6), len(PIECES), store, counts=counts)
+    np.testing.assert_array_equal(made, logits.argmax(axis=1))
+
+
+# ------------------------------------------------------------------ the record
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": (6, 3)}, r"steps = \(6, 3\): expected whole numbers of at least 1, rising"),
+        ({"steps": (0, 3)}, "at least 1, rising"),
+        ({"steps": (3,)}, r"steps = \(3,\): expected a tuple with an entry for each step"),
+        ({"contents": ("0" * 32,)}, "contents = .*an entry for each step"),
+        ({"contents": ("0" * 32, "main")}, "content 'main' of folder:step-6: expected 32 hexadecimal digits"),
+        ({"repositories": ()}, r"repositories = \(\): expected .* at least one"),
+        ({"repositories": (f"hub:{REPO}", "folder:x")}, "without a revision"),
+        ({"task": SparseParity(8, 2)}, "as a teacher of SparseParity.*: expected a task on a Corpus"),
+    ],
+)
+def test_a_record_that_cannot_mean_anything_is_an_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        replace(prepared(), **changes)
+
+
+def test_a_student_of_another_task_a_missing_step_or_no_checkpoint_is_an_error(here: Path) -> None:
+    teacher = prepared()
+    with pytest.raises(SpecError, match=r"expected a teacher of the student's task"):
+        run(task=task(mask_rate=0.2), supervision=Distillation(teacher, OneShot()))
+    with pytest.raises(SpecError, match=r"teacher checkpoints at \[4\]"):
+        student(teacher, Explicit((4, -1), (2,)))
+    with pytest.raises(SpecError, match=r"step 4: expected one of 3, 6"):
+        teacher.parameters(4, Store(here / "one", published=None))
+    with pytest.raises(SpecError, match=r"repositories = \(\)"):
+        PublishedCheckpoints.prepare(task(), (), ())
+
+
+def test_the_work_of_a_student_counts_its_published_teacher() -> None:
+    from pdlib.engine import _work
+
+    alone, taught = run(seed=1), student(prepared())
+    per_example = taught.model.multiply_adds(LENGTH, len(PIECES))
+    assert _work(taught) - _work(alone) == pytest.approx(taught.n_steps * taught.batch_size * per_example)
