@@ -492,11 +492,11 @@ if figures == "all":
 #
 # A teacher need not be trained at all: checkpoints that others have published can teach by the same schedules. The
 # EarlyBERTs {cite:p}`mullereberstein2023` have 31 revisions over the drop of the paper's own teacher architecture on the same two kinds of
-# text, step 10 to 40,000, for each of five seeds. This recipe teaches a student of 4 heads from eleven of them; it fetches one revision at a
+# text, step 10 to 40,000, for each of five seeds. This recipe teaches a student of 4 heads from ten of them; it fetches one revision at a
 # time and deletes it when its labels are made. It wants the network, and for this size a GPU.
 #
 # ```python
-# steps = [1_000 * k for k in range(2, 21, 2)] + [40_000]
+# steps = [2_000 * k for k in range(1, 11)]
 # revisions = [f"hub:personads/earlyberts-seed0@step{k}" for k in steps]
 # text = Corpus.prepare(texts, revisions[0], length=128, held_out=50)   # their vocabulary, or an error
 # task = MaskedPrediction(text, mask_rate=0.15)

@@ -241,6 +241,25 @@ def step_data(spec: Training, n_steps: int = 6) -> tuple[Any, Any, Any]:
     return bits, np.eye(2)[classes], np.full(n_steps, 0.01)
 
 
+@pytest.mark.parametrize("n_micro", [1, 4])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("model", [GPT2, MLP(16)], ids=["transformer", "mlp"])
+def test_class_numbers_give_the_bits_of_distributions_that_are_sure_of_them(
+    model: Any, precision: Any, n_micro: int
+) -> None:
+    spec = batched(model=model, precision=precision, optimizer=Adam(0.01, n_micro_batches=n_micro))
+    bits, one_hot, rates = step_data(spec)
+    classes = one_hot.argmax(axis=1)
+    found = []
+    for targets in (one_hot, classes, classes.astype(np.uint8), 1 - classes):
+        learner = GradientLearner(spec, untrained(spec))
+        learner.steps(bits, targets, rates)
+        found.append(learner.parameters())
+    tiny.assert_same_parameters(found[0], found[1])
+    tiny.assert_same_parameters(found[0], found[2])
+    assert largest_move(found[0], found[3]) > 1e-3  # the control: the other class
+
+
 def learned(spec: Training, *, saved: Any = None) -> GradientLearner:
     initial = {k: v.astype(spec.precision) for k, v in GPT2.initial(10, 2, seed=0).items()}
     learner = GradientLearner(spec, saved or initial)
@@ -496,6 +515,12 @@ def test_classes_and_targets_outside_the_output_are_refused(store: Store) -> Non
     bits, _, rates = step_data(spec)
     with pytest.raises(SpecError, match=r"targets of 3 classes: expected 2, the network's outputs"):
         learner.steps(bits, np.full((len(bits), 3), 1 / 3), rates)
+    for wrong in (2, -1):
+        classes = np.zeros(len(bits), np.int64)
+        classes[5] = wrong
+        with pytest.raises(SpecError, match=rf"class {wrong}: expected from 0 to 1, the network's outputs"):
+            learner.steps(bits, classes, rates)
+    tiny.assert_same_parameters(learner.parameters(), untrained(spec))  # nothing was done
     found = Targets(replace(spec, task=Miscounted()), Miscounted().stream(0, "train"), store)
     with pytest.raises(SpecError, match=r"class 2: expected below n_classes = 2"):
         found.of(0, 3, np.array([0, 1, 2], np.uint8))

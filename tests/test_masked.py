@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  everybody's name for it
 
-from pdlib import MLP, SGD, Adam, Distillation, OneShot, Store, Training, execute, labels
+from pdlib import MLP, SGD, Adam, Distillation, OneShot, SparseParity, Store, Training, execute, labels
 from pdlib.models.transformer import bert
 from pdlib.schedules import Explicit
 from pdlib.specs import Sequences, Source, SpecError
@@ -218,6 +218,23 @@ def test_a_step_follows_the_gradient_of_the_loss_as_defined(task: MaskedPredicti
     assert len(set(counts.tolist())) > 1  # else one mean over all positions would be the same
 
 
+@pytest.mark.parametrize("n_micro", [1, 4])
+@TASKS
+def test_class_numbers_give_the_bits_of_distributions_that_are_sure_of_them(
+    task: MaskedPrediction, n_micro: int
+) -> None:
+    spec = run(task, optimizer=Adam(1e-2, n_micro_batches=n_micro), precision="float32")
+    inputs, classes = task.stream(0, "train").examples(0, 48)
+    found = []
+    for targets in (np.eye(4)[classes], classes, (classes + 1) % 3):
+        learner = GradientLearner(spec, untrained(spec))
+        learner.steps(inputs, targets, np.full(3, 0.01))
+        found.append(learner.parameters())
+    for name, value in found[0].items():
+        assert np.array_equal(found[1][name], value)
+    assert not np.array_equal(found[2]["token.weight"], found[0]["token.weight"])
+
+
 @TASKS
 def test_padding_changes_nothing(task: MaskedPrediction) -> None:
     block, _ = task.stream(0, "train").examples(0, 24)
@@ -314,6 +331,49 @@ def test_a_resumed_run_repeats_the_bits_of_one_never_stopped(tmp_path: Path) -> 
     assert table.equals(record.table)
     for name, value in whole.load_checkpoint(spec, 12).items():
         assert np.array_equal(value, cut.load_checkpoint(spec, 12)[name])
+
+
+# Where training starts
+
+
+@dataclass(frozen=True)
+class Counted(Marked):
+    """Knows how frequent its tokens are: the 351st to the 399th equally, and others never occur."""
+
+    def frequencies(self) -> np.ndarray:
+        found = np.zeros(400)
+        found[351:] = 1 / 49
+        return found
+
+
+def begun(task: MaskedPrediction) -> Training:
+    model = bert(1, 2, 4, vocabulary=task.vocabulary, n_positions=task.n_inputs, initial_bias="log_frequency")
+    return Training(task, model, Adam(1e-3), n_steps=1, evaluate_every=1, batch_size=4, n_evaluation=8)
+
+
+def test_a_network_that_starts_from_frequencies_gets_those_of_its_tasks_targets() -> None:
+    task = MaskedPrediction(Counted())
+    assert np.array_equal(task.frequencies(), Counted().frequencies())
+    bias = untrained(begun(task))["output.bias"]
+    assert bias.dtype == np.float32
+    np.testing.assert_allclose(bias, np.log(1 / 49), rtol=1e-6)  # the rarest one's for all that never occur
+
+    class Unmasked(Counted):
+        has_mask = False
+        mask_token = 400
+        special_tokens = ()
+
+    with_mask = MaskedPrediction(Unmasked())
+    assert len(with_mask.frequencies()) == with_mask.n_classes == 401
+    assert with_mask.frequencies()[400] == 0  # [mask] comes after all tokens and is never asked for
+
+
+def test_a_task_that_does_not_know_frequencies_says_so() -> None:
+    for task, said in ((TASK, r"Grammar\("), (MaskedPrediction(Marked()), r"Marked\(")):
+        with pytest.raises(SpecError, match=said + r".*does not know how frequent.*Use initial_bias='zero'"):
+            untrained(begun(task))
+    with pytest.raises(SpecError, match=r"SparseParity\(.*does not know how frequent"):
+        SparseParity(10, 3).frequencies()
 
 
 # Bad input

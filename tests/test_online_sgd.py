@@ -93,6 +93,18 @@ def initial(width: int, data: Data) -> Parameters:
     return MLP(width).initial(data.x.shape[1], data.y.shape[1], seed=0)
 
 
+def test_class_numbers_are_the_distributions_that_are_sure_of_them() -> None:
+    data = Data(10, 5, 100)
+    parameters = initial(16, data)
+    for state in (CompiledLearner, lambda p: TorchLearner(p, "cpu")):
+        found = data.through(state(parameters))
+        named = Data(10, 5, 100)
+        named.y = data.y.argmax(axis=1).astype(np.uint8)
+        assert distance(named.through(state(parameters)), found) == 0
+        named.y = (named.y + 1) % 5
+        assert distance(named.through(state(parameters)), found) > 1e-2  # the control: other classes
+
+
 # Against the plain loop
 
 

@@ -136,6 +136,8 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
         "norm_epsilon": 1e-4,
         "dropout": 0.1,
         "initial_std": 0.03,
+        "initial_bias": "log_frequency",
+        "initial_positions": "sinusoidal",
     },
     PublishedCheckpoints: {
         "task": MaskedPrediction(TEXT, mask_rate=0.2),
@@ -316,6 +318,7 @@ BASE = {type(spec): spec for spec in SPECS} | {
 }
 # fields that another field has to follow
 TOGETHER: dict[tuple[type[Spec], str], dict[str, Any]] = {
+    (Transformer, "initial_bias"): {"output": "transformed"},
     (ReadOff, "rule"): {"width": 8},
     (ReadOff, "width"): {"rule": "pooled"},
     (BestSecondStage, "supervision"): {"teacher_width": 0},

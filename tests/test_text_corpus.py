@@ -27,6 +27,7 @@ from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text import corpus as module
 from pdlib.text import loading
 from pdlib.text.corpus import Corpus, CorpusError
+from pdlib.text.references import TextReferences
 from pdlib.text.wordpiece import MARKS
 
 WORDS = [f"{a}{b}" for a in "abcdefghijklmnopqrst" for b in "aeiouy" + "bcdfgklmn"]  # 300
@@ -548,6 +549,28 @@ def test_predictions_of_many_classes_are_made_some_at_a_time(
         assert one["median"] == pytest.approx(other["median"], rel=1e-4)
         assert one["n_pairs"] == other["n_pairs"] == 30
     assert len(block) == 90
+
+
+def test_frequencies_are_those_of_the_training_text_and_where_training_starts(
+    small: Corpus, store: Store
+) -> None:
+    task = MaskedPrediction(small)
+    frequencies = task.frequencies()
+    assert frequencies.sum() == pytest.approx(1.0)
+    assert set(np.flatnonzero(frequencies == 0)) == set(small.special_tokens)
+    counts = np.bincount(small.sequences()[:, 1:].ravel(), minlength=306)
+    assert (counts == 0).sum() > len(small.special_tokens)  # words that the text lacks
+    often = counts >= 5
+    np.testing.assert_allclose(frequencies[often], counts[often] / counts.sum(), rtol=0.2)
+    # Weights of nearly 0: the loss of the predictor that knows frequencies alone, which special tokens share
+    model = replace(run(task).model, initial_std=1e-4, initial_bias="log_frequency")
+    spec = run(task, model=model, n_steps=1, evaluate_every=1)
+    (record,) = execute([spec], store, progress=False, n_workers=1)
+    expected = TextReferences(task, n_evaluation=20).rows()[0]
+    assert expected["predictor"] == "unigram"
+    shared = np.log1p(len(small.special_tokens) * frequencies[frequencies > 0].min())
+    assert record.table.loss_nats[0] == pytest.approx(expected["loss_nats"] + shared, abs=1e-4)
+    assert expected["loss_nats"] < np.log(306) - 0.05  # what a bias of 0 would give
 
 
 def test_a_student_learns_from_text_by_labels_of_two_bytes(store: Store) -> None:

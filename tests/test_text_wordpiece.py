@@ -156,7 +156,8 @@ def test_what_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=f"expected UTF-8. .* at byte {len(SMALL.text)}"):
         load(f"file:{tmp_path / 'latin'}")
     with pytest.raises(
-        SpecError, match="vocabulary 'bert-base-cased': expected 'bert-base-uncased', 'file:PATH' of a text file"
+        SpecError,
+        match="vocabulary 'bert-base-cased': expected 'bert-base-uncased', 'file:PATH' of a text file",
     ):
         load("bert-base-cased")
     with pytest.raises(SpecError, match=r"'trained:SIZE', is made by Corpus.prepare"):

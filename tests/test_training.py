@@ -17,9 +17,12 @@ import torch
 
 from pdlib import labels
 from pdlib.models.mlp import MLP, as_module
+from pdlib.models.transformer import Transformer, bert
 from pdlib.schedules import OneShot, Progressive
-from pdlib.specs import SGD, SpecError
+from pdlib.specs import SGD, Adam, Distillation, SpecError, Training
 from pdlib.store import MissingError, Store
+from pdlib.tasks.grammar import grammar
+from pdlib.tasks.masked import MaskedPrediction
 from pdlib.training import DivergedError, train
 
 # Two routes
@@ -153,6 +156,68 @@ def test_memory_does_not_grow_with_the_number_of_steps(
     peak(100)  # compilation and imports
     short, long = peak(20_000), peak(200_000)
     assert long < 1.2 * short + 50_000  # bytes; the inputs alone of 180,000 more steps would be 7.2 MB
+
+
+TOKENS = MaskedPrediction(grammar("cfg3b", roots=(10, 11)))  # 4 classes
+
+
+def masked(**changes: Any) -> Training:
+    """A training of 20 steps on short sequences, whose checkpoints can teach."""
+    model = bert(1, 2, 4, vocabulary=4, n_positions=TOKENS.n_inputs, initial_std=0.3)
+    base = Training(
+        TOKENS,
+        model,
+        Adam(0.01),
+        n_steps=20,
+        evaluate_every=10,
+        batch_size=8,
+        n_evaluation=60,
+        precision="float64",
+    )
+    return replace(base, **changes)
+
+
+def test_logits_of_many_classes_are_evaluated_some_at_a_time_to_the_same_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = masked()
+    whole = train(spec, Store(tmp_path / "whole", published=None))
+    monkeypatch.setattr("pdlib.training.FEW", 3)
+    monkeypatch.setattr("pdlib.training.EVALUATED_AT_ONCE", 4 * 9)
+    sizes: list[int] = []
+    original = Transformer.logits
+
+    def logits(self: Transformer, *arguments: Any) -> Any:
+        found = original(self, *arguments)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(Transformer, "logits", logits)
+    parts = train(spec, Store(tmp_path / "parts", published=None))
+    assert len(sizes) > 3 * 10  # three evaluations
+    assert max(sizes) <= 9
+    pd.testing.assert_frame_equal(parts, whole, atol=1e-12, rtol=0)
+
+
+def test_distributions_over_many_classes_are_made_for_few_steps_at_once_to_the_same_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = masked(seed=1)
+    soft = Distillation(teacher, OneShot())
+    sizes: dict[str, list[int]] = {}
+    tables = {}
+    for name, few in (("few classes", 256), ("many", 3)):
+        monkeypatch.setattr("pdlib.training.FEW", few)
+        monkeypatch.setattr("pdlib.training.LOGITS_AT_ONCE", 4 * TOKENS.n_inputs * 8 * 3)  # three steps
+        store = Store(tmp_path / name, published=None)
+        train(teacher, store)
+        sizes[name] = []
+        tables[name] = train(masked(supervision=soft), store, on_steps=sizes[name].append)
+        train(masked(), Store(tmp_path / f"{name}, truth", published=None), on_steps=sizes[name].append)
+    assert sizes["few classes"] == [10, 10, 10, 10]
+    evaluated = [3, 3, 3, 1]
+    assert sizes["many"] == [*evaluated, *evaluated, 10, 10]  # true classes need no room
+    pd.testing.assert_frame_equal(*tables.values(), check_exact=True)
 
 
 # Killed

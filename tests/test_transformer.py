@@ -794,6 +794,66 @@ def test_initial_weights_follow_from_the_seed_alone() -> None:
             assert not np.array_equal(value, other[name])
 
 
+WAVES = bert(2, 3, 4, n_positions=9, vocabulary=N_CLASSES, initial_std=0.12, initial_positions="sinusoidal")
+
+
+def test_sinusoidal_positions_are_waves_of_the_other_weights_size_and_change_nothing_else() -> None:
+    found = WAVES.initial(N_TOKENS, N_CLASSES, seed=3)
+    position = found.pop("position.weight")
+    assert position.shape == (9, 12)
+    for t in range(9):
+        for i in range(6):
+            angle = 2.5 * (0.1 / 2.5) ** (i / 5) * t
+            pair = math.sqrt(2) * 0.12 * np.array([math.sin(angle), math.cos(angle)])
+            np.testing.assert_allclose(position[t, 2 * i : 2 * i + 2], pair, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(np.sqrt((position**2).mean(axis=1)), 0.12, rtol=1e-12)
+    plain = replace(WAVES, initial_positions="normal").initial(N_TOKENS, N_CLASSES, seed=3)
+    assert not np.allclose(plain.pop("position.weight"), position, atol=0.1)
+    for name, value in plain.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_an_output_bias_of_log_frequencies_predicts_them() -> None:
+    model = bert(1, 2, 4, n_positions=9, vocabulary=N_CLASSES, initial_std=0.0, initial_bias="log_frequency")
+    frequencies = np.array([0.4, 0.0, 0.3, 0.2, 0.1, 0.0])
+    parameters = model.initial(N_TOKENS, N_CLASSES, seed=0, frequencies=frequencies)
+    np.testing.assert_allclose(np.exp(parameters["output.bias"]), [0.4, 0.1, 0.3, 0.2, 0.1, 0.1])
+    values = model.logits(parameters, np.zeros((1, 5), np.int64))[0]  # weights of 0, so the bias alone
+    np.testing.assert_allclose(np.exp(values) / np.exp(values).sum(), np.array([4, 1, 3, 2, 1, 1]) / 12)
+    plain = replace(model, initial_bias="zero").initial(N_TOKENS, N_CLASSES, seed=0)
+    assert not plain["output.bias"].any()
+
+
+def test_ways_to_begin_that_came_later_leave_the_names_of_earlier_networks() -> None:
+    assert not {"initial_bias", "initial_positions"} & set(MODELS["bert"].canonical())
+    assert WAVES.fingerprint != replace(WAVES, initial_positions="normal").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("bias", "frequencies", "said"),
+    [
+        (
+            "log_frequency",
+            None,
+            r"without frequencies, initial_bias = 'log_frequency': .*untrained\(spec\) asks",
+        ),
+        ("zero", np.ones(6), r"with frequencies, initial_bias = 'zero': expected .*none with 'zero'"),
+        (
+            "log_frequency",
+            np.ones(5),
+            r"frequencies of shape \(5,\): expected one of at least 0 for each of 6",
+        ),
+        ("log_frequency", np.zeros(6), "not all 0"),
+        ("log_frequency", np.array([1, 1, 1, 1, 1, -0.1]), "at least 0"),
+        ("log_frequency", np.array([1, 1, 1, 1, 1, np.nan]), "at least 0"),
+    ],
+)
+def test_frequencies_that_do_not_fit_are_refused(bias: Any, frequencies: Any, said: str) -> None:
+    model = bert(1, 2, 4, n_positions=9, vocabulary=N_CLASSES, initial_bias=bias)
+    with pytest.raises(SpecError, match=said):
+        model.initial(N_TOKENS, N_CLASSES, seed=0, frequencies=frequencies)
+
+
 def test_averaged_heads_have_one_heads_width_unless_said() -> None:
     assert MODELS["averaged"].full_width == 4
     assert MODELS["averaged, wide"].full_width == 10
@@ -830,11 +890,22 @@ GPT2 = MODELS["gpt2"]
         ("dropout", -0.1),
         ("dropout", "0.1"),
         ("initial_std", float("inf")),
+        ("initial_bias", "frequency"),
+        ("initial_positions", "learned"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(field: str, value: Any) -> None:
     with pytest.raises(SpecError, match=rf"^{field} = {value!r}: expected"):
         replace(GPT2, **{field: value})
+
+
+def test_a_beginning_that_the_network_has_no_place_for_is_refused() -> None:
+    with pytest.raises(
+        SpecError, match=r"'log_frequency' with output = 'linear': expected output = 'transformed'"
+    ):
+        replace(GPT2, initial_bias="log_frequency")
+    with pytest.raises(SpecError, match=r"'sinusoidal' with a width of 15: expected an even width"):
+        Transformer(1, 3, 5, initial_positions="sinusoidal")
 
 
 def test_sequences_longer_than_the_positions_are_refused() -> None:
