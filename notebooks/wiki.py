@@ -279,6 +279,11 @@ plots.finish(fig, runs.provenance(measured), 4)
 plt.show()
 
 # %% [markdown]
+# **What to see** (laptop values). The loss comes down to the level of copying, hardly moves for some hundred steps, drops, and tails off
+# ({numref}`fig-wiki-teacher`). In the drop the teacher learns to use the nearest tokens: $M_{\mathrm{robust}}$ takes off with it and is level afterwards
+# ({numref}`fig-wiki-ngrams`). That is the inflection that the paper speaks of, but not its peak: it does not fall, because this
+# teacher ends little below a predictor that knows the left neighbor alone, and what lies further away is hardly used yet.
+#
 # ## Students (Figure 6, right)
 #
 # Each length is a run of its own with its own cosine. Rates are chosen for every method from the same grid, on the tuning ancestries, at the shortest
@@ -349,6 +354,11 @@ plots.finish(fig, runs.provenance([*compared.records, *records]), 3)
 plt.show()
 
 # %% [markdown]
+# **What to see** (laptop values). From the text alone the student does not even reach the level of copying; from any teacher it leaves
+# the plateau ({numref}`fig-wiki-horizons`). In the shortest run, where it hears of $C_1$ alone, progressive distillation is ahead of one-shot distillation
+# with the same hard labels and about as good as one at temperature 1. In longer runs it is behind: it stays with $C_1$ after the student has learned
+# what $C_1$ knows. Labels and one-shot distillation with hard labels chose the smallest rate of the grid.
+#
 # ### Encyclopedia and books
 #
 # The same accuracy by the part of the text that a held-out sequence comes from, for the teacher and for the students of the longest run:
@@ -391,7 +401,8 @@ few = [s for s in ablation_seeds if s in used]
 # ### Which checkpoint teaches best in a short run?
 #
 # One checkpoint alone teaches for the whole of the shortest run, at the rate chosen for progressive distillation. On the plateau it has little to
-# say; the final one says what the student cannot learn yet.
+# say; the final one says what the student cannot learn yet. In the laptop runs the best ones come from the drop and from soon after it, $C_1$ among
+# them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-first", "caption": "Final accuracy of a student of the shortest length by the one checkpoint that teaches it, with hard labels. Band: one-shot distillation, the kind that was better on the tuning ancestries. Means over seeds with 95 % intervals."}, "image": {"alt": "Accuracy of the student against the step of its teacher checkpoint."}}
 if figures == "all":
@@ -429,7 +440,8 @@ if figures == "all":
 # %% [markdown]
 # ### Half of the teacher's time
 #
-# The split over half of $T_0$: the same checkpoints, each for half as many steps, so that the later ones come earlier. Its rate is chosen anew.
+# The split over half of $T_0$: the same checkpoints, each for half as many steps, so that the later ones come earlier. Its rate is chosen anew. In the
+# laptop runs that takes back what the longer runs lost, and no more: the student is then as good as one taught by the final teacher throughout.
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all":

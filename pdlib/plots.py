@@ -797,6 +797,8 @@ def plot_loss(
         found = candidates.merge(rows[["seed", "step", "loss_nats"]], on=["seed", "step"])
         for candidate, (name, color, marker) in TURNS.items():
             at = found[found.candidate == candidate]
+            if at.empty:
+                continue
             edge: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.6, "zorder": 5}
             ax.scatter(at.step, at.loss_nats, s=48, color=color, marker=marker, label=name, **edge)
     ax.set_ylim(bottom=0)
