@@ -12,14 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from pdlib import MLP, SGD, Distillation, Progressive, SparseParity, Training, Transformer, claims, pages
+from pdlib import __main__ as commands
 from pdlib.__main__ import main
 from pdlib.engine import execute
 from pdlib.models.huggingface import load_pretrained
 from pdlib.models.transformer import tokens_of
+from pdlib.schedules import MultiplesSplit
 from pdlib.store import Store
+from pdlib.tasks.masked import MaskedPrediction
+from pdlib.text.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -203,3 +208,14 @@ def test_published_labels_train_a_student_again_without_its_teacher(
     assert again.source == "trained now"
     assert again.table.equals(first.table)
     assert not elsewhere.run_folder(teacher).exists()
+
+
+def test_runs_that_need_text_are_told_apart_and_peers_differ_in_what_follows_from_the_seed_alone() -> None:
+    corpus = Corpus(("sample:english:60",), "trained:300", 16, 20, digest="0" * 32, vocabulary=300)
+    text, none = MaskedPrediction(corpus).canonical(), tiny.student().canonical()
+    assert commands._has_kind({"supervision": [{"task": text}]}, "Corpus")
+    assert not commands._has_kind(none, "Corpus")
+    split = [MultiplesSplit(first).canonical() for first in (10, 20)]
+    assert commands._but_seeds(split[0]) == commands._but_seeds(split[1])
+    halved = MultiplesSplit(10, kappa=0.5).canonical()
+    assert commands._but_seeds(split[0]) != commands._but_seeds(halved)  # the control
