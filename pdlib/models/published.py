@@ -1,5 +1,7 @@
 """Checkpoints that others published, as a teacher: a schedule over them is a schedule like any other.
 
+::
+
     teacher = PublishedCheckpoints.prepare(
         task, [f"hub:google/multiberts-seed_0-step_{k}k@main" for k in (200, 400, 600)], (200_000, 400_000, 600_000)
     )

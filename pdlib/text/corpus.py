@@ -1,7 +1,7 @@
 r"""Text as token sequences of one length, prepared once, and streams of them.
 
 A corpus has parts, one a text; each part's documents are packed one after another, so that a sequence may hold the end of
-one and the beginning of the next, but never text of two parts, nor both training and held-out text:
+one and the beginning of the next, but never text of two parts, nor both training and held-out text::
 
     [CLS] the cat sat . [CLS] it slept . a    (length 5, [CLS] included; what is left over at the end is dropped)
 

@@ -1,9 +1,11 @@
 """Files of networks that others published: on the Hugging Face hub, or in a folder.
 
-| URI | what |
-|---|---|
-| `hub:REPO@REVISION` | a revision of a repository: a branch, a tag or a commit. Needs the package `huggingface_hub` |
-| `folder:PATH` | what `save_pretrained` wrote |
+=====================  ==============================================================================================
+URI                    what
+=====================  ==============================================================================================
+``hub:REPO@REVISION``  a revision of a repository: a branch, a tag or a commit. Needs the package ``huggingface_hub``
+``folder:PATH``        what ``save_pretrained`` wrote
+=====================  ==============================================================================================
 
 Nothing of the hub stays on the disk: files lie in a folder in `$PDLIB_CACHE`, or the system's cache folder, while they are
 read, one revision at a time whatever runs on the machine, and each is checked against the hash that the hub lists for it.

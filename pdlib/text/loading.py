@@ -2,13 +2,15 @@ r"""Documents from where a user has them: files, data sets, packages, and a samp
 
 A URI says where, and `documents` reads it as a stream, whatever its length:
 
-| URI | documents |
-|---|---|
-| `text:PATH` | UTF-8, a paragraph a line, a blank line between documents |
-| `jsonl:PATH#FIELD` | a JSON object a line, whose field is a document's text |
-| `hf:NAME[:CONFIG]#FIELD` | the split "train" of a Hugging Face data set, streamed; needs the package `datasets` |
-| `pkg:NAME` | `wikipedia-leads`, `gutenberg-books`: see `pdlib.text.packages` |
-| `sample:english[:N]` | the first N (400) documents of `pdlib.text.sample` |
+==========================  ======================================================================================
+URI                         documents
+==========================  ======================================================================================
+``text:PATH``               UTF-8, a paragraph a line, a blank line between documents
+``jsonl:PATH#FIELD``        a JSON object a line, whose field is a document's text
+``hf:NAME[:CONFIG]#FIELD``  the split "train" of a Hugging Face data set, streamed; needs the package ``datasets``
+``pkg:NAME``                ``wikipedia-leads``, ``gutenberg-books``: see ``pdlib.text.packages``
+``sample:english[:N]``      the first N (400) documents of ``pdlib.text.sample``
+==========================  ======================================================================================
 
 A path that ends in `.xz` is decompressed on the way. A user's own text is taken as it is: nothing is dropped but blank
 lines and the space around a line. What is left out of a package is said where it is read.

