@@ -169,7 +169,7 @@ class Counting(Source):
     def max_length(self) -> int:
         return 3
 
-    def sentence_stream(self, identity: str) -> Any:
+    def sentence_stream(self, identity: str, purpose: Any = "train") -> Any:
         return SimpleNamespace(
             sentences=lambda start, stop: treeless(*(list(range(1 + i % 3)) for i in range(start, stop)))
         )
