@@ -108,7 +108,12 @@ facts.set_index("name")[
 ]
 
 # %%
-facts.set_index("name")[["licence", "attribution"]]
+Markdown(
+    "\n".join(
+        f"- **{row['name']}**: {row['attribution']}. Licence: {row['licence']}."
+        for row in facts.to_dict("records")
+    )
+)
 
 # %% [markdown]
 # The paper trains on more text than it has steps for, as far as one can tell; a corpus this small is gone through more than
@@ -242,7 +247,7 @@ candidates = pd.DataFrame(
 )
 Markdown(
     f"**{len(used)} of {len(seeds)}** teachers came below the frequencies; "
-    f"$C_1$ is at step {', '.join(str(first[s]) for s in used)}."
+    f"C1 is at step {', '.join(str(first[s]) for s in used)}."
 )
 
 # %% mystnb={"figure": {"name": "fig-wiki-teacher", "caption": "The teachers' held-out loss, one thin line a seed; dotted: what simple predictors reach; marks: the checkpoint C1 (paper: Figure 6, left)."}, "image": {"alt": "Loss against training steps: a plateau at the line of copying, a drop, a slow tail."}}
