@@ -70,6 +70,7 @@ slow_rate: float = 1.0e-2  # the largest of the paper's grid
 
 # %% tags=["hide-input"]
 from dataclasses import replace
+from functools import partial
 from pprint import pprint
 
 import matplotlib.pyplot as plt
@@ -81,6 +82,7 @@ from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
     compare,
+    compare_lengths,
     student_of,
 )
 from pdlib.models.transformer import bert
@@ -453,40 +455,24 @@ def methods(seed):
     }
 
 
-compared = compare(
+compared = compare_lengths(
     runs,
     student,
     methods,
+    horizons=horizons,
+    n_steps=n_steps,
     learning_rates=student_rates,
     tuning_seeds=tuning_used,
     seeds=used,
-    at_end=True,
 )
-longer = {
-    (h, m, s): student(
-        s, methods(s)[m], compared.rate(m), round(h * n_steps)
-    )
-    for h in horizons[1:]
-    for m in methods(used[0])
-    for s in used
-}
-records = runs(list(longer.values()))
-students = pd.concat(
-    [
-        compared.table.assign(horizon=horizons[0]),
-        joined(
-            ({"horizon": h, "method": m, "seed": s}, r)
-            for (h, m, s), r in zip(longer, records, strict=True)
-        ),
-    ]
-)
+students = compared.table
 compared.rates.round(4)
 
 # %% mystnb={"figure": {"name": "fig-pcfg-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: the exact posterior (paper: Figure 1, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line a method."}}
 ceiling = float(ceilings.set_index("predictor").accuracy["posterior"])
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 plots.plot_horizons(students, ax, ceiling)
-plots.finish(fig, runs.provenance([*compared.records, *records]), 3)
+plots.finish(fig, runs.provenance(compared.records), 3)
 plt.show()
 
 # %% [markdown]
@@ -675,52 +661,28 @@ if figures == "all":
             ),
         }
 
-    def strong(seed, supervision, rate):
-        return student(seed, supervision, rate, heads=strong_heads)
-
-    settings = {
-        "small": (student, student_heads),
-        "strong": (strong, strong_heads),
-    }
+    settings = {"small": student_heads, "strong": strong_heads}
     varied, kept_records = [], []
-    for size, (make, n) in settings.items():
-        found = compare(
+    for size, n in settings.items():
+        found = compare_lengths(
             runs,
-            make,
+            partial(student, heads=n),
             variants,
+            horizons=[*horizons, long_horizon],
+            n_steps=n_steps,
             learning_rates=student_rates,
             tuning_seeds=tuning_used[:1],
             seeds=few,
             part="ablations",
-            at_end=True,
         )
-        more = {
-            (h, m, s): student(
-                s,
-                variants(s)[m],
-                found.rate(m),
-                round(h * n_steps),
-                heads=n,
-            )
-            for h in (*horizons[1:], long_horizon)
-            for m in variants(few[0])
-            for s in few
-        }
-        more_records = runs(list(more.values()), "ablations")
-        varied += [
-            found.table.assign(horizon=horizons[0], size=size),
-            joined(
-                ({"horizon": h, "method": m, "seed": s, "size": size}, r)
-                for (h, m, s), r in zip(more, more_records, strict=True)
-            ),
-        ]
-        kept_records += [*found.records, *more_records]
+        varied.append(found.table.assign(size=size))
+        kept_records += found.records
     page_tables["variants"] = pd.concat(varied)
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.9), sharey=True)
     for ax, size in zip(axes, settings, strict=True):
         rows = page_tables["variants"].query("size == @size")
         plots.plot_horizons(rows, ax, ceiling)
-        ax.set_title(f"{settings[size][1]} heads", fontsize=9)
+        ax.set_title(f"{settings[size]} heads", fontsize=9)
     plots.finish(fig, runs.provenance(kept_records), 3)
     plt.show()
 

@@ -67,7 +67,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 from pdlib import Adam, claims, pages, plots, tables
-from pdlib.comparison import PageRuns, compare, student_of
+from pdlib.comparison import PageRuns, compare_lengths, student_of
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence
 from pdlib.probes.parts import PartAccuracy
@@ -116,8 +116,7 @@ Markdown(
 )
 
 # %% [markdown]
-# The paper trains on more text than it has steps for, as far as one can tell; a corpus this small is gone through more than
-# once. What the teacher sees of it, in epochs:
+# The paper does not say how often it goes through its text. What the teacher sees of this one, in epochs:
 
 # %%
 in_one_epoch = int(facts.sequences.sum())
@@ -322,44 +321,28 @@ def methods(seed):
     }
 
 
-compared = compare(
+compared = compare_lengths(
     runs,
     student,
     methods,
+    horizons=horizons,
+    n_steps=n_steps,
     learning_rates=student_rates,
     tuning_seeds=tuning_used,
     seeds=used,
-    at_end=True,
 )
-longer = {
-    (h, m, s): student(
-        s, methods(s)[m], compared.rate(m), round(h * n_steps)
-    )
-    for h in horizons[1:]
-    for m in methods(used[0])
-    for s in used
-}
-records = runs(list(longer.values()))
-students = pd.concat(
-    [
-        compared.table.assign(horizon=horizons[0]),
-        joined(
-            ({"horizon": h, "method": m, "seed": s}, r)
-            for (h, m, s), r in zip(longer, records, strict=True)
-        ),
-    ]
-)
+students = compared.table
 compared.rates.round(4)
 
 # %% mystnb={"figure": {"name": "fig-wiki-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: copying (paper: Figure 6, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line a method."}}
 copying = float(references.set_index("predictor").accuracy["copy"])
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 plots.plot_horizons(students, ax, copying, reference="copy")
-plots.finish(fig, runs.provenance([*compared.records, *records]), 3)
+plots.finish(fig, runs.provenance(compared.records), 3)
 plt.show()
 
 # %% [markdown]
-# **What to see** (laptop values). From the text alone the student does not even reach the level of copying; from any teacher it leaves
+# **What to see** (laptop values). From the text alone the student does not even reach the level of copying; from a teacher it leaves
 # the plateau ({numref}`fig-wiki-horizons`). In the shortest run, where it hears of $C_1$ alone, progressive distillation is ahead of one-shot distillation
 # with the same hard labels and about as good as one at temperature 1. In longer runs it is behind: it stays with $C_1$ after the student has learned
 # what $C_1$ knows. Labels and one-shot distillation with hard labels chose the smallest rate of the grid.
@@ -372,7 +355,10 @@ plt.show()
 by_part = PartAccuracy(n_evaluation)
 longest = round(horizons[-1] * n_steps)
 ends = {("teacher", s): (teacher(s), n_steps) for s in used} | {
-    (m, s): (longer[horizons[-1], m, s], longest)
+    (m, s): (
+        student(s, methods(s)[m], compared.rate(m), longest),
+        longest,
+    )
     for m in methods(used[0])
     for s in used
 }
@@ -450,7 +436,7 @@ if figures == "all":
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all":
-    halved = compare(
+    halved = compare_lengths(
         runs,
         student,
         lambda seed: {
@@ -460,44 +446,14 @@ if figures == "all":
                 targets="hard",
             )
         },
+        horizons=horizons,
+        n_steps=n_steps,
         learning_rates=student_rates,
         tuning_seeds=tuning_used,
         seeds=few,
         part="ablations",
-        at_end=True,
     )
-    later = {
-        (h, s): student(
-            s,
-            Distillation(
-                teacher(s),
-                MultiplesSplit(first[s], kappa=0.5),
-                targets="hard",
-            ),
-            halved.rate("progressive_half"),
-            round(h * n_steps),
-        )
-        for h in horizons[1:]
-        for s in few
-    }
-    late = runs(list(later.values()), "ablations")
-    splits = pd.concat(
-        [
-            students.query("seed in @few"),
-            halved.table.assign(horizon=horizons[0]),
-            joined(
-                (
-                    {
-                        "horizon": h,
-                        "method": "progressive_half",
-                        "seed": s,
-                    },
-                    r,
-                )
-                for (h, s), r in zip(later, late, strict=True)
-            ),
-        ]
-    )
+    splits = pd.concat([students.query("seed in @few"), halved.table])
     display(
         tables.last_rows(splits, ["horizon", "method", "seed"])
         .pivot_table(index="method", columns="horizon", values="accuracy")

@@ -237,3 +237,53 @@ def compare(
         return Comparison(rates, tuning.iloc[:0], [])
     table, records = run([(m, float(chosen[m]), seed) for m in names for seed in seeds])
     return Comparison(rates, table, records)
+
+
+def compare_lengths(
+    runs: PageRuns,
+    student: Callable[[int, Setting, float, int], Training],
+    methods: Callable[[int], Mapping[str, Setting]],
+    *,
+    horizons: Sequence[float],
+    n_steps: int,
+    learning_rates: Sequence[float],
+    tuning_seeds: Sequence[int],
+    seeds: Sequence[int],
+    part: str = "core",
+) -> Comparison:
+    """Choose each method's rate at the shortest length, by the accuracy at its end, then run every length at that rate.
+
+    Each length is a run of its own, not a longer one cut short. The table has a column `horizon` too.
+
+    Parameters
+    ----------
+    student
+        (seed, setting, learning rate, steps) to a training.
+    horizons, n_steps
+        Lengths as shares of the teacher's steps, the shortest first, and these steps.
+    methods, learning_rates, tuning_seeds, seeds, part
+        As of `compare`.
+    """
+    shortest, *further = horizons
+    found = compare(
+        runs,
+        lambda seed, setting, rate: student(seed, setting, rate, round(shortest * n_steps)),
+        methods,
+        learning_rates=learning_rates,
+        tuning_seeds=tuning_seeds,
+        seeds=seeds,
+        part=part,
+        at_end=True,
+    )
+    longer = {
+        (h, m, s): student(s, methods(s)[m], found.rate(m), round(h * n_steps))
+        for h in further
+        for m in found.rates.method
+        for s in seeds
+    }
+    records = runs(list(longer.values()), part)
+    columns: list[dict[str, Any]] = [dict(zip(("horizon", "method", "seed"), k, strict=True)) for k in longer]
+    tables = [found.table.assign(horizon=shortest)]
+    if longer:
+        tables.append(joined(zip(columns, records, strict=True)))
+    return Comparison(found.rates, pd.concat(tables), [*found.records, *records])

@@ -245,7 +245,7 @@ def _made(
     parts = []
     for start in range(block.start, block.stop, EXAMPLES_AT_ONCE):
         stop = min(start + EXAMPLES_AT_ONCE, block.stop)
-        for inputs in _cut(stream.examples(start, stop)[0], n_classes):
+        for inputs in in_parts(stream.examples(start, stop)[0], n_classes, LOGITS_AT_ONCE):
             values = supervision.teacher.model.logits(teacher, inputs, device)
             if supervision.targets == "hard":
                 parts.append(values.argmax(axis=1).astype(integer_type(n_classes)))
@@ -255,10 +255,10 @@ def _made(
     return pack_classes(joined, n_classes) if supervision.targets == "hard" else joined
 
 
-def _cut(inputs: Any, n_classes: int) -> Iterator[Any]:
-    """Yield the inputs in parts whose logits fit into memory."""
+def in_parts(inputs: Any, n_classes: int, at_once: int) -> Iterator[Any]:
+    """Yield inputs whole or, of sequences with many classes, in parts of at most so many logits."""
     if n_classes <= FEW or not isinstance(inputs, Sequences):
         yield inputs
         return
-    for part in inputs.slices(max(1, LOGITS_AT_ONCE // n_classes)):
+    for part in inputs.slices(max(1, at_once // n_classes)):
         yield inputs[part]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 import tiny
@@ -11,6 +13,7 @@ from pdlib.comparison import (
     candidate_methods,
     chosen_checkpoints,
     compare,
+    compare_lengths,
     student_of,
     targets_by_temperature,
     usual_methods,
@@ -136,3 +139,27 @@ def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_f
     assert pages.cost()["core"]["n_runs"] == 2 * 2 + 3
     with pytest.raises(ValueError, match=r"seeds \[2\] are both tuned on and reported"):
         compared([2], [2, 3])
+
+
+def test_every_length_is_a_run_of_its_own_at_the_rate_chosen_at_the_shortest(store: Store) -> None:
+    page = PageRuns("parity", "smoke", store)
+
+    def student(seed: int, supervision: Any, rate: float, steps: int) -> Training:
+        return tiny.training(optimizer=SGD(rate), seed=seed, n_steps=steps, evaluate_every=steps)
+
+    rates: Any = {"learning_rates": [0.1, 1e-4], "tuning_seeds": [101], "seeds": [1, 2]}
+    found = compare_lengths(
+        page, student, lambda seed: {"labels": Labels()}, horizons=[0.5, 1.0], n_steps=400, **rates
+    )
+    ends = found.table.groupby(["horizon", "seed"]).step.max()
+    assert ends.to_dict() == {(0.5, 1): 200, (0.5, 2): 200, (1.0, 1): 400, (1.0, 2): 400}
+    short = compare(
+        page,
+        lambda seed, supervision, rate: student(seed, supervision, rate, 200),
+        lambda seed: {"labels": Labels()},
+        at_end=True,
+        **rates,
+    )
+    assert found.rates.equals(short.rates)
+    assert {r.spec.optimizer.learning_rate for r in found.records} == {short.rate("labels")}
+    assert len(found.records) == 4

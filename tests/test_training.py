@@ -182,7 +182,7 @@ def test_logits_of_many_classes_are_evaluated_some_at_a_time_to_the_same_row(
 ) -> None:
     spec = masked()
     whole = train(spec, Store(tmp_path / "whole", published=None))
-    monkeypatch.setattr("pdlib.training.FEW", 3)
+    monkeypatch.setattr("pdlib.labels.FEW", 3)
     monkeypatch.setattr("pdlib.training.EVALUATED_AT_ONCE", 4 * 9)
     sizes: list[int] = []
     original = Transformer.logits

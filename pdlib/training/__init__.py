@@ -8,14 +8,14 @@ arithmetic does not depend on the steps it is done with, a run is also saved bet
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets
+from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets, in_parts
 from pdlib.models.mlp import MLP
 from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Parameters, Sequences, Training, require
 from pdlib.store import Store
@@ -183,7 +183,7 @@ def _evaluation(
     """
     losses, predicted = np.empty(len(classes)), np.empty(len(classes), np.int64)
     done = 0
-    for part in _parts(inputs, spec.task.n_classes):
+    for part in in_parts(inputs, spec.task.n_classes, EVALUATED_AT_ONCE):
         values = spec.model.logits(parameters, part, device).astype(np.float64)
         now = slice(done, done + len(values))
         top = values.max(axis=1, keepdims=True)
@@ -202,12 +202,3 @@ def _evaluation(
     return {"step": step, "samples_seen": step * spec.batch_size, "loss_nats": loss, "accuracy": accuracy} | (
         spec.task.scores(predicted, classes)
     )
-
-
-def _parts(inputs: Any, n_classes: int) -> Iterator[Any]:
-    """Yield the inputs whole or, of sequences with many classes, in parts whose logits fit into memory."""
-    if n_classes <= FEW or not isinstance(inputs, Sequences):
-        yield inputs
-        return
-    for part in inputs.slices(max(1, EVALUATED_AT_ONCE // n_classes)):
-        yield inputs[part]
