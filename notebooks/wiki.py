@@ -284,9 +284,9 @@ plt.show()
 
 # %% [markdown]
 # **What to see** (laptop values). The loss comes down to the level of copying, hardly moves for some hundred steps, drops, and tails off
-# ({numref}`fig-wiki-teacher`). In the drop the teacher learns to use the nearest tokens: $M_{\mathrm{robust}}$ takes off with it and is level afterwards
-# ({numref}`fig-wiki-ngrams`). That is the inflection that the paper speaks of, but not its peak: it does not fall, because this
-# teacher ends little below a predictor that knows the left neighbor alone, and what lies further away is hardly used yet.
+# ({numref}`fig-wiki-teacher`). In the drop the teacher learns to use the nearest tokens: $M_{\mathrm{robust}}$ takes off with it and grows little
+# afterwards ({numref}`fig-wiki-ngrams`). That is the inflection that the paper speaks of, but not its peak: it does not fall. This
+# teacher ends little below a predictor that knows the left neighbor alone, so it may not have come to use what lies further away.
 #
 # ## Students (Figure 6, right)
 #
