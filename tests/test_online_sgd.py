@@ -141,6 +141,15 @@ def test_the_shared_path_equals_a_plain_loop_over_several_blocks() -> None:
     assert distance(data.through(CompiledLearner(start), 70), plain_loop(start, data)) < TOLERANCE
 
 
+@pytest.mark.parametrize("make", [CompiledLearner, lambda p: TorchLearner(p, "cpu")])
+def test_no_row_is_no_step(make: Any) -> None:
+    data = Data(20, 2, 40)
+    start = initial(16, data)
+    state = make(start)
+    state.steps(*(v[:0] for v in (np.zeros((1, state.n_columns)), data.y, data.rates)))
+    assert distance(state.parameters(), start) == 0
+
+
 @pytest.mark.parametrize("width", [1, 10, 15, 16, 17])
 def test_widths_and_block_ends_of_any_size_equal_a_plain_loop(width: int) -> None:
     data = Data(15, 2, 301, rates=0.1)  # 15 inputs and the bias: no padding
