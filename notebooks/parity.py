@@ -41,15 +41,20 @@ two_checkpoint_steps: int = 1_000  # T of (2, T); paper: 1M
 seeds: list[int] = [1, 2]  # ancestries reported; paper: 3
 tuning_seeds: list[int] = [101]  # ancestries to choose rates on
 n_probe_samples: int = 10_000  # of the correlations; paper: 100,000
+probe_every: int = 1  # one checkpoint in so many, far from the transition
 slider_checkpoints: int = 6  # on the interactive figure
 ablation_seeds: list[int] = [1, 2]  # Figures 7, 8, 9, 14; paper: 5 in 7
-widths: list[int] = [16, 64, 256]  # m, Figure 7
+widths: list[int] = [16, 64, 256]  # m, Figure 7; none: left out
 width_steps: int = 12_000  # budget of Figure 7; paper: 20M
 wide_student_width: int = 64  # m, Figure 8; paper: 1,000
 fast_rate: float = 0.03  # eta of Figure 9's teacher; paper: 1e-2
-fast_steps: int = 24_000  # steps of that teacher; paper: 20M
+fast_steps: int = 24_000  # steps of that teacher; paper: 20M; 0: left out
 fast_two_checkpoint_steps: int = 1_000  # T in Figure 9; paper: 0.1M
-temperatures: list[float] = [1.0e-4, 1.0e-2, 1.0]  # tau, Figure 14
+temperatures: list[float] = [
+    1.0e-4,
+    1.0e-2,
+    1.0,
+]  # tau, Figure 14; none: left out
 
 # %% tags=["hide-input"]
 from pprint import pprint
@@ -80,7 +85,7 @@ from pdlib.comparison import (
 from pdlib.probes.monomials import monomial_correlations
 from pdlib.probes.softness import Softness
 from pdlib.specs import Labels, Measurement, Training
-from pdlib.tables import joined
+from pdlib.tables import data_seed, joined
 
 _ = pages.check_parameters(globals())
 plots.house_style()
@@ -121,7 +126,7 @@ def teacher(seed, rate=teacher_rate, steps=n_steps):
         n_steps=steps,
         evaluate_every=checkpoint_every,
         checkpoint_every=checkpoint_every,
-        seed=seed,
+        seed=data_seed(seed),
     )
 
 
@@ -162,20 +167,28 @@ live.table.query("step > 0")[["step", "accuracy"]].round(2)
 # lies nearest to halfway between chance and perfect during the rise, ① five checkpoints earlier, ③ where the
 # accuracy has settled for good.
 
+
 # %%
-teachers = runs.by_seed(teacher, [*tuning_seeds, *seeds])
+def with_teacher(ancestries, candidates):
+    return [s for s in ancestries if data_seed(s) in candidates]
+
+
+sources = list(dict.fromkeys(data_seed(s) for s in [*tuning_seeds, *seeds]))
+teachers = runs.by_seed(teacher, sources)
 candidates = tables.learned(teachers)
-used = [s for s in seeds if s in candidates]
+used = with_teacher(seeds, candidates)
+teaching = list(dict.fromkeys(data_seed(s) for s in used))
 teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in used
+    ({"method": "teacher", "seed": s}, teachers[s]) for s in teaching
 )
 candidate_table = tables.candidate_rows(
-    teacher_table, {s: candidates[s] for s in used}
+    teacher_table, {s: candidates[s] for s in teaching}
 )
-tuning_used = [s for s in tuning_seeds if s in candidates]
-ablation_used = [s for s in ablation_seeds if s in candidates]
+tuning_used = with_teacher(tuning_seeds, candidates)
+ablation_used = with_teacher(ablation_seeds, candidates)
+asked = {data_seed(s) for s in seeds}
 Markdown(
-    f"**{len(used)} of {len(seeds)}** teachers learned within the budget. "
+    f"**{len(teaching)} of {len(asked)}** teachers learned within the budget. "
     "The others have no transition to choose from; no student was trained "
     "under them, and all that follows is about those that learned."
 )
@@ -184,7 +197,7 @@ Markdown(
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
-plots.finish(fig, runs.provenance(teachers[s] for s in used), 4)
+plots.finish(fig, runs.provenance(teachers[s] for s in teaching), 4)
 plt.show()
 
 # %% [markdown]
@@ -214,7 +227,14 @@ control = monomial_correlations(
 # %%
 probe = MonomialCorrelations(degrees=(1, 2, 3), n_samples=n_probe_samples)
 measured = runs.by_seed(
-    lambda s: Measurement(teacher(s), probe, teacher(s).checkpoints), used
+    lambda s: Measurement(
+        teacher(s),
+        probe,
+        tables.thinned(
+            teacher(s).checkpoints, candidates[s].middle, probe_every
+        ),
+    ),
+    teaching,
 )
 correlations = joined(({"seed": s}, r) for s, r in measured.items())
 correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
@@ -248,6 +268,7 @@ def student(seed, supervision, rate, width=student_width, steps=n_steps):
     return student_of(
         teacher(seed),
         supervision,
+        seed,
         model=MLP(width),
         optimizer=SGD(rate),
         n_steps=steps,
@@ -257,7 +278,7 @@ def student(seed, supervision, rate, width=student_width, steps=n_steps):
 def methods(seed):
     t = teacher(seed)
     return usual_methods(t, checkpoint_every) | candidate_methods(
-        t, candidates[seed], two_checkpoint_steps
+        t, candidates[data_seed(seed)], two_checkpoint_steps
     )
 
 
@@ -346,7 +367,7 @@ pd.DataFrame(
 # accurate ones teach least.
 
 # %%
-source = used[0]
+source = teaching[0]
 on_slider = tables.around_transition(
     teacher(source).checkpoints, candidates[source], slider_checkpoints
 )
@@ -390,7 +411,10 @@ plt.show()
 
 # %%
 page_tables = {
-    "teacher": teacher_table,
+    "teacher": joined(
+        ({"method": "teacher", "seed": s}, teachers[data_seed(s)])
+        for s in used
+    ),
     "candidates": candidate_table,
     "correlations": correlations,
     "students": students.table,
@@ -408,7 +432,7 @@ ablate = {"seeds": ablation_used, "part": "ablations", **grid}
 # parallel guesses. Here networks of several widths learn from labels alone.
 
 # %%
-if figures == "all":
+if figures == "all" and widths:
     by_width = compare(
         runs,
         lambda seed, width, rate: student(
@@ -422,7 +446,7 @@ if figures == "all":
     )
 
 # %% mystnb={"figure": {"name": "fig-parity-width", "caption": "Steps from labels alone to 90 % held-out accuracy against width: a dot a run, a triangle at the budget for a run that never got there; the line is the median of all runs, and ends where half of them did not. Above: how many reached it (paper: Figure 7, left)."}, "image": {"alt": "Steps to ninety percent accuracy against width, on logarithmic axes."}}
-if figures == "all":
+if "widths" in page_tables:
     fig, ax = plt.subplots(figsize=(6.2, 3.7))
     steps = tables.steps_to_reach(
         page_tables["widths"], 0.9, ["width", "seed"]
@@ -471,25 +495,32 @@ if figures == "all":
 # where degree 1 shows no clean gap, higher degrees must carry the hint.
 
 # %%
-if figures == "all":
+if figures == "all" and fast_steps:
     fast_specs = {
-        s: teacher(s, rate=fast_rate, steps=fast_steps)
+        data_seed(s): teacher(s, rate=fast_rate, steps=fast_steps)
         for s in [*tuning_seeds, *ablation_seeds]
     }
     fast = runs.by_seed(fast_specs.get, fast_specs, "ablations")
     fast_candidates = tables.learned(fast, settled=0.95)
-    fast_used = [s for s in ablation_seeds if s in fast_candidates]
+    fast_used = with_teacher(ablation_seeds, fast_candidates)
+    fast_teaching = list(dict.fromkeys(data_seed(s) for s in fast_used))
     fast_table = joined(
-        ({"method": "teacher", "seed": s}, fast[s]) for s in fast_used
+        ({"method": "teacher", "seed": s}, fast[s]) for s in fast_teaching
     )
     page_tables["fast_candidates"] = tables.candidate_rows(
-        fast_table, {s: fast_candidates[s] for s in fast_used}
+        fast_table, {s: fast_candidates[s] for s in fast_teaching}
     )
     fast_measured = runs.by_seed(
         lambda s: Measurement(
-            fast_specs[s], probe, fast_specs[s].checkpoints
+            fast_specs[s],
+            probe,
+            tables.thinned(
+                fast_specs[s].checkpoints,
+                fast_candidates[s].middle,
+                probe_every,
+            ),
         ),
-        fast_used,
+        fast_teaching,
         "ablations",
     )
     page_tables["fast_correlations"] = joined(
@@ -499,19 +530,19 @@ if figures == "all":
         runs,
         student,
         lambda seed: candidate_methods(
-            fast_specs[seed],
-            fast_candidates[seed],
+            fast_specs[data_seed(seed)],
+            fast_candidates[data_seed(seed)],
             fast_two_checkpoint_steps,
         ),
         learning_rates=student_rates,
-        tuning_seeds=[s for s in tuning_seeds if s in fast_candidates],
+        tuning_seeds=with_teacher(tuning_seeds, fast_candidates),
         seeds=fast_used,
         part="ablations",
     )
     page_tables["fast_students"] = fast_students.table
 
 # %% mystnb={"figure": {"name": "fig-parity-fast", "caption": "A teacher with a higher rate. Left and middle: its correlations at degrees 1 and 3 around checkpoint ②. Right: its (2, T) students. Means over seeds with 95 % intervals (paper: Figure 9)."}, "image": {"alt": "Correlations at degree one and three of the fast teacher, and the accuracy of its students."}}
-if figures == "all":
+if "fast_students" in page_tables:
     fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.5))
     around = plots.aligned(
         page_tables["fast_correlations"], page_tables["fast_candidates"]
@@ -523,7 +554,7 @@ if figures == "all":
     plots.finish(
         fig,
         runs.provenance(
-            [*(fast[s] for s in fast_used), *fast_students.records]
+            [*(fast[s] for s in fast_teaching), *fast_students.records]
         ),
         4,
     )
@@ -538,7 +569,7 @@ if figures == "all":
 # labels and low temperatures would fall behind.
 
 # %%
-if figures == "all":
+if figures == "all" and temperatures:
     settings = targets_by_temperature(temperatures)
     by_temperature = compare(
         runs,
@@ -546,7 +577,7 @@ if figures == "all":
             seed,
             chosen_checkpoints(
                 teacher(seed),
-                [candidates[seed].middle],
+                [candidates[data_seed(seed)].middle],
                 two_checkpoint_steps,
                 **targets,
             ),
@@ -563,11 +594,11 @@ if figures == "all":
         lambda s: Measurement(
             teacher(s), softness, (candidates[s].middle,)
         ),
-        used,
+        teaching,
     )
 
 # %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; a dot a seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
-if figures == "all":
+if "temperatures" in page_tables:
     fig, ax = plt.subplots(figsize=(6.4, 3.4))
     speed = (
         page_tables["temperatures"]
@@ -583,7 +614,7 @@ if figures == "all":
     plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-if figures == "all":
+if "temperatures" in page_tables:
     share = np.mean([r.table.share_soft.iloc[0] for r in soft.values()])
     display(
         Markdown(

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 
-from pdlib import claims, pages
-from pdlib.specs import Distillation, Run, Spec, Training
-from pdlib.store import Store, StoreError, key_hash, published_folder
+from pdlib import claims, labels, pages
+from pdlib.specs import Distillation, Spec, Training, ancestors
+from pdlib.store import Record, Store, StoreError, label_key, published_folder
 from pdlib.tables import prediction_interval
 
+VERIFIED_S = 120  # seconds of processor time of a run that is verified, with its teacher's
 BENCHES = ("parity", "parity_transformers", "hierarchical", "pcfg", "wiki", "gpt2", "theory")
 
 
@@ -77,10 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     publish = actions.add_parser("publish", help="copy a page's results to the published layer")
     publish.add_argument("page")
     publish.add_argument("--profile", choices=claims.JUDGED_PROFILES, default="laptop")
-    publish.add_argument(
-        "--labels", action="store_true", help="also the hard labels that its students learned from"
-    )
+    publish.add_argument("--labels", action="store_true", help="also the hard labels of its teachers")
     publish.set_defaults(call=_publish)
+    share = actions.add_parser("publish-labels", help="copy a teacher's table and hard labels there")
+    share.add_argument("teacher", help="its fingerprint")
+    share.set_defaults(call=_publish_labels)
     verify = actions.add_parser("verify", help="train one published run again and compare")
     verify.add_argument("--pick", default="", help="text whose hash picks the run, such as a commit")
     verify.set_defaults(call=_verify)
@@ -185,30 +189,27 @@ def _publish(args: argparse.Namespace) -> int:
             f"no result of page {args.page} at profile {args.profile} in {store.root}: expected one. "
             f"Run it first: python -m pdlib run {args.page} --profile {args.profile}"
         )
-    unclean = [c for c in result["commits"] if len(c) != 40]
-    if unclean:
-        raise StoreError(
-            f"runs of {args.page} were computed by uncommitted code ({', '.join(unclean)}): expected clean "
-            "commits. Commit, then run the page again in an empty store."
-        )
-    destination = published_folder()
+    _require_clean(result["commits"], f"runs of {args.page}")
+    destination, teachers = published_folder(), set[str]()
     for fingerprint in result["runs"]:
-        target = destination / "runs" / fingerprint
         record = store.find(fingerprint)
         if record is None:
             raise StoreError(f"run {fingerprint} is in neither layer: run the page again.")
-        if record.source == "published":
-            continue
-        folder = store.run_folder(record.spec)
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(folder / "table.csv", target / "table.csv")
-        shutil.copy2(folder / "result.json", target / "result.json")
-        if args.labels:
-            _publish_labels(record.spec, store, destination)
+        _copy_run(record, store, destination)
+        supervision = getattr(record.spec, "supervision", None)
+        if args.labels and isinstance(supervision, Distillation):
+            teachers.add(supervision.teacher.fingerprint)
+    for teacher in sorted(teachers):
+        _copy_labels(teacher, store, destination)
     path = claims.page_file(destination, args.page, args.profile)
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(claims.page_file(store.root, args.page, args.profile), path)
+    source = claims.page_file(store.root, args.page, args.profile)
+    shutil.copy2(source, path)
+    for name in result.get("tables", ()):
+        path.with_suffix("").mkdir(exist_ok=True)
+        shutil.copy2(source.with_suffix("") / name, path.with_suffix("") / name)
     used = {f for file in path.parent.glob("*.json") for f in json.loads(file.read_text())["runs"]}
+    used |= Store(store.root, destination).published_teachers()
     for old in (destination / "runs").iterdir():
         if old.name not in used:
             shutil.rmtree(old)  # no page uses it any more
@@ -218,53 +219,86 @@ def _publish(args: argparse.Namespace) -> int:
     return 0
 
 
-def _publish_labels(spec: Run, store: Store, destination: Path) -> None:
-    """Copy the hard labels that a student learned from, so that it trains again without its teacher."""
-    from pdlib import labels
+def _publish_labels(args: argparse.Namespace) -> int:
+    """Publish a teacher's table and its hard labels, from which its students train without it."""
+    store = Store()
+    record = store.find(args.teacher)
+    if record is None:
+        raise StoreError(f"no result {args.teacher} in {store.root}: expected that of a trained teacher.")
+    _require_clean([record.provenance["commit"]], f"the teacher {args.teacher}")
+    destination = published_folder()
+    names = _copy_labels(args.teacher, store, destination)
+    if not names:
+        raise StoreError(f"no hard labels of {args.teacher} in {store.root}: train a student of it first.")
+    _copy_run(record, store, destination)
+    print(f"{len(names)} blocks of labels by {args.teacher} are in {destination}.")
+    return 0
 
-    if not isinstance(spec, Training) or not isinstance(spec.supervision, Distillation):
+
+def _require_clean(commits: Sequence[str], what: str) -> None:
+    if unclean := [c for c in commits if len(c) != 40]:
+        raise StoreError(
+            f"{what}: computed by uncommitted code ({', '.join(unclean)}): expected clean "
+            "commits. Commit, then run it again in an empty store."
+        )
+
+
+def _copy_run(record: Record, store: Store, destination: Path) -> None:
+    """Copy a result to the published layer, unless it comes from there."""
+    if record.source == "published":
         return
-    if spec.supervision.targets != "hard":
-        return  # soft labels are thirty-two times as large; their students need the teacher
-    stream = spec.task.stream(spec.seed, "train")
-    for block in labels.blocks_of(spec):
-        name = f"{key_hash(labels.key(spec.supervision, stream, block))}.safetensors"
-        (destination / "labels").mkdir(parents=True, exist_ok=True)
-        shutil.copy2(store.root / "labels" / name, destination / "labels" / name)
+    target = destination / "runs" / record.fingerprint
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("table.csv", "result.json"):
+        shutil.copy2(store.run_folder(record.spec) / name, target / name)
+
+
+def _copy_labels(teacher: str, store: Store, destination: Path) -> list[str]:
+    """Copy the hard labels that a teacher gave, checked; soft ones are up to thirty-two times as large."""
+    copied = []
+    for path in sorted((store.root / "labels" / teacher).glob("*.safetensors")):
+        if label_key(path)["kind"] == "hard":
+            target = destination / "labels" / teacher / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+            copied.append(path.name)
+    return copied
 
 
 def _verify(args: argparse.Namespace) -> int:
-    """Train one published run again, in an empty store, and compare its final accuracy within its tolerance.
+    """Train one published run again, from published labels if there are, and compare it within its tolerance.
 
-    Runs on a corpus are left out: their text would have to be fetched. `reproduce` trains them.
+    Left out, for `reproduce` to train, are runs on a corpus, whose text would have to be fetched, and those that took
+    more than `VERIFIED_S` seconds with their teachers.
     """
     import tempfile
 
     from pdlib.engine import execute
 
     published = Store(tempfile.mkdtemp(), published_folder())
-    names = [
-        f
-        for f, record in published.records("published")
-        if record["spec"]["kind"] == "Training" and not _has_kind(record["spec"], "Corpus")
-    ]
-    if not names:
+    trainings = {f: r for f, r in published.records("published") if r["spec"]["kind"] == "Training"}
+    names = [f for f, record in trainings.items() if not _has_kind(record["spec"], "Corpus")]
+    first = int(hashlib.sha256(args.pick.encode()).hexdigest(), 16) % max(1, len(names))
+    short = (f for f in names[first:] + names[:first] if _seconds(f, trainings, published) <= VERIFIED_S)
+    pick = next(short, None)
+    if pick is None:
         raise StoreError(
-            f"{published_folder()} holds no published training: expected at least one to verify."
+            f"{published_folder()} holds no published training of at most {VERIFIED_S} s: expected one to verify."
         )
-    pick = names[int(hashlib.sha256(args.pick.encode()).hexdigest(), 16) % len(names)]
     stored = published.find(pick)
     assert stored is not None
     spec = Spec.from_canonical(stored.spec.canonical())
     assert isinstance(spec, Training)
     peers = [
         r.table.accuracy
-        for f in names
+        for f in trainings
         if (r := published.find(f)) is not None
         and _but_seeds(r.spec.canonical()) == _but_seeds(spec.canonical())
     ]
     with tempfile.TemporaryDirectory() as folder:
-        (again,) = execute([spec], Store(folder, None))
+        store = Store(folder, published_folder())
+        store.published_tables = False
+        (again,) = execute([spec], store)
     ok, lines = True, []
     slack = 0.01  # an accuracy on 4,096 inputs has a standard error of up to 0.008
     for name, what in (("final accuracy", "final"), ("mean accuracy over the run", "mean")):
@@ -279,6 +313,19 @@ def _verify(args: argparse.Namespace) -> int:
         )
     print(f"run {pick}: {spec.model} on {spec.task}, seed {spec.seed}\n" + "\n".join(lines))
     return 0 if ok else 1
+
+
+def _seconds(fingerprint: str, trainings: Mapping[str, dict[str, Any]], store: Store) -> float:
+    """Return the processor time that a published training and the teachers it needs took; infinite if unknown."""
+    if fingerprint not in trainings:
+        return math.inf
+    own = float(trainings[fingerprint]["provenance"]["cpu_s"])
+    spec = Spec.from_canonical(trainings[fingerprint]["spec"], current_code=True)
+    if labels.needs_teacher(spec, store):
+        return math.inf
+    if isinstance(spec.supervision, Distillation) and not labels.stored(spec, store):
+        own += sum(_seconds(a.fingerprint, trainings, store) for a in ancestors(spec))
+    return own
 
 
 def _has_kind(value: object, kind: str) -> bool:
@@ -297,6 +344,7 @@ def _but_seeds(value: object) -> object:
     if isinstance(value, dict):
         left_out = {
             "seed",
+            "data_seed",
             {"Explicit": "checkpoints", "MultiplesSplit": "first"}.get(str(value.get("kind")), ""),
         }
         return {k: _but_seeds(v) for k, v in value.items() if k not in left_out}

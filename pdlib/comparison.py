@@ -15,10 +15,10 @@ from pdlib.engine import execute
 from pdlib.schedules import Explicit, OneShot, Progressive
 from pdlib.specs import Distillation, Labels, Run, Supervision, Training
 from pdlib.store import Record, Store
-from pdlib.tables import Candidates, best_rate, cost, joined, last_rows
+from pdlib.tables import SIBLINGS, Candidates, best_rate, cost, data_seed, joined, last_rows
 
 Setting = TypeVar("Setting")  # what makes a method: usually a supervision
-STUDENT = 1000  # a student's seed is its teacher's plus this: other weights, other inputs
+STUDENT = SIBLINGS  # a student's seed is its ancestry's plus this: other weights, other inputs
 
 
 @dataclass
@@ -105,11 +105,19 @@ class PageRuns:
 # -------------------------------------------------------------- students and methods
 
 
-def student_of(teacher: Training, supervision: Supervision, **changes: Any) -> Training:
-    """Return the training of a teacher's student: its teacher's own, but for the seed and what is said here.
+def student_of(
+    teacher: Training, supervision: Supervision, ancestry: int | None = None, **changes: Any
+) -> Training:
+    """Return the training of a teacher's student: its teacher's own, but for the seeds and what is said here.
 
-    Task, batch, evaluations and length stay the teacher's unless changed. The seed is the teacher's plus `STUDENT`,
-    whatever the method, so that methods share initial weights and inputs. Only the last checkpoint is kept.
+    Task, batch, evaluations and length stay the teacher's unless changed. The seed is the ancestry's plus `STUDENT`,
+    whatever the method, so that methods share initial weights and inputs; the ancestry is the teacher's seed unless it is
+    said, and one of its siblings has the same inputs (`pdlib.tables.data_seed`). Only the last checkpoint is kept.
+
+    Raises
+    ------
+    ValueError
+        If the ancestry belongs to another teacher.
 
     Examples
     --------
@@ -118,8 +126,17 @@ def student_of(teacher: Training, supervision: Supervision, **changes: Any) -> T
     >>> student = student_of(teacher, Labels(), model=MLP(16))
     >>> student.task == teacher.task, student.seed, student.checkpoints
     (True, 1007, (900,))
+    >>> sibling = student_of(teacher, Labels(), ancestry=2007, model=MLP(16))
+    >>> sibling.seed, sibling.stream.identity == student.stream.identity
+    (3007, True)
     """
-    changes = {"seed": teacher.seed + STUDENT, "checkpoint_every": 0} | changes
+    ancestry = teacher.seed if ancestry is None else ancestry
+    if teacher.seed not in (ancestry, data_seed(ancestry)):
+        raise ValueError(
+            f"ancestry {ancestry} of a teacher with seed {teacher.seed}: expected the seed in its last three digits."
+        )
+    seeds = {"seed": ancestry + STUDENT, "data_seed": teacher.seed + STUDENT}
+    changes = seeds | {"checkpoint_every": 0} | changes
     return replace(teacher, supervision=supervision, **changes)
 
 

@@ -131,7 +131,7 @@ def execute(
     records = []
     for spec in specs:
         computed = spec.fingerprint in graph
-        record = store.find(spec.fingerprint, computed_here=computed)
+        record = _found(spec, store, computed_here=computed)
         if record is None:
             raise StoreError(
                 f"result {spec.fingerprint} is not in {store.root} after its run; is the folder shared?"
@@ -163,7 +163,7 @@ def _graph(specs: Sequence[Run], store: Store, need_checkpoints: bool) -> dict[s
         if checkpoints and isinstance(spec, Training):
             if store.has_checkpoints(spec):
                 return False
-        elif store.find(spec.fingerprint) is not None:
+        elif _found(spec, store) is not None:
             return False
         waits_for = set()
         is_student = isinstance(spec, Training) and isinstance(spec.supervision, Distillation)
@@ -175,6 +175,12 @@ def _graph(specs: Sequence[Run], store: Store, need_checkpoints: bool) -> dict[s
     for spec in specs:
         visit(spec, need_checkpoints)
     return graph
+
+
+def _found(spec: Run, store: Store, *, computed_here: bool = False) -> Record | None:
+    """Return a stored result; of published ones, while tables are computed, those that need an absent teacher."""
+    as_data = not store.published_tables and labels.needs_teacher(spec, store)
+    return store.find(spec.fingerprint, computed_here=computed_here, as_data=as_data)
 
 
 def _work(spec: Run) -> float:

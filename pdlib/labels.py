@@ -1,35 +1,43 @@
 """A frozen teacher labels a stream once; the labels are packed, keyed, and shared by all students.
 
 A block of labels belongs to a teacher's fingerprint, a checkpoint, a stream, a range of examples and a kind
-of target. Hard labels (the argmax) of up to 256 classes are packed to bits, of more they take two bytes or four; soft
-ones are float16 distributions, and over more classes than that they are not stored but made again. Any key that does not
-match is an error. Published blocks are used before the teacher is asked.
+of target. Hard labels (the argmax) are kept as their exclusive-or with the true classes, which the student's stream gives
+again: mostly zeros once the teacher has learned. Of up to 256 classes they are packed to bits, of more they take two
+bytes or four; then they are compressed. Soft ones are float16 distributions, and over more classes than that they are not
+stored but made again. Any key that does not match is an error. Published blocks are used before the teacher is asked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from filelock import Timeout
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
 from pdlib.specs import (
     Distillation,
     ExampleStream,
+    Measurement,
+    Parameters,
     Piece,
+    Run,
     Sequences,
     SpecError,
+    Teacher,
     Training,
     integer_type,
     require,
 )
 from pdlib.store import DamagedError, Store
 
-VERSION = 1  # of the code below; part of every key
+VERSION = 2  # of the code below; part of every key
 GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other lengths share them
 SEQUENCES_GRID = 4096  # the same for sequences, whose teachers are slower
 UNKEPT_GRID = 256  # of distributions over many classes, which are made whenever they are wanted
@@ -75,6 +83,15 @@ def _packed_form(n: int, n_classes: int) -> tuple[tuple[int, ...], np.dtype[Any]
     return (-(-n * _bits(n_classes) // 8),), np.dtype(np.uint8)
 
 
+def compressed(packed: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return what is stored of packed labels: their bytes, compressed.
+
+    >>> compressed(np.zeros(125_000, np.uint8)).nbytes < 200
+    True
+    """
+    return np.frombuffer(zlib.compress(packed.tobytes(), 9), np.uint8)
+
+
 def blocks(piece: Piece, grid: int = GRID) -> list[Piece]:
     """Cut a piece at the multiples of the grid.
 
@@ -117,8 +134,21 @@ def stored(spec: Training, store: Store) -> bool:
     assert isinstance(spec.supervision, Distillation)
     if not kept(spec.supervision, spec.task.n_classes):
         return False
-    stream = spec.task.stream(spec.seed, "train")
+    stream = spec.stream
     return all(store.has_labels(key(spec.supervision, stream, block)) for block in blocks_of(spec))
+
+
+def needs_teacher(spec: Run, store: Store) -> bool:
+    """Whether a run needs a teacher whose labels are published in its place.
+
+    That is the teacher itself, a measurement of it, and a student of it whose own labels are not stored.
+    """
+    taught = store.published_teachers()
+    if isinstance(spec, Measurement):
+        return spec.training.fingerprint in taught
+    if isinstance(spec, Training) and isinstance(spec.supervision, Distillation):
+        return spec.supervision.teacher.fingerprint in taught and not stored(spec, store)
+    return spec.fingerprint in taught
 
 
 class Targets:
@@ -154,17 +184,19 @@ class Targets:
                 part /= part.sum(axis=1, keepdims=True)
             parts.append(part)
             start = end
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return found if self._supervision.targets == "soft" else found ^ true_classes
 
     def _block_of(self, step: int) -> tuple[Piece, NDArray[Any], NDArray[np.int64]]:
         """Return the block of a sample, its labels, and the number of the first label of each of its samples."""
         if self._current is None or not self._current[0].start <= step < self._current[0].stop:
             assert isinstance(self._supervision, Distillation)
-            block = next(b for b in self._blocks if b.start <= step < b.stop)
+            place = next(i for i, b in enumerate(self._blocks) if b.start <= step < b.stop)
+            block, further = self._blocks[place], self._blocks[place + 1 :]
             n_classes = self._n_classes
             counts = _targets_of(self._stream, block) if self._sequences else None
             values = label_block(
-                self._supervision, self._stream, block, n_classes, self._store, self._device, counts
+                self._supervision, self._stream, block, n_classes, self._store, self._device, counts, further
             )
             first = np.zeros(block.stop - block.start + 1, np.int64)
             first[1:] = np.cumsum(np.ones(len(first) - 1, np.int64) if counts is None else counts)
@@ -190,10 +222,13 @@ def label_block(
     store: Store,
     device: str = "cpu",
     counts: NDArray[np.int64] | None = None,
+    further: Sequence[Piece] = (),
 ) -> NDArray[Any]:
-    """Return a block's labels, stored or made now: classes (example,), or distributions (example, class).
+    """Return a block's labels, stored or made now: (example,), or distributions (example, class).
 
-    `counts` says how many targets each sequence of the block has; then there is a label a target.
+    Hard labels are whole numbers, the exclusive-or of the teacher's class with the true one. `counts` says how many
+    targets each sequence of the block has; then there is a label a target. While another student makes the block, this
+    one makes one of `further`, which it will want later.
 
     Raises
     ------
@@ -213,46 +248,99 @@ def label_block(
         f"at most {SOFT_BLOCK / 1e9:.0f} GB",
         "Use targets='hard'.",
     )
-    name = key(supervision, stream, block)
     if not kept(supervision, n_classes):
         teacher = supervision.teacher.parameters(block.checkpoint, store)
-        return _made(supervision, teacher, stream, block, n_classes, device)
-    found = store.load_labels(name)
-    if found is None:
-        with store.label_lock(name):  # another student may be making the same ones
-            found = store.load_labels(name)
-            if found is None:
-                teacher = supervision.teacher.parameters(block.checkpoint, store)
-                found = _made(supervision, teacher, stream, block, n_classes, device)
-                store.save_labels(name, found)
-    shape, dtype = _packed_form(n, n_classes) if hard else ((n, n_classes), np.dtype(np.float16))
+        values = _logits(supervision.teacher, teacher, stream, block, n_classes, device)
+        return np.concatenate([_soft(v, supervision) for v, _ in values])
+    name = key(supervision, stream, block)
+    while (found := store.load_labels(name)) is None:
+        if not any(_make(supervision, stream, b, n_classes, store, device) for b in (block, *further)):
+            with store.label_lock(name):
+                pass  # others make all that is left; wait for this one
+    if hard:
+        return unpack_classes(_decompressed(found, n, n_classes, name), n, n_classes)
+    _expect(name, found, (n, n_classes), np.dtype(np.float16))
+    return found
+
+
+def _make(
+    supervision: Distillation,
+    stream: ExampleStream,
+    block: Piece,
+    n_classes: int,
+    store: Store,
+    device: str,
+) -> bool:
+    """Make and store a block of labels, unless they are stored or another student makes them; whether it did."""
+    name = key(supervision, stream, block)
+    if store.has_labels(name):
+        return False
+    lock = store.label_lock(name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    try:
+        if store.has_labels(name):
+            return False
+        teacher = supervision.teacher.parameters(block.checkpoint, store)
+        values = _logits(supervision.teacher, teacher, stream, block, n_classes, device)
+        if supervision.targets == "hard":
+            differences = np.concatenate([_difference(v, true) for v, true in values])
+        else:
+            both = [(_soft(v, supervision), _difference(v, true)) for v, true in values]
+            store.save_labels(name, np.concatenate([soft for soft, _ in both]))
+            differences = np.concatenate([hard for _, hard in both])
+            name = key(
+                replace(supervision, targets="hard", temperature=1.0), stream, block
+            )  # for nothing more
+        store.save_labels(name, compressed(pack_classes(differences, n_classes)))
+        return True
+    finally:
+        lock.release()
+
+
+def _decompressed(stored: NDArray[Any], n: int, n_classes: int, name: dict[str, str]) -> NDArray[Any]:
+    """Return the packed form of n stored labels."""
+    shape, dtype = _packed_form(n, n_classes)
+    try:
+        packed = np.frombuffer(zlib.decompress(stored.tobytes()), dtype)
+    except (zlib.error, ValueError) as error:
+        raise DamagedError(f"labels of {name}: {error}. Delete them; they are made anew.") from error
+    _expect(name, packed, shape, dtype)
+    return packed
+
+
+def _expect(name: dict[str, str], found: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     for what, got, expected in (("shape", found.shape, shape), ("type", found.dtype, dtype)):
         if got != expected:
             raise DamagedError(
                 f"labels of {name}: {what} {got}, expected {expected}. Delete them; they are made anew."
             )
-    return unpack_classes(found, n, n_classes) if hard else found
 
 
-def _made(
-    supervision: Distillation,
-    teacher: dict[str, NDArray[Any]],
-    stream: ExampleStream,
-    block: Piece,
-    n_classes: int,
-    device: str,
-) -> NDArray[Any]:
-    parts = []
+def _soft(values: NDArray[Any], supervision: Distillation) -> NDArray[np.float16]:
+    """Return the distributions of logits, (target, class)."""
+    return softmax(values, supervision.temperature).astype(np.float16)
+
+
+def _difference(values: NDArray[Any], true_classes: NDArray[Any]) -> NDArray[Any]:
+    """Return the exclusive-or of the hard labels of logits with the true classes, (target,)."""
+    kind = integer_type(values.shape[1])
+    return np.asarray(values.argmax(axis=1).astype(kind) ^ true_classes.astype(kind))
+
+
+def _logits(
+    taught_by: Teacher, teacher: Parameters, stream: ExampleStream, block: Piece, n_classes: int, device: str
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Yield a teacher's logits (target, class) on a block, some at a time, with the true classes (target,)."""
     for start in range(block.start, block.stop, EXAMPLES_AT_ONCE):
-        stop = min(start + EXAMPLES_AT_ONCE, block.stop)
-        for inputs in in_parts(stream.examples(start, stop)[0], n_classes, LOGITS_AT_ONCE):
-            values = supervision.teacher.model.logits(teacher, inputs, device)
-            if supervision.targets == "hard":
-                parts.append(values.argmax(axis=1).astype(integer_type(n_classes)))
-            else:
-                parts.append(softmax(values, supervision.temperature).astype(np.float16))
-    joined = np.concatenate(parts)
-    return pack_classes(joined, n_classes) if supervision.targets == "hard" else joined
+        examples, true_classes = stream.examples(start, min(start + EXAMPLES_AT_ONCE, block.stop))
+        done = 0
+        for inputs in in_parts(examples, n_classes, LOGITS_AT_ONCE):
+            values = taught_by.model.logits(teacher, inputs, device)
+            yield values, true_classes[done : done + len(values)]
+            done += len(values)
 
 
 def in_parts(inputs: Any, n_classes: int, at_once: int) -> Iterator[Any]:

@@ -25,7 +25,10 @@ from numpy.typing import NDArray
 
 _KINDS: dict[str, type[Spec]] = {}
 # where further kinds are defined
-_HOMES = ("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdlib.theory", "pdlib.text")
+_HOMES = (
+    *("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdlib.theory", "pdlib.text"),
+    "pdlib.bench",
+)
 
 Purpose = Literal["train", "evaluation", "probe"]
 EVALUATION_SEED = 0  # of the stream of held-out examples: the same for all runs of a task
@@ -658,6 +661,8 @@ class Training(Teacher):
     precision
         `"float32"` or `"float64"`; `"bfloat16"`: matrix products in bfloat16 by a CUDA device, parameters and
         the optimizer's state in float32.
+    data_seed
+        Decides the training stream in the place of `seed`: runs that differ in their initial weights alone.
     """
 
     optimizer: Optimizer
@@ -669,6 +674,7 @@ class Training(Teacher):
     batch_size: int = 1
     n_evaluation: int = 4096
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    data_seed: int | None = later(None)
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -688,6 +694,13 @@ class Training(Teacher):
         require(
             type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
         )
+        require(
+            self.data_seed is None or (type(self.data_seed) is int and self.data_seed >= 0),
+            f"data_seed = {self.data_seed!r}",
+            "None, or a whole number of at least 0",
+        )
+        if self.data_seed == self.seed:
+            object.__setattr__(self, "data_seed", None)  # one spec for one run
         require(
             type(self.checkpoint_every) is int and 0 <= self.checkpoint_every <= self.n_steps,
             f"checkpoint_every = {self.checkpoint_every!r}",
@@ -712,6 +725,11 @@ class Training(Teacher):
                 f"a teacher of the student's task, {self.task}",
             )
             self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
+
+    @property
+    def stream(self) -> ExampleStream:
+        """The training stream."""
+        return self.task.stream(self.seed if self.data_seed is None else self.data_seed, "train")
 
     @property
     def checkpoints(self) -> tuple[int, ...]:

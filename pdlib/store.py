@@ -81,8 +81,8 @@ class Store:
         The user's folder; by default `$PDLIB_STORE`, else the system's cache folder.
     published
         Folder of the published layer. By default the one of the project, as far as `$PDLIB_PUBLISHED` says:
-        `use` (tables and labels), `labels` (labels only, as data: tables are computed), `ignore`.
-        `None` leaves the layer out.
+        `use` (tables and labels), `labels` (labels, and what cannot be computed from them without their teacher, count
+        as data; all else is computed), `ignore`. `None` leaves the layer out.
 
     Examples
     --------
@@ -107,17 +107,17 @@ class Store:
 
     # ------------------------------------------------------------------ results
 
-    def find(self, fingerprint: str, *, computed_here: bool = False) -> Record | None:
+    def find(self, fingerprint: str, *, computed_here: bool = False, as_data: bool = False) -> Record | None:
         """Return the stored result, the published one first, or None.
 
-        With `computed_here` only the local one counts.
+        With `computed_here` only the local one counts; with `as_data` a published one also where tables are computed.
 
         Raises
         ------
         DamagedError
             If a file is truncated or altered, or belongs to another fingerprint.
         """
-        tables = self.published if self.published_tables and not computed_here else None
+        tables = self.published if (self.published_tables or as_data) and not computed_here else None
         for layer, source in ((tables, "published"), (self.root, "local")):
             if (
                 layer is not None
@@ -229,20 +229,25 @@ class Store:
             range or kind are never used.
         """
         for layer in (self.published, self.root):
-            if layer is not None and (path := layer / "labels" / f"{key_hash(key)}.safetensors").exists():
+            if layer is not None and (path := label_file(layer, key)).exists():
                 return _read_tensors(path, key)["labels"]
         return None
 
     def has_labels(self, key: dict[str, str]) -> bool:
         """Whether labels of exactly this key are stored."""
-        name = f"{key_hash(key)}.safetensors"
         return any(
-            layer is not None and (layer / "labels" / name).exists() for layer in (self.published, self.root)
+            layer is not None and label_file(layer, key).exists() for layer in (self.published, self.root)
         )
+
+    def published_teachers(self) -> frozenset[str]:
+        """Return the fingerprints of the teachers whose labels are published."""
+        if self.published is None:
+            return frozenset()
+        return frozenset(folder.name for folder in self.published.glob("labels/*"))
 
     def save_labels(self, key: dict[str, str], labels: NDArray[Any]) -> None:
         """Write labels under their key."""
-        _write_tensors(self.root / "labels" / f"{key_hash(key)}.safetensors", {"labels": labels}, key)
+        _write_tensors(label_file(self.root, key), {"labels": labels}, key)
 
     def label_lock(self, key: dict[str, str]) -> FileLock:
         """Hold the right to make these labels."""
@@ -255,6 +260,23 @@ class Store:
 def key_hash(key: dict[str, str]) -> str:
     """Return the file name of a key: 32 hexadecimal digits of its hash."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def label_file(layer: Path, key: dict[str, str]) -> Path:
+    """Return where labels are kept below a store's or the published folder: a folder for each teacher."""
+    return layer / "labels" / key["teacher"] / f"{key_hash(key)}.safetensors"
+
+
+def label_key(path: Path) -> dict[str, str]:
+    """Return the key that a file of labels carries, its content checked.
+
+    Raises
+    ------
+    DamagedError
+        If the file was altered.
+    """
+    _read_tensors(path, {})
+    return _metadata(path.read_bytes())
 
 
 def _sha256(data: bytes) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
+SIBLINGS = 1000  # ancestries that are equal modulo this share teacher and inputs
 Choice = TypeVar("Choice")  # what a rule chooses from a teacher's table
 
 
@@ -103,6 +104,18 @@ def wilson_interval(n_reached: int, n: int) -> tuple[float, float]:
     """
     interval = stats.binomtest(n_reached, n).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def data_seed(ancestry: int) -> int:
+    """Return the seed of an ancestry's teacher and data: its last three digits.
+
+    The thousands tell siblings apart: students of one teacher on the same inputs, with other initial weights. Where a
+    teacher is cheap each ancestry has its own.
+
+    >>> [data_seed(ancestry) for ancestry in (7, 1007, 2007)]
+    [7, 7, 7]
+    """
+    return ancestry % SIBLINGS
 
 
 def joined(records: Iterable[tuple[Mapping[str, Any], Tabled]]) -> pd.DataFrame:
@@ -465,6 +478,19 @@ def around_transition(checkpoints: Sequence[int], candidates: Candidates, n: int
     last = min(len(kept) - 1, kept.index(candidates.after) + 2)
     picked = np.linspace(first, last, n).round().astype(int)
     return [kept[i] for i in dict.fromkeys(picked.tolist())]
+
+
+def thinned(checkpoints: Sequence[int], middle: int, every: int, near: int = 20) -> tuple[int, ...]:
+    """Return all checkpoints at most `near` places from `middle`, of the others one in `every`, and the last.
+
+    >>> thinned(range(10, 210, 10), middle=100, every=5, near=2)
+    (50, 80, 90, 100, 110, 120, 150, 200)
+    """
+    kept = list(checkpoints)
+    place = kept.index(middle)
+    return tuple(
+        c for i, c in enumerate(kept) if abs(i - place) <= near or (i + 1) % every == 0 or c == kept[-1]
+    )
 
 
 def candidate_rows(teacher: pd.DataFrame, candidates: Mapping[int, Candidates]) -> pd.DataFrame:

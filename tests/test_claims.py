@@ -44,7 +44,7 @@ from pdlib.claims import (
     combined,
 )
 from pdlib.claims.parity import CLAIMS
-from pdlib.store import Record, Store
+from pdlib.store import DamagedError, Record, Store
 
 STEPS = range(0, 110, 10)
 MIDDLE = "two_checkpoint_middle"
@@ -303,6 +303,38 @@ def test_an_effect_that_censored_runs_leave_without_a_value_is_inconclusive(side
         {"a": 1.0, "b": 1.0}  # type: ignore[dict-item]
     )
     assert (verdict, [p.verdict for p in parts]) == (PARTLY, [INCONCLUSIVE, REPRODUCED])
+
+
+def test_siblings_count_once_where_only_their_teacher_decides() -> None:
+    criterion = Criterion("c", "words", given_values, "above", 0.0)
+    of_teachers = {1: 1.0, 1001: math.nan, 2001: math.nan, 2: 1.1, 1002: math.nan}
+    found = criterion.judge(of_teachers)  # type: ignore[arg-type]
+    assert found.values == (1.0, 1.1)
+    of_students = {1: 1.0, 1001: 1.2, 2001: 0.9}
+    assert criterion.judge(of_students).interval.n == 3  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r"\[1003\] have no value"
+    ):  # the control: nothing stands for its teacher
+        criterion.judge(of_teachers | {1003: math.nan})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"\[3\] have no value"):
+        criterion.judge({1: 1.0, 1001: 1.0, 3: math.nan})  # type: ignore[arg-type]
+
+
+def test_a_teacher_with_several_students_is_one_seed_in_what_it_alone_decides() -> None:
+    tables = as_the_paper_says()
+
+    def siblings(table: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([table, *(table.assign(seed=table.seed + 1000 * i) for i in (1, 2))])
+
+    tables = tables | {name: siblings(tables[name]) for name in ("teacher", "students")}
+    for claim in CLAIMS:
+        if claim.id not in ("R1", "R2", "speed-of-the-large-model", "worse-teacher-better-student"):
+            continue
+        verdict, parts = claim.judge(tables)
+        assert verdict == REPRODUCED
+        for part in parts:
+            alone = part.criterion.effect.__name__ in ("degree_1_gap", "degree_1_fading", "teacher_deficit")
+            assert part.interval.n == len(SEEDS) * (1 if alone else 3), part.criterion.name
 
 
 def test_any_other_error_of_an_effect_is_an_error() -> None:
@@ -725,3 +757,18 @@ def test_claims_that_one_side_did_not_run_are_left_out_of_the_comparison() -> No
     not_run = {"claims": [{"claim": "R1", "criterion": "words", "verdict": NOT_RUN}]}
     for a, b in ((page([1.0, 1.0]), not_run), (not_run, page([1.0, 1.0])), (not_run, not_run)):
         assert claims.compare(a, b).empty
+
+
+def test_the_tables_of_a_page_at_the_papers_scale_are_kept_and_checked(tmp_path: Path) -> None:
+    store = Store(tmp_path, published=None)
+    tables = {"teacher": pd.DataFrame({"seed": [1], "step": [10], "accuracy": [1 / 3]})}
+    claims.judge_page("parity", "laptop", tables, [], store)
+    assert claims.load_tables(tmp_path, "parity", "laptop") == {}
+    assert claims.load_tables(tmp_path, "parity") == {}
+    claims.judge_page("parity", "paper", tables, [], store)
+    found = claims.load_tables(tmp_path, "parity")
+    pd.testing.assert_frame_equal(found["teacher"], tables["teacher"], check_exact=True)
+    file = tmp_path / "pages" / "parity-paper" / "teacher.csv"
+    file.write_text(file.read_text().replace("0.3", "0.4"))
+    with pytest.raises(DamagedError, match=r"teacher\.csv: its SHA-256 is not the one in parity-paper\.json"):
+        claims.load_tables(tmp_path, "parity")

@@ -52,6 +52,23 @@ def test_all_students_of_a_teacher_share_weights_and_inputs_and_none_are_their_t
     assert one.fingerprint != other.fingerprint
 
 
+def test_siblings_share_teacher_and_inputs_and_differ_in_their_weights() -> None:
+    first, second, third = (student_of(TEACHER, Labels(), a) for a in (7, 1007, 2007))
+    assert first == student_of(TEACHER, Labels())
+    assert len({s.seed for s in (first, second, third)}) == 3
+    assert first.stream.identity == second.stream.identity == third.stream.identity
+    assert first.stream.identity != TEACHER.stream.identity
+    of_another = student_of(tiny.training(seed=8), Labels(), 1008)
+    assert of_another.stream.identity != second.stream.identity  # the control
+
+
+def test_an_ancestry_of_another_teacher_is_an_error() -> None:
+    with pytest.raises(
+        ValueError, match="ancestry 1008 of a teacher with seed 7: expected the seed in its last"
+    ):
+        student_of(TEACHER, Labels(), 1008)
+
+
 def test_the_usual_methods_are_the_specs_that_one_would_write_out() -> None:
     progressive = Progressive(n_checkpoints=2, steps_per_checkpoint=200)
     expected = {

@@ -24,7 +24,7 @@ from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import OneShot
 from pdlib.specs import SGD, Adam, Calculation, Measurement, Probe, Training
-from pdlib.store import MissingError, Record, Store, StoreError
+from pdlib.store import MissingError, Record, Store, StoreError, label_key
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.first_stage import SeparationShare
 from pdlib.theory.majority import FourierGap, Majority
@@ -103,6 +103,26 @@ def test_a_teacher_is_trained_only_when_its_checkpoints_are_needed(
     execute([tiny.student(TEACHER, seed=4)], published, progress=False)
     assert ran[1:] == [TEACHER.fingerprint, tiny.student(TEACHER, seed=4).fingerprint]  # other labels need it
     assert published.has_checkpoints(TEACHER)
+
+
+def test_with_labels_as_data_nothing_that_needs_the_teacher_is_computed_and_all_else_is(
+    store: Store, tmp_path: Path, ran: list[str]
+) -> None:
+    soft = tiny.student(TEACHER, targets="soft")
+    execute([TEACHER, STUDENT, PROBE, soft, CALCULATION], store, progress=False)
+    for path in store.root.glob("labels/*/*"):
+        if label_key(path)["kind"] != "hard":
+            path.unlink()  # as published: hard labels alone
+    ran.clear()
+    fresh = Store(tmp_path / "fresh", published=store.root)
+    fresh.published_tables = False
+    records = execute([TEACHER, STUDENT, PROBE, soft, CALCULATION], fresh, progress=False)
+    assert [r.source for r in records] == ["published", "trained now", *["published"] * 2, "trained now"]
+    assert ran == [STUDENT.fingerprint, CALCULATION.fingerprint]
+    other = tiny.training(seed=5)
+    execute([other], store, progress=False)
+    (again,) = execute([other], fresh, progress=False)  # the control: it has no published labels
+    assert again.source == "trained now"
 
 
 def test_checkpoints_can_be_asked_for_although_the_table_is_stored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -64,12 +65,22 @@ def test_a_million_binary_labels_take_at_most_1_01_bits_each_header_included(sto
     name = labels.key(
         Distillation(tiny.TEACHER, OneShot(), targets="hard"), STREAM, Piece(0, 1_000_000, 8000)
     )
-    store.save_labels(name, labels.pack_classes(classes, 2))
-    (path,) = store.root.glob("labels/*")
+    store.save_labels(name, labels.compressed(labels.pack_classes(classes, 2)))
+    (path,) = store.root.glob("labels/*/*")
     assert 8 * path.stat().st_size / 1_000_000 <= 1.01
-    found = store.load_labels(name)
-    assert found is not None
-    np.testing.assert_array_equal(labels.unpack_classes(found, 1_000_000, 2), classes)
+    how, piece = Distillation(tiny.TEACHER, OneShot(), targets="hard"), Piece(0, 1_000_000, 8000)
+    np.testing.assert_array_equal(labels.label_block(how, STREAM, piece, 2, store), classes)
+
+
+def test_a_million_labels_of_a_teacher_that_errs_once_in_a_thousand_take_a_tenth_of_that(
+    store: Store,
+) -> None:
+    wrong = (np.random.default_rng(0).random(1_000_000) < 1e-3).astype(np.uint8)
+    assert labels.compressed(labels.pack_classes(wrong, 2)).nbytes < 12_500
+    truth = STREAM.examples(0, 1_000_000)[1]
+    assert (
+        labels.compressed(labels.pack_classes(wrong ^ truth, 2)).nbytes > 120_000
+    )  # the control: not as differences
 
 
 @given(st.integers(0, 5_000_000), st.integers(1, 5_000_000))
@@ -148,12 +159,46 @@ def test_labels_are_the_argmax_of_the_checkpoint_that_the_schedule_names(taught:
     inputs, truth = STREAM.examples(0, 500)
     by_checkpoint = {}
     for checkpoint in (1000, 8000):
-        block = labels.label_block(how, STREAM, Piece(0, 500, checkpoint), 2, taught)
+        block = labels.label_block(how, STREAM, Piece(0, 500, checkpoint), 2, taught) ^ truth
         expected = logits(taught.load_checkpoint(tiny.TEACHER, checkpoint), inputs).argmax(axis=1)
         assert block.tolist() == expected.tolist()
         by_checkpoint[checkpoint] = block
     assert (by_checkpoint[8000] == truth).all()
     assert 0.02 < (by_checkpoint[1000] != truth).mean() < 0.5
+
+
+def test_soft_labels_bring_the_hard_ones_of_the_same_checkpoint_along(taught: Store) -> None:
+    soft, block = Distillation(tiny.TEACHER, OneShot(), temperature=0.5), Piece(0, 500, 1000)
+    hard = replace(soft, targets="hard", temperature=1.0)
+    labels.label_block(soft, STREAM, block, 2, taught)
+    assert taught.has_labels(labels.key(hard, STREAM, block))
+    inputs, truth = STREAM.examples(0, 500)
+    expected = logits(taught.load_checkpoint(tiny.TEACHER, 1000), inputs).argmax(axis=1)
+    found = labels.label_block(hard, STREAM, block, 2, taught) ^ truth
+    assert found.tolist() == expected.tolist()
+
+
+def test_a_student_makes_a_later_block_while_another_makes_the_one_it_waits_for(taught: Store) -> None:
+    how = Distillation(tiny.TEACHER, OneShot(), targets="hard")
+    first, second = Piece(0, 100, 8000), Piece(100, 200, 8000)
+    names = [labels.key(how, STREAM, block) for block in (first, second)]
+    store = Store(taught.root, published=None)
+    made: list[int] = []
+    with store.label_lock(names[0]):  # the other student
+        thread = threading.Thread(
+            target=lambda: made.append(
+                len(labels.label_block(how, STREAM, first, 2, store, further=[second]))
+            )
+        )
+        thread.start()
+        while not store.has_labels(names[1]):
+            assert thread.is_alive()
+            thread.join(0.01)
+        assert not store.has_labels(names[0])
+        assert not made
+    thread.join()
+    assert made == [100]
+    assert store.has_labels(names[0])
 
 
 def test_labels_of_several_classes_come_back_too(store: Store) -> None:
@@ -162,8 +207,9 @@ def test_labels_of_several_classes_come_back_too(store: Store) -> None:
     how = Distillation(tiny.TEACHER, OneShot(), targets="hard")
     made = labels.label_block(how, STREAM, Piece(100, 20_100, 8000), 5, store)
     again = labels.label_block(how, STREAM, Piece(100, 20_100, 8000), 5, store)
-    expected = logits(teacher, STREAM.examples(100, 20_100)[0]).argmax(axis=1)
-    assert made.tolist() == again.tolist() == expected.tolist()
+    inputs, truth = STREAM.examples(100, 20_100)
+    expected = logits(teacher, inputs).argmax(axis=1)
+    assert (made ^ truth).tolist() == (again ^ truth).tolist() == expected.tolist()
     assert len(set(expected)) > 2
 
 
@@ -172,7 +218,7 @@ def test_labels_of_several_classes_come_back_too(store: Store) -> None:
 
 def test_labels_are_made_once_and_shared_by_students_of_other_sizes(taught: Store) -> None:
     def files() -> dict[str, int]:
-        return {p.name: p.stat().st_mtime_ns for p in taught.root.glob("labels/*")}
+        return {p.name: p.stat().st_mtime_ns for p in taught.root.glob("labels/*/*")}
 
     train(tiny.student(), taught)
     first = files()
@@ -206,7 +252,7 @@ def test_a_label_file_under_a_wrong_name_is_an_error_that_says_what_differs(taug
     soft = Distillation(tiny.TEACHER, OneShot(), targets="soft")
     block = Piece(0, 100, 8000)
     labels.label_block(hard, STREAM, block, 2, taught)
-    (made,) = taught.root.glob("labels/*")
+    (made,) = taught.root.glob("labels/*/*")
     from pdlib.store import key_hash
 
     made.rename(made.with_name(f"{key_hash(labels.key(soft, STREAM, block))}.safetensors"))
@@ -219,8 +265,11 @@ def test_a_label_file_under_a_wrong_name_is_an_error_that_says_what_differs(taug
 def test_labels_of_a_wrong_length_are_an_error(taught: Store) -> None:
     how = Distillation(tiny.TEACHER, OneShot(), targets="hard")
     block = Piece(0, 100, 8000)
-    taught.save_labels(labels.key(how, STREAM, block), np.zeros(12, np.uint8))
+    taught.save_labels(labels.key(how, STREAM, block), labels.compressed(np.zeros(12, np.uint8)))
     with pytest.raises(DamagedError, match=r"shape \(12,\), expected \(13,\)\. Delete them"):
+        labels.label_block(how, STREAM, block, 2, taught)
+    taught.save_labels(labels.key(how, STREAM, block), np.zeros(13, np.uint8))
+    with pytest.raises(DamagedError, match=r"while decompressing data: .*\. Delete them"):
         labels.label_block(how, STREAM, block, 2, taught)
 
 
@@ -267,19 +316,21 @@ def test_labels_of_many_classes_are_the_teachers_argmax_in_two_bytes(
     stream = NUMBERS.stream(0, "train")
     inputs, classes = stream.examples(0, 128)
     values = teacher.model.logits(store.load_checkpoint(teacher, 8), inputs)
-    found = store.load_labels(labels.key(how, stream, block))
-    assert found is not None
-    assert found.dtype == np.uint16
-    assert found.nbytes == 2 * len(classes)
+    differences = labels.label_block(how, stream, block, 300, store, counts=inputs.n_targets)
+    assert differences.dtype == np.uint16
+    assert differences.nbytes == 2 * len(classes)
+    found = differences ^ classes.astype(np.uint16)
     assert np.array_equal(found, values.argmax(axis=1))
     assert found.max() > 255
-    targets = labels.Targets(student, stream, store).of(16, 48, classes[:0])
     first, last = (int(inputs[:n].n_targets.sum()) for n in (16, 48))
-    assert targets.dtype == np.uint16  # class numbers, no distributions of 300 each
+    targets = labels.Targets(student, stream, store).of(16, 48, classes[first:last])
+    assert np.issubdtype(targets.dtype, np.integer)  # class numbers, no distributions of 300 each
     assert np.array_equal(targets, found[first:last])
     monkeypatch.setattr(labels, "LOGITS_AT_ONCE", 300 * 7)  # seven targets at a time
-    again = labels._made(how, store.load_checkpoint(teacher, 8), stream, block, 300, "cpu")
-    assert np.array_equal(again, found)
+    for path in store.root.glob("labels/*/*"):
+        path.unlink()
+    again = labels.label_block(how, stream, block, 300, store, counts=inputs.n_targets)
+    assert np.array_equal(again, differences)
 
 
 def test_distributions_over_many_classes_are_made_again_and_never_stored(
@@ -307,10 +358,10 @@ def test_labels_of_another_width_are_an_error(store: Store) -> None:
     stream, block = NUMBERS.stream(0, "train"), Piece(0, 10, 8)
     counts = stream.examples(0, 10)[0].n_targets
     for stored, message in (
-        (np.zeros(counts.sum(), np.uint8), r"type uint8, expected uint16\. Delete them"),
+        (np.zeros(2 * counts.sum() - 1, np.uint8), r"size must be a multiple of .*\. Delete them"),
         (np.zeros(counts.sum() - 1, np.uint16), r"shape \(\d+,\), expected \(\d+,\)\. Delete them"),
     ):
-        store.save_labels(labels.key(how, stream, block), stored)
+        store.save_labels(labels.key(how, stream, block), labels.compressed(stored))
         with pytest.raises(DamagedError, match=message):
             labels.label_block(how, stream, block, 300, store, counts=counts)
 

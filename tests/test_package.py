@@ -202,6 +202,8 @@ def test_published_labels_train_a_student_again_without_its_teacher(
     assert "1 runs" in capsys.readouterr().out
     assert "old" not in (tmp_path / "README.md").read_text()
 
+    assert len(list((published / "labels" / teacher.fingerprint).iterdir())) == 2
+
     elsewhere = Store(tmp_path / "elsewhere", published)
     elsewhere.published_tables = False  # as `make reproduce` has it: labels are data, tables are computed
     (again,) = execute([student], elsewhere, progress=False)

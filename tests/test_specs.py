@@ -15,6 +15,7 @@ import pytest
 import tiny
 import tiny_theory
 
+from pdlib.bench.parity import StepTimes
 from pdlib.models.mlp import MLP
 from pdlib.models.published import PublishedCheckpoints
 from pdlib.models.transformer import Transformer
@@ -62,6 +63,7 @@ from pdlib.theory.first_stage import (
 from pdlib.theory.majority import FourierGap, Majority
 from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
 from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
+from pdlib.training import untrained
 
 TEXT = Corpus(("sample:english:60",), "trained:300", 16, 20, digest="0" * 32, vocabulary=300)
 SPECS: list[Spec] = [
@@ -92,6 +94,7 @@ SPECS: list[Spec] = [
     tiny.training(),
     tiny.student(),
     tiny.student(tiny.student(tiny.TEACHER, checkpoint_every=100), targets="soft", temperature=0.5),
+    StepTimes(10, 3, (16,)),
     MonomialCorrelations((1, 2)),
     FeatureCorrelations((1, 2)),
     AttentionPaths(100),
@@ -211,7 +214,9 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
         "batch_size": 2,
         "n_evaluation": 255,
         "precision": "float64",
+        "data_seed": 3,
     },
+    StepTimes: {"n_bits": 11, "support_size": 2, "widths": (17,)},
     Measurement: {
         "training": replace(tiny.training(), seed=1),
         "probe": MonomialCorrelations((3,)),
@@ -364,6 +369,8 @@ TOGETHER: dict[tuple[type[Spec], str], dict[str, Any]] = {
         (lambda: tiny.training(seed=None), "seed = None"),
         (lambda: tiny.training(checkpoint_every=500), "checkpoint_every = 500"),
         (lambda: tiny.training(precision="float16"), "precision = 'float16'"),
+        (lambda: tiny.training(data_seed=-1), "data_seed = -1: expected None, or a whole number"),
+        (lambda: tiny.training(data_seed=True), "data_seed = True"),
         (lambda: tiny.student(task=SparseParity(12, 3)), "a teacher of"),
         (lambda: tiny.student(schedule=Progressive(4, 101)), "N T = 4 x 101 = 404"),
         (lambda: Measurement(tiny.training(), MonomialCorrelations(), (150,)), "steps [150]"),
@@ -648,3 +655,19 @@ def test_rates_do_not_depend_on_the_block_they_are_asked_for_in() -> None:
         np.concatenate([rates.rates(a, a + 125, 1000) for a in range(0, 1000, 125)]).tolist()
         == whole.tolist()
     )
+
+
+def test_a_data_seed_decides_the_inputs_and_leaves_the_weights_to_the_seed() -> None:
+    one, other = tiny.training(seed=4), tiny.training(seed=4, data_seed=9)
+    assert one.stream.identity == tiny.training(seed=1, data_seed=4).stream.identity != other.stream.identity
+    assert other.stream.identity == tiny.training(seed=9).stream.identity
+    weights = [untrained(spec)["0.weight"] for spec in (one, other, tiny.training(seed=9))]
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert (weights[1] != weights[2]).any()
+
+
+def test_a_data_seed_that_is_the_seed_is_no_other_run() -> None:
+    plain = tiny.training(seed=4)
+    assert tiny.training(seed=4, data_seed=4) == plain
+    assert "data_seed" not in plain.canonical()  # fingerprints from before the field stay
+    assert Spec.from_canonical(tiny.training(data_seed=9).canonical()) == tiny.training(data_seed=9)

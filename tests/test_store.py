@@ -25,7 +25,7 @@ from pdlib.store import (
     MissingError,
     Store,
     StoreError,
-    key_hash,
+    label_file,
     parse_table,
     published_folder,
     table_text,
@@ -55,7 +55,7 @@ def files(store: Store) -> dict[str, tuple[Path, Callable[[], Any]]]:
     return {
         "checkpoint": (run / "checkpoints" / "100.safetensors", lambda: store.load_checkpoint(SPEC, 100)),
         "progress": (run / "progress.safetensors", lambda: store.load_progress(SPEC)),
-        "labels": (store.root / "labels" / f"{key_hash(KEY)}.safetensors", lambda: store.load_labels(KEY)),
+        "labels": (label_file(store.root, KEY), lambda: store.load_labels(KEY)),
         "table.csv": (run / "table.csv", lambda: store.find(SPEC.fingerprint)),
         "result.json": (run / "result.json", lambda: store.find(SPEC.fingerprint)),
     }

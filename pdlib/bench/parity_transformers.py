@@ -132,8 +132,8 @@ def _cached_labels(steps: int) -> dict[str, Any]:
     learner = GradientLearner(spec, initial)
     stream, n = spec.task.stream(0, "train"), steps * BATCH
     piece = Piece(0, n, teacher_spec.n_steps)
-    bits, _ = stream.examples(0, n)
-    one_hot, rate = np.eye(2, dtype=np.float32), np.full(1, 1e-4)
+    bits, true_classes = stream.examples(0, n)
+    rate = np.full(1, 1e-4)
 
     def asked(batch: NDArray[Any]) -> NDArray[Any]:
         with torch.inference_mode():
@@ -148,8 +148,9 @@ def _cached_labels(steps: int) -> dict[str, Any]:
             labels = label_block(supervision, stream, piece, 2, store) if cached else None
             for start in range(0, n, BATCH):
                 batch = bits[start : start + BATCH]
-                classes = asked(batch) if labels is None else labels[start : start + BATCH]
-                learner.steps(batch, one_hot[classes], rate)
+                now = slice(start, start + BATCH)
+                classes = asked(batch) if labels is None else labels[now] ^ true_classes[now]
+                learner.steps(batch, classes, rate)
             return _milliseconds(started, steps)
 
         run(True)  # made, once

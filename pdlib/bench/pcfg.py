@@ -146,7 +146,7 @@ def _cached_labels(steps: int) -> dict[str, Any]:
     learner = GradientLearner(spec, initial)
     stream, n = task.stream(0, "train"), steps * BATCH
     piece = Piece(0, n, teacher_spec.n_steps)
-    inputs, _ = stream.examples(0, n)
+    inputs, true_classes = stream.examples(0, n)
     rate = np.full(1, 1e-4)
 
     def asked(batch: Sequences) -> NDArray[Any]:
@@ -169,7 +169,8 @@ def _cached_labels(steps: int) -> dict[str, Any]:
             for start in range(0, n, BATCH):
                 batch = inputs[start : start + BATCH]
                 n_targets = int(batch.n_targets.sum())
-                classes = asked(batch) if labels is None else labels[done : done + n_targets]
+                now = slice(done, done + n_targets)
+                classes = asked(batch) if labels is None else labels[now] ^ true_classes[now]
                 learner.steps(batch, classes, rate)
                 done += n_targets
             return milliseconds(started, steps)

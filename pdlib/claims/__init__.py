@@ -26,12 +26,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import yaml
 from pandas.io.formats.style import Styler
 
-from pdlib.store import Record, Store, published_folder, write_bytes
-from pdlib.tables import Interval, mean_interval, prediction_interval
+from pdlib.store import (
+    DamagedError,
+    Record,
+    Store,
+    parse_table,
+    published_folder,
+    table_text,
+    write_bytes,
+)
+from pdlib.tables import Interval, data_seed, mean_interval, prediction_interval
 
 Tables = Mapping[str, pd.DataFrame]  # a page's tidy tables, by name
 Effect = Callable[
@@ -111,6 +120,7 @@ class Criterion:
             values = self.values(tables)
         except UndecidedError:
             return Judgement(self, mean_interval([]), (), INCONCLUSIVE)
+        values = _once_a_teacher(values)
         if values.isna().any():
             missing = values.index[values.isna()].tolist()
             raise ValueError(
@@ -130,6 +140,13 @@ class Criterion:
         else:
             verdict = INCONCLUSIVE
         return Judgement(self, interval, tuple(float(v) for v in values), verdict)
+
+
+def _once_a_teacher(values: pd.Series[float]) -> pd.Series[float]:
+    """Leave out siblings without a value of their own: what only teachers decide has one value a teacher."""
+    known = set(values.index[values.notna()])
+    repeated = [isinstance(s, int) and s != data_seed(s) and data_seed(s) in known for s in values.index]
+    return values[~(values.isna() & np.array(repeated, bool))]
 
 
 def summary(values: Sequence[float] | pd.Series[float], side: str, exact: bool) -> Interval:
@@ -255,9 +272,10 @@ def judge_page(
 
     Columns: `claim`, `criterion`, `measured`, `n_seeds`, `part_verdict`, `verdict`. On a profile that is not
     judged (smoke) the verdict is "not judged", whatever was measured. A claim whose tables the page did not
-    make is "not run".
+    make is "not run". At the profile `paper` the tables are kept too, for `load_tables`.
     """
     records = list(records)
+    store = store or Store()
     now = hashes(page)
     rows: list[dict[str, Any]] = []
     for claim in of_page(page):
@@ -295,9 +313,12 @@ def judge_page(
         "commits": sorted({str(r.provenance.get("commit")) for r in records}),
         "claims": rows,
     }
-    write_bytes(
-        page_file((store or Store()).root, page, profile), (json.dumps(result, indent=1) + "\n").encode()
-    )
+    if profile == "paper":
+        texts = {f"{name}.csv": table_text(table) for name, table in tables.items()}
+        result["tables"] = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+        for name, text in texts.items():
+            write_bytes(page_file(store.root, page, profile).with_suffix("") / name, text)
+    write_bytes(page_file(store.root, page, profile), (json.dumps(result, indent=1) + "\n").encode())
     return verdict_table(result)
 
 
@@ -329,6 +350,30 @@ def load_page(root: Path, page: str, profile: str) -> dict[str, Any] | None:
     """Return a page's result, or None."""
     path = page_file(root, page, profile)
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def load_tables(root: Path, page: str, profile: str = "paper") -> dict[str, pd.DataFrame]:
+    """Return the tables that a page was judged on at the paper's scale, by name; none if it was not.
+
+    So a page shows results of this profile beside those of the one it runs at, and trains nothing for them.
+
+    Raises
+    ------
+    DamagedError
+        If a table is not the one that was judged.
+    """
+    path = page_file(root, page, profile)
+    found = {}
+    for name, expected in (load_page(root, page, profile) or {}).get("tables", {}).items():
+        table = path.with_suffix("") / name
+        text = table.read_bytes() if table.exists() else b""
+        if hashlib.sha256(text).hexdigest() != expected:
+            raise DamagedError(
+                f"{table}: its SHA-256 is not the one in {path.name}. Expected the table that was judged; publish "
+                "the page again."
+            )
+        found[table.stem] = parse_table(text)
+    return found
 
 
 def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def train(
         on_steps(step)
     state = _learner(spec, saved_state, device)
     batch = spec.batch_size
-    stream = spec.task.stream(spec.seed, "train")
+    stream = spec.stream
     targets = Targets(spec, stream, store, device)
     held_out, classes = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
     evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
