@@ -73,11 +73,13 @@ from pdlib import (
     plots,
     tables,
 )
+from pdlib.bench.parity import StepTimes
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,
     chosen_checkpoints,
     compare,
+    cost_by_width,
     student_of,
     targets_by_temperature,
     usual_methods,
@@ -132,10 +134,8 @@ def teacher(seed, rate=teacher_rate, steps=n_steps):
 
 pprint(teacher(seeds[0]), width=76)
 
-# %% [markdown]
-# Two inputs and their classes; the first label by hand, as the product of its support.
-
 # %%
+# Two inputs and their classes; the first label by hand, as the product of its support.
 inputs, classes = task.stream(seed=0, purpose="train").examples(0, 2)
 by_hand = np.prod(inputs[:, :support_size], axis=1)
 pd.DataFrame(inputs[:, : support_size + 2].astype(int)).assign(
@@ -253,8 +253,7 @@ plt.show()
 # stand out; they are what a student can pick up cheaply. Within a transition the peak wanders from checkpoint to
 # checkpoint, and its place differs between seeds, so the criterion of R1 compares the peaks of both groups within
 # each teacher's transition, and the height of the support's peak with what is left of it in the final checkpoint.
-
-# %% [markdown]
+#
 # ## Students
 #
 # Every method gets the same rates to try, on the same tuning ancestries, which are not reported; the rate with the
@@ -282,22 +281,17 @@ def methods(seed):
     )
 
 
-# %% [markdown]
-# Which checkpoint teaches when, in the first ancestry; −1 is the final one.
-
 # %% tags=["nbval-ignore-output"]
+# Which checkpoint teaches when, in the first ancestry; -1 is the final one.
 pprint(
     {n: getattr(m, "schedule", m) for n, m in methods(used[0]).items()},
     width=76,
     sort_dicts=False,
 )
 
-# %%
+# %% tags=["nbval-ignore-output"]
 grid = {"learning_rates": student_rates, "tuning_seeds": tuning_used}
 students = compare(runs, student, methods, seeds=used, **grid)
-{"methods": len(students.rates), "tries each": set(students.rates.n_tried)}
-
-# %% tags=["nbval-ignore-output"]
 students.rates.round(3)
 
 # %% mystnb={"figure": {"name": "fig-parity-accuracy", "caption": "Held-out accuracy of narrow students by method, beside that of their wide teachers; means over seeds with 95 % intervals (paper: Figure 1, left)."}, "image": {"alt": "Accuracy against training steps for the teacher, a student from labels, one-shot and progressive distillation."}}
@@ -394,10 +388,7 @@ plots.interactive_checkpoints(
     name="parity-checkpoints",
 )
 
-# %% [markdown]
-# The same as a still figure, for print.
-
-# %% mystnb={"figure": {"name": "fig-parity-slider", "caption": "Final accuracy of the (2, T) student against the teacher checkpoint that taught it, one teacher, one run each, beside that checkpoint's own accuracy and its mean degree-1 correlation in the support (scaled to its largest value)."}, "image": {"alt": "Student accuracy, teacher accuracy and scaled correlation against the teacher's checkpoint."}}
+# %% mystnb={"figure": {"name": "fig-parity-slider", "caption": "The same, still, for print: final accuracy of the (2, T) student against the teacher checkpoint that taught it, one teacher, one run each, beside that checkpoint's own accuracy and its mean degree-1 correlation in the support (scaled to its largest value)."}, "image": {"alt": "Student accuracy, teacher accuracy and scaled correlation against the teacher's checkpoint."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 final = slider_table.groupby("checkpoint").accuracy.last()
 plots.plot_checkpoint_quality(
@@ -408,18 +399,6 @@ plots.plot_checkpoint_quality(
 )
 plots.finish(fig, runs.provenance(slid), 2)
 plt.show()
-
-# %%
-page_tables = {
-    "teacher": joined(
-        ({"method": "teacher", "seed": s}, teachers[data_seed(s)])
-        for s in used
-    ),
-    "candidates": candidate_table,
-    "correlations": correlations,
-    "students": students.table,
-}
-ablate = {"seeds": ablation_used, "part": "ablations", **grid}
 
 # %% [markdown]
 # ## Ablations
@@ -432,6 +411,16 @@ ablate = {"seeds": ablation_used, "part": "ablations", **grid}
 # parallel guesses. Here networks of several widths learn from labels alone.
 
 # %%
+page_tables = {
+    "teacher": joined(
+        ({"method": "teacher", "seed": s}, teachers[data_seed(s)])
+        for s in used
+    ),
+    "candidates": candidate_table,
+    "correlations": correlations,
+    "students": students.table,
+}
+ablate = {"seeds": ablation_used, "part": "ablations", **grid}
 if figures == "all" and widths:
     by_width = compare(
         runs,
@@ -568,7 +557,7 @@ if "fast_students" in page_tables:
 # checkpoint ② and then the final one at each temperature, and with hard labels. If softness were what helps, hard
 # labels and low temperatures would fall behind.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 if figures == "all" and temperatures:
     settings = targets_by_temperature(temperatures)
     by_temperature = compare(
@@ -596,6 +585,13 @@ if figures == "all" and temperatures:
         ),
         teaching,
     )
+    share = np.mean([r.table.share_soft.iloc[0] for r in soft.values()])
+    display(
+        Markdown(
+            f"At temperature 10⁻⁴ the largest probability of checkpoint ② lies below 0.999 on a share of {share:.1e} of the "
+            f"inputs; on all others the targets are the hard labels. "
+        )
+    )
 
 # %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; a dot a seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
 if "temperatures" in page_tables:
@@ -613,16 +609,6 @@ if "temperatures" in page_tables:
     plots.finish(fig, runs.provenance(by_temperature.records))
     plt.show()
 
-# %% tags=["nbval-ignore-output", "hide-input"]
-if "temperatures" in page_tables:
-    share = np.mean([r.table.share_soft.iloc[0] for r in soft.values()])
-    display(
-        Markdown(
-            f"At temperature 10⁻⁴ the largest probability of checkpoint ② lies below 0.999 on a share of {share:.1e} of the "
-            f"inputs; on all others the targets are the hard labels. "
-        )
-    )
-
 # %% [markdown]
 # ## Verdicts
 #
@@ -630,14 +616,115 @@ if "temperatures" in page_tables:
 # 95 % interval over seeds must clear. In the smoke profile nothing is judged. *log2* effects of 1 mean twice.
 
 # %%
+if profile == "paper":
+    sizes = (student_width, wide_student_width, teacher_width)
+    (times,) = runs([StepTimes(n_bits, support_size, sizes)])
+    page_tables["step_times"] = times.table
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
 # %% tags=["nbval-ignore-output"]
-claims.by_criterion(verdicts)
+display(claims.by_criterion(verdicts), runs.cost_table())
 
-# %% tags=["nbval-ignore-output", "hide-input"]
-runs.cost_table()
+# %% [markdown]
+# (parity-paper-size)=
+# ## At the paper's own size
+#
+# The same page at the profile `paper`: $d = 100$, a teacher of width 50,000, students of width 100 and 1,000, 20 million
+# steps, a checkpoint every 100,000, rates from the paper's grid. A teacher of this size is one long run on two cores, so
+# there are few of them; each has several students that share its labels and their inputs and differ in their initial
+# weights. Intervals are over these students and teachers together; what a teacher alone decides has one value a teacher.
+#
+# The teacher's table and its hard labels are published. `make reproduce PROFILE=paper PAGE=parity` trains the students from
+# them, without a teacher; `TEACHER=retrain` trains the teacher too. One-shot distillation at temperature 1 needs 20
+# million distributions, which are not published: its tables are taken as they are.
+
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-two", "caption": "At the paper's size. Left: each teacher's accuracy around its checkpoint ②. Middle: its degree-1 correlations. Right: the (2, 1M) students of width 100. Crosses: read off the paper's Figure 2, its ② laid on ours. Means with 95 % intervals over students."}, "image": {"alt": "Teacher accuracy, degree-1 correlations and accuracy of (2, T) students at the paper's size, with crosses for the paper's own numbers."}}
+if profile == "paper":
+    paper, paper_runs = page_tables, list(runs.records.values())
+else:
+    paper, paper_runs = runs.at_paper_size()
+as_read = claims.read_off("parity")
+PAPER_MIDDLE = 10_200_000  # its candidate ② (caption of Figure 2)
+
+
+def of_figure(name):
+    return as_read[as_read.figure == name]
+
+
+if not paper:
+    display(Markdown("No results of this size are published in this copy."))
+if paper:
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.6))
+    own = paper["teacher"][
+        paper["teacher"].seed.isin(paper["candidates"].seed)
+    ]
+    plots.plot_seeds(
+        plots.aligned(own, paper["candidates"]), axes[0], label="a teacher"
+    )
+    plots.mark_candidates(
+        plots.aligned(paper["candidates"], paper["candidates"]), axes[0]
+    )
+    plots.mark_read_off(
+        of_figure("Figure 2 (left)"), axes[0], origin=PAPER_MIDDLE
+    )
+    plots.plot_correlations(
+        plots.aligned(paper["correlations"], paper["candidates"]),
+        axes[1],
+        1,
+    )
+    plots.mark_read_off(
+        of_figure("Figure 2 (middle)"), axes[1], origin=PAPER_MIDDLE
+    )
+    for ax in axes[:2]:
+        ax.set_xlim(-1.2e6, 2e6)
+        ax.set_xlabel("steps from ②")
+    plots.plot_accuracy(
+        paper["students"][
+            paper["students"].method.str.contains(
+                "two_checkpoint|one_shot$"
+            )
+        ],
+        axes[2],
+    )
+    plots.mark_read_off(of_figure("Figure 2 (right)"), axes[2])
+    axes[2].set_xlim(0, 2e6)
+    plots.finish(fig, runs.provenance(paper_runs), 4)
+    plt.show()
+
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of students of width 100 (left: paper, Figure 1 left) and of width 1,000 (right: paper, Figure 8), means with 95 % intervals over students, and of the teacher, one run. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for students of width 100 and 1,000."}}
+if paper:
+    narrow, wider = paper["students"], paper.get("wide_students")
+    base = ["cross_entropy", "one_shot", "one_shot_hard", "progressive"]
+    drawn = [("width 100", narrow[narrow.method.isin(base)])]
+    if wider is not None:
+        drawn.append(("width 1,000", wider))
+    fig, axes = plt.subplots(
+        1, len(drawn), figsize=(5.4 * len(drawn), 3.7), squeeze=False
+    )
+    for ax, (title, of_width) in zip(axes[0], drawn, strict=True):
+        plots.plot_accuracy(pd.concat([own, of_width]), ax)
+        ax.set_title(title, fontsize=10)
+    plots.mark_read_off(of_figure("Figure 1 (left)"), axes[0, 0])
+    plots.finish(fig, runs.provenance(paper_runs), 4)
+    plt.show()
+
+# %% [markdown]
+# Three tables: the paper's numbers beside ours; the criteria, judged at this size; and what it cost, beside what the eager
+# loop in PyTorch would take for the same steps, by the ratio of both times a step measured in one run on the same machine.
+# A teacher is compared at the same distance from ②, as the step of its transition depends on the seed. Labels are made
+# within the first run that needs them.
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+if paper:
+    judged = (
+        verdicts if profile == "paper" else runs.verdicts_at_paper_size()
+    )
+    display(
+        tables.beside_read_off(as_read, paper, PAPER_MIDDLE),
+        claims.by_criterion(judged),
+        cost_by_width(paper_runs, paper["step_times"]),
+    )
 
 # %% [markdown]
 # ## How this differs from the paper

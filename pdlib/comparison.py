@@ -13,7 +13,7 @@ import pandas as pd
 from pdlib import claims
 from pdlib.engine import execute
 from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import Distillation, Labels, Run, Supervision, Training
+from pdlib.specs import Distillation, Labels, Measurement, Run, Supervision, Training
 from pdlib.store import Record, Store
 from pdlib.tables import SIBLINGS, Candidates, best_rate, cost, data_seed, joined, last_rows
 
@@ -81,11 +81,27 @@ class PageRuns:
         """Return the same for reading, a row a part."""
         return pd.DataFrame(self.cost()).T.rename(columns={"minutes_now": "minutes in this execution"})
 
+    def at_paper_size(self) -> tuple[dict[str, pd.DataFrame], list[Record]]:
+        """Return the tables on which the page was judged at the profile `paper`, and its runs; as published, if they are."""
+        folder = self.store.published
+        result = claims.load_page(folder, self.page, "paper") if folder is not None else None
+        if folder is None or result is None:
+            return {}, []
+        found = (self.store.find(f, as_data=True) for f in result["runs"])
+        return claims.load_tables(folder, self.page), [r for r in found if r is not None]
+
+    def verdicts_at_paper_size(self) -> pd.DataFrame:
+        """Return what `judge` returned at the profile `paper`, as published."""
+        assert self.store.published is not None
+        result = claims.load_page(self.store.published, self.page, "paper")
+        assert result is not None
+        return claims.verdict_table(result)
+
     def provenance(self, records: Iterable[Record]) -> str:
         """Return, in a line, where results come from and what they cost; short for a smoke run."""
-        if self.profile == "smoke":
-            return "smoke run: the machinery, no result"
         rows = [r.provenance | {"source": r.source} for r in records]
+        if self.profile == "smoke" and not (rows and all(r["source"] == "published" for r in rows)):
+            return "smoke run: the machinery, no result"
         sources = sorted({str(r["source"]) for r in rows})
         dates = sorted({str(r["date"])[:10] for r in rows})
         commits = sorted({str(r["commit"])[:10] + ("+" if "+" in str(r["commit"]) else "") for r in rows})
@@ -100,6 +116,45 @@ class PageRuns:
         return claims.judge_page(
             self.page, self.profile, tables, list(self.records.values()), self.store, costs=self.cost()
         )
+
+
+def cost_by_width(records: Iterable[Record], step_times: pd.DataFrame) -> pd.DataFrame:
+    """Return what runs of batch-1 networks cost, a row a width, beside the eager loop's estimate for as many steps.
+
+    Parameters
+    ----------
+    records
+        Results; measurements of a teacher count as its.
+    step_times
+        The table of `pdlib.bench.parity.StepTimes`. The estimate is its ratio of both times a step, times what the runs
+        took; where labels were made in a run they are in both.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `width`, `runs`, `million steps`, `core hours`, `longest, hours`, `eager loop, core hours`.
+    """
+    times = step_times.set_index("width")
+    found: dict[int, list[Record]] = {}
+    for record in records:
+        spec = record.spec.training if isinstance(record.spec, Measurement) else record.spec
+        if isinstance(spec, Training):
+            found.setdefault(spec.model.width, []).append(record)  # type: ignore[attr-defined]
+    rows = []
+    for width, of_width in sorted(found.items()):
+        hours = sum(float(r.provenance["cpu_s"]) for r in of_width) / 3600
+        steps = sum(r.spec.n_steps for r in of_width if isinstance(r.spec, Training))
+        rows.append(
+            {
+                "width": width,
+                "runs": len(of_width),
+                "million steps": steps / 1e6,
+                "core hours": round(hours, 2),
+                "longest, hours": round(max(float(r.provenance["wall_s"]) for r in of_width) / 3600, 2),
+                "eager loop, core hours": round(hours * times.eager_us[width] / times.engine_us[width], 1),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 # -------------------------------------------------------------- students and methods

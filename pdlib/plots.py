@@ -180,6 +180,27 @@ def mark_candidates(candidates: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+def mark_read_off(points: pd.DataFrame, ax: Axes, *, origin: float = 0) -> Axes:
+    """Mark numbers read off the paper's figures with crosses: columns `curve`, `step`, `value`.
+
+    `origin` is the step at which the axis has its 0.
+    """
+    for curve_, rows in points.groupby("curve", sort=False):
+        look = METHODS.get(str(curve_)) or GROUPS[str(curve_)]
+        ax.scatter(
+            rows.step - origin,
+            rows.value,
+            marker="x",
+            color=look[1],
+            s=42,
+            zorder=6,
+            clip_on=False,
+            label=None,
+        )
+    ax.scatter([], [], marker="x", color="0.3", s=42, label="read off the paper's figure")
+    return ax
+
+
 def aligned(table: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
     """Shift each seed's steps so that its middle candidate is at 0; transitions then lie above each other.
 

@@ -493,6 +493,60 @@ def thinned(checkpoints: Sequence[int], middle: int, every: int, near: int = 20)
     )
 
 
+def beside_read_off(read: pd.DataFrame, ours: Mapping[str, pd.DataFrame], origin: int) -> pd.DataFrame:
+    """Return numbers read off the paper's figures beside ours at the same steps.
+
+    Parameters
+    ----------
+    read
+        Columns `figure`, `curve`, `step`, `quantity`, `value`.
+    ours
+        Tables `teacher`, `candidates`, `correlations` (degree 1 is taken) and `students`.
+    origin
+        The paper's step of candidate ②. What the teacher does is compared at the same distance from it, since transitions
+        come at other steps with other seeds; what students do, at the same step.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `figure`, `curve`, `step` (M; of the teacher: from ②), `paper`, `ours`: mean with interval, or number of seeds.
+
+    Examples
+    --------
+    >>> read = pd.DataFrame([("F", "teacher", 30, "accuracy", 0.9)], columns="figure curve step quantity value".split())
+    >>> teacher = pd.DataFrame({"seed": 1, "step": [40, 50], "accuracy": [0.7, 0.8]})
+    >>> candidates = pd.DataFrame({"seed": [1], "candidate": ["middle"], "step": [40]})
+    >>> ours = {"teacher": teacher, "candidates": candidates}
+    >>> beside_read_off(read, ours, origin=20)[["paper", "ours"]].values.tolist()
+    [[0.9, '0.8 (1 seed)']]
+    """
+    middle = ours["candidates"].query("candidate == 'middle'").set_index("seed").step
+    rows = []
+    for r in read.to_dict("records"):
+        of_teacher = r["curve"] == "teacher" or r["quantity"] == "correlation"
+        step = r["step"] - origin if of_teacher else r["step"]
+        if r["quantity"] == "correlation":
+            table = ours["correlations"].query("degree == 1 and group == @r['curve']")
+            column = "mean"
+        else:
+            table, column = ours["teacher" if of_teacher else "students"], "accuracy"
+            table = table if of_teacher else table[table.method == r["curve"]]
+        if of_teacher:
+            table = table[table.seed.isin(middle.index)]
+            table = table.assign(step=table.step - table.seed.map(middle))
+        values = table.loc[table.step == step, column]
+        rows.append(
+            {
+                "figure": r["figure"],
+                "curve": r["curve"],
+                "step": f"{'②' if of_teacher else ''}{step / 1e6:{'+' if of_teacher else ''}g}M",
+                "paper": r["value"],
+                "ours": str(mean_interval(values)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def candidate_rows(teacher: pd.DataFrame, candidates: Mapping[int, Candidates]) -> pd.DataFrame:
     """Return each seed's candidates with the teacher's accuracy there: `seed`, `candidate`, `step`, `accuracy`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from pdlib.comparison import (
     chosen_checkpoints,
     compare,
     compare_lengths,
+    cost_by_width,
     student_of,
     targets_by_temperature,
     usual_methods,
@@ -21,7 +23,7 @@ from pdlib.comparison import (
 from pdlib.models.mlp import MLP
 from pdlib.schedules import Explicit, OneShot, Progressive
 from pdlib.specs import SGD, Distillation, Labels, SpecError, Training
-from pdlib.store import Store
+from pdlib.store import Record, Store
 from pdlib.tables import Candidates
 
 TEACHER = tiny.training(seed=7)  # 400 steps, a checkpoint every 100
@@ -180,3 +182,37 @@ def test_every_length_is_a_run_of_its_own_at_the_rate_chosen_at_the_shortest(sto
     assert found.rates.equals(short.rates)
     assert {r.spec.optimizer.learning_rate for r in found.records} == {short.rate("labels")}
     assert len(found.records) == 4
+
+
+# At the paper's size
+
+
+def test_a_page_of_another_profile_sees_what_was_published_at_the_papers_size(tmp_path: Path) -> None:
+    made = Store(tmp_path / "made", published=None)
+    runs = PageRuns("parity", "paper", made)
+    (record,) = runs([tiny.training()])
+    tables = {"teacher": record.table.assign(seed=1)}
+    runs.judge(tables)
+    seen = PageRuns("parity", "smoke", Store(tmp_path / "mine", published=made.root))
+    found, records = seen.at_paper_size()
+    assert found["teacher"].equals(tables["teacher"])
+    assert [(r.fingerprint, r.source) for r in records] == [(record.fingerprint, "published")]
+    assert "not run" in set(seen.verdicts_at_paper_size().verdict)
+    assert "1 runs, published" in seen.provenance(records)  # what is shown is a result, wherever it is shown
+    assert "smoke run" in seen.provenance([record])
+    assert PageRuns("parity", "smoke", Store(tmp_path / "mine", published=None)).at_paper_size() == ({}, [])
+
+
+def test_costs_are_summed_by_width_and_set_beside_the_eager_loop() -> None:
+    def record(spec: Any, hours: float) -> Record:
+        return Record(spec, pd.DataFrame(), {"cpu_s": 3600 * hours, "wall_s": 1800 * hours}, "local")
+
+    teacher, student = tiny.training(), tiny.training(model=MLP(8))
+    records = [record(teacher, 2.0), record(tiny.measurement(teacher), 1.0), record(student, 0.5)]
+    times = pd.DataFrame({"width": [8, 16], "engine_us": [1.0, 2.0], "eager_us": [10.0, 30.0]})
+    found = cost_by_width(records, times).set_index("width")
+    assert found.runs.to_dict() == {8: 1, 16: 2}
+    assert found["core hours"].to_dict() == {8: 0.5, 16: 3.0}
+    assert found["longest, hours"].to_dict() == {8: 0.25, 16: 1.0}
+    assert found["eager loop, core hours"].to_dict() == {8: 5.0, 16: 45.0}
+    assert found["million steps"].to_dict() == {8: 0.0004, 16: 0.0004}

@@ -1029,3 +1029,12 @@ def test_a_probe_is_drawn_by_level_beside_the_majority(ax: Axes) -> None:
     methods = nonterminals().replace({"step": {0: "one_shot", 1200: "progressive"}})
     plots.plot_nonterminals(methods.rename(columns={"step": "method"}), ax, "method")
     assert [c.get_label() for c in ax.containers[2:]] == ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"]
+
+
+def test_numbers_read_off_the_paper_are_crosses_in_their_curves_colors() -> None:
+    points = pd.DataFrame({"curve": ["teacher", "in_support"], "step": [110, 120], "value": [0.5, 0.1]})
+    _, ax = plt.subplots()
+    plots.mark_read_off(points, ax, origin=100)
+    offsets = [c.get_offsets().tolist() for c in ax.collections]  # type: ignore[union-attr]
+    assert offsets == [[[20.0, 0.1]], [[10.0, 0.5]], []] or offsets == [[[10.0, 0.5]], [[20.0, 0.1]], []]
+    assert ax.get_legend_handles_labels()[1] == ["read off the paper's figure"]

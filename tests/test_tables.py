@@ -399,3 +399,27 @@ def test_the_rows_of_a_tree_name_every_node_and_class_once_and_keep_the_order_of
     mirrored = tables.tree_rows([(0, 1), (2, 3), (4, 5)], paths[::-1]).set_index("child")
     assert mirrored.loc["3", "place"] == 0.25  # with -1 on the left
     assert mirrored.loc["class 1", "sign"] == -1
+
+
+def test_numbers_read_off_a_figure_stand_beside_ours_at_the_same_distance_from_the_middle() -> None:
+    rows = [("A", "teacher", 110, "accuracy", 0.8), ("B", "in_support", 100, "correlation", 0.1)]
+    rows += [("C", "one_shot", 30, "accuracy", 0.5), ("C", "one_shot", 35, "accuracy", 0.5)]
+    read = pd.DataFrame(rows, columns=["figure", "curve", "step", "quantity", "value"])
+    teacher = pd.DataFrame(
+        {"seed": [1, 1, 2, 1001], "step": [40, 50, 70, 50], "accuracy": [0.6, 0.7, 0.9, 0.1]}
+    )
+    candidates = pd.DataFrame({"seed": [1, 2], "candidate": "middle", "step": [40, 60]})
+    correlations = pd.DataFrame(
+        {
+            "seed": 1,
+            "step": [40, 40, 40],
+            "degree": [1, 1, 2],
+            "group": ["in_support", "off_support", "in_support"],
+        }
+    ).assign(mean=[0.2, 0.3, 0.4])
+    students = pd.DataFrame({"seed": [1, 1001], "method": "one_shot", "step": 30, "accuracy": [0.5, 0.6]})
+    ours = {"teacher": teacher, "candidates": candidates, "correlations": correlations, "students": students}
+    found = tables.beside_read_off(read, ours, origin=100)
+    means = [text.split()[0] for text in found.ours]
+    assert means == ["0.8", "0.2", "0.55", "no"]  # a teacher's rows of a sibling are no further teacher
+    assert found.step.tolist() == ["②+1e-05M", "②+0M", "3e-05M", "3.5e-05M"]

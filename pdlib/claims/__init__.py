@@ -461,6 +461,16 @@ def register() -> list[dict[str, Any]]:
     return flat
 
 
+def read_off(page: str) -> pd.DataFrame:
+    """Return what we read off the paper's figures for a page: `figure`, `curve`, `step`, `quantity`, `value`.
+
+    >>> read_off("parity").query("curve == 'teacher'").value.tolist()
+    [0.53, 0.75, 0.9, 0.965, 1.0]
+    """
+    rows = yaml.safe_load(Path(__file__).with_name("read_off.yaml").read_text(encoding="utf-8"))
+    return pd.DataFrame(rows[page])
+
+
 def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataFrame:
     """Return every claim of the paper with its verdicts, a row a claim, profile and criterion.
 
