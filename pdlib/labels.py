@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from filelock import Timeout
 from numpy.typing import NDArray
 
@@ -161,6 +163,9 @@ class Targets:
         self._dtype = np.dtype("float64" if spec.precision == "float64" else "float32")
         self._sequences = spec.task.vocabulary > 0
         self._blocks = blocks_of(spec)
+        self._parameters = lru_cache(maxsize=1)(
+            self._read
+        )  # small blocks of one checkpoint follow each other
         self._current: tuple[Piece, NDArray[Any], NDArray[np.int64]] | None = None
 
     def of(self, start: int, stop: int, true_classes: NDArray[Any]) -> NDArray[Any]:
@@ -179,13 +184,17 @@ class Targets:
             block, values, first = self._block_of(start)
             end = min(stop, block.stop)
             part = values[first[start - block.start] : first[end - block.start]]
-            if self._supervision.targets == "soft":
+            if part.dtype == np.float16:  # as stored
                 part = part.astype(self._dtype)
                 part /= part.sum(axis=1, keepdims=True)
             parts.append(part)
             start = end
         found = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return found if self._supervision.targets == "soft" else found ^ true_classes
+
+    def _read(self, checkpoint: int) -> Parameters:
+        assert isinstance(self._supervision, Distillation)
+        return self._supervision.teacher.parameters(checkpoint, self._store)
 
     def _block_of(self, step: int) -> tuple[Piece, NDArray[Any], NDArray[np.int64]]:
         """Return the block of a sample, its labels, and the number of the first label of each of its samples."""
@@ -196,7 +205,15 @@ class Targets:
             n_classes = self._n_classes
             counts = _targets_of(self._stream, block) if self._sequences else None
             values = label_block(
-                self._supervision, self._stream, block, n_classes, self._store, self._device, counts, further
+                self._supervision,
+                self._stream,
+                block,
+                n_classes,
+                self._store,
+                self._device,
+                counts,
+                further,
+                self._parameters,
             )
             first = np.zeros(block.stop - block.start + 1, np.int64)
             first[1:] = np.cumsum(np.ones(len(first) - 1, np.int64) if counts is None else counts)
@@ -223,12 +240,14 @@ def label_block(
     device: str = "cpu",
     counts: NDArray[np.int64] | None = None,
     further: Sequence[Piece] = (),
+    parameters: Callable[[int], Parameters] | None = None,
 ) -> NDArray[Any]:
     """Return a block's labels, stored or made now: (example,), or distributions (example, class).
 
     Hard labels are whole numbers, the exclusive-or of the teacher's class with the true one. `counts` says how many
     targets each sequence of the block has; then there is a label a target. While another student makes the block, this
-    one makes one of `further`, which it will want later.
+    one makes one of `further`, which it will want later. `parameters` gives those of a checkpoint to who asks often; by
+    default they are read from the store.
 
     Raises
     ------
@@ -248,10 +267,14 @@ def label_block(
         f"at most {SOFT_BLOCK / 1e9:.0f} GB",
         "Use targets='hard'.",
     )
+
+    def read(checkpoint: int) -> Parameters:
+        return supervision.teacher.parameters(checkpoint, store)
+
     if not kept(supervision, n_classes):
-        teacher = supervision.teacher.parameters(block.checkpoint, store)
+        teacher = (parameters or read)(block.checkpoint)
         values = _logits(supervision.teacher, teacher, stream, block, n_classes, device)
-        return np.concatenate([_soft(v, supervision) for v, _ in values])
+        return np.concatenate([_distribution(v, supervision.temperature) for v, _ in values])
     name = key(supervision, stream, block)
     while (found := store.load_labels(name)) is None:
         if not any(_make(supervision, stream, b, n_classes, store, device) for b in (block, *further)):
@@ -317,6 +340,11 @@ def _expect(name: dict[str, str], found: NDArray[Any], shape: tuple[int, ...], d
             raise DamagedError(
                 f"labels of {name}: {what} {got}, expected {expected}. Delete them; they are made anew."
             )
+
+
+def _distribution(values: NDArray[Any], temperature: float) -> NDArray[np.float32]:
+    """Return the distributions of logits that are used at once, (target, class), in the precision of the network."""
+    return np.asarray(torch.softmax(torch.from_numpy(values) / temperature, dim=1).numpy())
 
 
 def _soft(values: NDArray[Any], supervision: Distillation) -> NDArray[np.float16]:
