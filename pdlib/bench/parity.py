@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pdlib.bench import at_most, faster, medians
-from pdlib.labels import label_block
+from pdlib.labels import compressed, key, label_block, pack_classes
 from pdlib.models.mlp import MLP, as_module, logits, softmax
 from pdlib.schedules import OneShot
 from pdlib.specs import SGD, Calculation, Distillation, Parameters, Piece, Task, Training
 from pdlib.store import Store
 from pdlib.tasks.parity import SparseParity
-from pdlib.training import EXAMPLES_AT_ONCE
+from pdlib.training import EXAMPLES_AT_ONCE, train
 from pdlib.training.online_sgd import WIDE, WIDE_BLOCK, learner, set_threads
 
 TASK = SparseParity(n_bits=100, support_size=6)
@@ -49,6 +49,7 @@ def rows() -> Iterator[dict[str, Any]]:
     yield from _wide()
     for width, n_bits, reach, n in ((2000, 50, 2.5, 100_000), (50_000, 100, 20.0, 4096)):
         yield _cached_labels(width, n_bits, reach, n)
+    yield from _paper_size()
     yield _cache_size()
     yield _memory()
 
@@ -159,6 +160,45 @@ def _wide() -> Iterator[dict[str, Any]]:
     )
 
 
+def _paper_size() -> Iterator[dict[str, Any]]:
+    """Yield what 20 million steps at the paper's size take on two cores, from short runs; absolute times of a machine."""
+    width, n_steps = 50_000, 20_000_000
+    set_threads(2)
+    teaching = engine_run(TASK, width, 4096)
+    (step_us,) = medians(teaching, repeats=3)
+    yield at_most(
+        f"a teacher of width {width}, 20M steps, 2 threads", step_us * n_steps / 3.6e9, None, "h", 2.3
+    )
+    teacher_spec = Training(TASK, MLP(width), SGD(RATE), n_steps=n_steps, evaluate_every=n_steps)
+    supervision = Distillation(teacher_spec, OneShot(), targets="hard")
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder, published=None)
+        store.save_checkpoint(teacher_spec, n_steps, _parameters(TASK, width, seed=1))
+        stream, n = TASK.stream(0, "train"), 16_384
+        started = time.perf_counter()
+        label_block(supervision, stream, Piece(0, n, n_steps), 2, store)
+        label_ms = _microseconds(started, n) / 1000
+        yield at_most(
+            f"hard labels by a network of width {width}, 2 threads", label_ms, None, "ms/sample", 0.12
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        store, n = Store(folder, published=None), 1_000_000
+        set_threads(1)
+        wrong = np.zeros(n, np.uint8)  # as labels are, once their teacher has learned
+        store.save_labels(
+            key(supervision, TASK.stream(1, "train"), Piece(0, n, n_steps)),
+            compressed(pack_classes(wrong, 2)),
+        )
+        student = Training(
+            TASK, MLP(100), SGD(RATE), n_steps=n, evaluate_every=100_000, seed=1, supervision=supervision
+        )
+        started = time.perf_counter()
+        train(student, store)
+        seconds = (time.perf_counter() - started) * n_steps / n
+    yield at_most("a student of width 100, 20M steps from stored labels, 1 thread", seconds, None, "s", 90.0)
+    yield at_most(f"peak memory of a teacher of width {width}", _peak(width, 512), None, "MiB", 2000.0)
+
+
 def _two_products(width: int, steps: int) -> Callable[[], float]:
     """Return the time of the products of a block of samples, forward and update, by PyTorch."""
     w = torch.randn(112, width)
@@ -234,8 +274,8 @@ import resource, sys, tempfile
 from pdlib import MLP, SGD, SparseParity, Training
 from pdlib.store import Store
 from pdlib.training import train
-n = int(sys.argv[1])
-spec = Training(SparseParity(100, 6), MLP(100), SGD(0.005), n_steps=n, evaluate_every=n)
+width, n = map(int, sys.argv[1:])
+spec = Training(SparseParity(100, 6), MLP(width), SGD(0.005), n_steps=n, evaluate_every=n)
 train(spec, Store(tempfile.mkdtemp(), published=None))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -243,11 +283,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 def _memory() -> dict[str, Any]:
     """Return the case of peak memory: 30 times the steps should not need more of it."""
-
-    def peak(steps: int) -> float:
-        command = [sys.executable, "-c", _PEAK, str(steps)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
-        return float(done.stdout.split()[-1])
-
-    long, short = medians(lambda: peak(3_000_000), lambda: peak(100_000), repeats=1)
+    long, short = medians(lambda: _peak(100, 3_000_000), lambda: _peak(100, 100_000), repeats=1)
     return at_most("peak memory of 3M steps against 100k steps", long, short, "MiB", 1.05)
+
+
+def _peak(width: int, steps: int) -> float:
+    """Return the peak memory of a process that trains a network, MiB."""
+    command = [sys.executable, "-c", _PEAK, str(width), str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+    return float(done.stdout.split()[-1])
