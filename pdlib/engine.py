@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from pdlib import labels
 from pdlib.specs import Calculation, Distillation, Measurement, Run, Teacher, Training, ancestors
 from pdlib.store import Record, Store, StoreError, write_bytes
-from pdlib.training import train, untrained
+from pdlib.training import clock, train, untrained
 from pdlib.training.online_sgd import set_threads
 
 LIGHT = 2e10  # multiply-adds; below, starting workers costs more than it saves
@@ -214,14 +214,15 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
         ):
             return
         resumed = (store.run_folder(spec) / "progress.safetensors").exists()
-        wall, cpu = time.perf_counter(), time.process_time()
+        no_cost = {"wall_s": 0.0, "cpu_s": 0.0}
+        spent = clock(store.progress_cost(spec) if isinstance(spec, Training) else no_cost)
         if isinstance(spec, Calculation):
             table = pd.DataFrame(spec.rows())
         elif isinstance(spec, Measurement):
             table = measure(spec, store)
         else:
             table = train(spec, store, device=device, on_steps=on_steps)
-        cost = {"wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)}
+        cost = {name: round(seconds, 3) for name, seconds in spent().items()}
         provenance = workplace.provenance | cost | {"resumed": resumed, "device": device}
         provenance |= {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,10 +202,16 @@ class Store:
     # ----------------------------------------------------------------- progress
 
     def save_progress(
-        self, spec: Training, step: int, parameters: dict[str, NDArray[Any]], table: pd.DataFrame
+        self,
+        spec: Training,
+        step: int,
+        parameters: dict[str, NDArray[Any]],
+        table: pd.DataFrame,
+        cost: Mapping[str, float] | None = None,
     ) -> None:
-        """Write the state of an unfinished training, to be resumed from `step`."""
+        """Write the state of an unfinished training, to be resumed from `step`, and what it has cost so far."""
         meta = {"run": spec.fingerprint, "step": str(step), "table": table_text(table).decode()}
+        meta |= {name: repr(float(seconds)) for name, seconds in (cost or {}).items()}
         _write_tensors(self.run_folder(spec) / "progress.safetensors", parameters, meta)
 
     def load_progress(self, spec: Training) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame] | None:
@@ -216,6 +222,12 @@ class Store:
         parameters = _read_tensors(path, {"run": spec.fingerprint})
         meta = _metadata(path.read_bytes())
         return int(meta["step"]), parameters, parse_table(meta["table"].encode())
+
+    def progress_cost(self, spec: Training) -> dict[str, float]:
+        """Return what an unfinished training had cost when its state was written: `wall_s` and `cpu_s`."""
+        path = self.run_folder(spec) / "progress.safetensors"
+        meta = _metadata(path.read_bytes()) if path.exists() else {}
+        return {name: float(meta.get(name, 0.0)) for name in ("wall_s", "cpu_s")}
 
     # ------------------------------------------------------------------- labels
 

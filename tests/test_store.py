@@ -45,7 +45,7 @@ def filled(store: Store) -> Store:
         store.save_checkpoint(SPEC, step, {"0.weight": np.arange(6.0).reshape(2, 3), "0.bias": np.ones(2)})
     store.save_labels(KEY, np.arange(40, dtype=np.uint8))
     store.save(SPEC, TABLE, {"commit": "c", "criteria": {"R1: a gap": "0123"}, "machine": "α"})
-    store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, TABLE)
+    store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, TABLE, {"wall_s": 0.5, "cpu_s": 1 / 3})
     return store
 
 
@@ -389,10 +389,12 @@ def test_leftovers_of_a_killed_writer_are_never_read(filled: Store) -> None:
 
 
 def test_a_run_that_is_not_finished_is_no_result(store: Store) -> None:
-    store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, TABLE)
+    store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, TABLE, {"wall_s": 0.5, "cpu_s": 1 / 3})
     write_bytes(store.run_folder(SPEC) / "table.csv", table_text(TABLE))
     assert store.find(SPEC.fingerprint) is None
     assert list(store.records("local")) == []
+    assert store.progress_cost(SPEC) == {"wall_s": 0.5, "cpu_s": 1 / 3}
+    assert store.progress_cost(tiny.training(seed=9)) == {"wall_s": 0.0, "cpu_s": 0.0}
     resumed = store.load_progress(SPEC)
     assert resumed is not None
     assert resumed[0] == 100

@@ -280,6 +280,7 @@ def test_a_run_killed_from_outside_at_any_moment_ends_with_the_same_bits(
     def n_kept() -> int:
         return len(list(checkpoints.glob("*.safetensors")))
 
+    spent = 0.0
     for more in (1, 2, 7, 3, 11):
         before = n_kept()
         process = start(tiny.run, [spec], killed.root)
@@ -291,11 +292,14 @@ def test_a_run_killed_from_outside_at_any_moment_ends_with_the_same_bits(
         progress = killed.load_progress(spec)
         assert progress is not None
         assert 0 < progress[0] < spec.n_steps
+        assert killed.progress_cost(spec)["wall_s"] > spent
+        spent = killed.progress_cost(spec)["wall_s"]
     start(tiny.run, [spec], killed.root).join()
     tiny.assert_same_result(spec, killed, whole)
     record = killed.find(spec.fingerprint)
     assert record is not None
     assert record.provenance["resumed"] is True
+    assert record.provenance["wall_s"] > spent  # of all its parts
 
 
 def test_a_resumed_run_does_not_repeat_what_was_done(store: Store, tmp_path: Path) -> None:

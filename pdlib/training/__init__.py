@@ -8,7 +8,7 @@ arithmetic does not depend on the steps it is done with, a run is also saved bet
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,7 @@ def train(
     ([0, 1000, 2000], True)
     """
     rows: list[dict[str, Any]] = []
+    spent = clock(store.progress_cost(spec))
     resumed = store.load_progress(spec)
     if resumed is None:
         step, saved_state = 0, untrained(spec)
@@ -109,7 +110,7 @@ def train(
             n_steps, step = stop - step, stop
             due = state.divisible and step < cut and time.monotonic() - saved >= save_every_s
             if due:
-                store.save_progress(spec, step, state.state(), pd.DataFrame(rows))
+                store.save_progress(spec, step, state.state(), pd.DataFrame(rows), spent())
                 saved = time.monotonic()
             on_steps(n_steps)
         if step not in evaluations | checkpoints or (resumed is not None and step <= resumed[0]):
@@ -120,9 +121,19 @@ def train(
         if step in checkpoints:
             store.save_checkpoint(spec, step, parameters)
         if step < spec.n_steps and time.monotonic() - saved >= save_every_s:
-            store.save_progress(spec, step, state.state(), pd.DataFrame(rows))
+            store.save_progress(spec, step, state.state(), pd.DataFrame(rows), spent())
             saved = time.monotonic()
     return pd.DataFrame(rows)
+
+
+def clock(before: Mapping[str, float]) -> Callable[[], dict[str, float]]:
+    """Return a function that says what has passed since this call, on top of `before`: `wall_s` and `cpu_s`.
+
+    >>> clock({"wall_s": 60.0, "cpu_s": 30.0})()["wall_s"] >= 60.0
+    True
+    """
+    wall, cpu = before["wall_s"] - time.perf_counter(), before["cpu_s"] - time.process_time()
+    return lambda: {"wall_s": wall + time.perf_counter(), "cpu_s": cpu + time.process_time()}
 
 
 def _steps_at_once(spec: Training) -> int:
