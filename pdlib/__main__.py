@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from pdlib import claims, labels, pages
-from pdlib.specs import Distillation, Spec, Training, ancestors
+from pdlib.specs import Distillation, Run, Spec, Training, ancestors
 from pdlib.store import Record, Store, StoreError, label_key, published_folder
 from pdlib.tables import prediction_interval
 
@@ -209,10 +209,10 @@ def _publish(args: argparse.Namespace) -> int:
         path.with_suffix("").mkdir(exist_ok=True)
         shutil.copy2(source.with_suffix("") / name, path.with_suffix("") / name)
     used = {f for file in path.parent.glob("*.json") for f in json.loads(file.read_text())["runs"]}
-    used |= Store(store.root, destination).published_teachers()
+    published = Store(destination, destination)
     for old in (destination / "runs").iterdir():
-        if old.name not in used:
-            shutil.rmtree(old)  # no page uses it any more
+        if old.name not in used and not _needs_teacher(old.name, published):
+            shutil.rmtree(old)  # no page uses it any more, and it can be made again
     readme = pages.checkout() / "README.md"
     readme.write_text(claims.with_glance(readme.read_text("utf-8")), "utf-8")
     print(f"{len(result['runs'])} runs and the verdicts of {args.page} are in {destination}.")
@@ -220,19 +220,42 @@ def _publish(args: argparse.Namespace) -> int:
 
 
 def _publish_labels(args: argparse.Namespace) -> int:
-    """Publish a teacher's table and its hard labels, from which its students train without it."""
-    store = Store()
-    record = store.find(args.teacher)
-    if record is None:
+    """Publish a teacher's hard labels, and the results that need the teacher: with these its students do without it.
+
+    The results are its own table, measurements of it, and students of its soft labels, as far as they are done.
+    """
+    store, destination = Store(), published_folder()
+    if store.find(args.teacher) is None:
         raise StoreError(f"no result {args.teacher} in {store.root}: expected that of a trained teacher.")
-    _require_clean([record.provenance["commit"]], f"the teacher {args.teacher}")
-    destination = published_folder()
     names = _copy_labels(args.teacher, store, destination)
     if not names:
         raise StoreError(f"no hard labels of {args.teacher} in {store.root}: train a student of it first.")
-    _copy_run(record, store, destination)
-    print(f"{len(names)} blocks of labels by {args.teacher} are in {destination}.")
+    published = Store(destination, destination)
+    records = [record for f, _ in store.records("local") if (record := store.find(f)) is not None]
+    needed = [
+        r for r in records if args.teacher in _about(r.spec) and labels.needs_teacher(r.spec, published)
+    ]
+    _require_clean([r.provenance["commit"] for r in needed], f"results of the teacher {args.teacher}")
+    for record in needed:
+        _copy_run(record, store, destination)
+    print(
+        f"{len(names)} blocks of labels by {args.teacher} and {len(needed)} results that need it are in {destination}."
+    )
     return 0
+
+
+def _needs_teacher(fingerprint: str, store: Store) -> bool:
+    """Whether a result of today's code needs a teacher whose labels are published in its place."""
+    try:
+        record = store.find(fingerprint)
+    except StoreError:  # of another version, or no whole result
+        return False
+    return record is not None and labels.needs_teacher(record.spec, store)
+
+
+def _about(spec: Run) -> set[str]:
+    """Return the fingerprints of the training that a run is, measures or learns from."""
+    return {a.fingerprint for a in ancestors(spec)} | {spec.fingerprint}
 
 
 def _require_clean(commits: Sequence[str], what: str) -> None:

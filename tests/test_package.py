@@ -212,6 +212,40 @@ def test_published_labels_train_a_student_again_without_its_teacher(
     assert not elsewhere.run_folder(teacher).exists()
 
 
+def test_a_teachers_labels_are_published_with_all_that_cannot_be_made_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = tiny.training(seed=3)
+    hard, soft = tiny.student(teacher), tiny.student(teacher, targets="soft")
+    probe, other = tiny.measurement(teacher), tiny.training(seed=4)
+    mine, published = Store(tmp_path / "mine", None), tmp_path / "published"
+    monkeypatch.setenv("PDLIB_STORE", str(mine.root))
+    monkeypatch.setattr("pdlib.__main__.published_folder", lambda: published)
+    assert main(["store", "publish-labels", teacher.fingerprint]) == 1
+    assert "expected that of a trained teacher" in capsys.readouterr().err
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40)
+    execute([teacher, other], mine, progress=False)
+    assert main(["store", "publish-labels", teacher.fingerprint]) == 1
+    assert "train a student of it first" in capsys.readouterr().err
+    execute([hard, soft, probe], mine, progress=False)
+    assert main(["store", "publish-labels", teacher.fingerprint]) == 0
+    assert "and 3 results that need it" in capsys.readouterr().out
+    runs = {path.name for path in (published / "runs").iterdir()}
+    assert runs == {spec.fingerprint for spec in (teacher, soft, probe)}
+
+    # A page that uses none of them is published: they stay, what can be made again goes
+    (published / "runs" / ("f" * 32)).mkdir()
+    path = claims.page_file(mine.root, "parity", "laptop")
+    path.parent.mkdir()
+    path.write_text(json.dumps({"runs": [other.fingerprint], "commits": ["0" * 40], "claims": []}))
+    (tmp_path / "README.md").write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
+    monkeypatch.setattr("pdlib.claims.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
+    assert main(["store", "publish", "parity"]) == 0
+    left = {path.name for path in (published / "runs").iterdir()}
+    assert left == runs | {other.fingerprint}
+
+
 def test_runs_that_need_text_are_told_apart_and_peers_differ_in_what_follows_from_the_seed_alone() -> None:
     corpus = Corpus(("sample:english:60",), "trained:300", 16, 20, digest="0" * 32, vocabulary=300)
     text, none = MaskedPrediction(corpus).canonical(), tiny.student().canonical()
