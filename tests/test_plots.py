@@ -18,6 +18,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 
 from pdlib import plots, tables
 
@@ -292,6 +294,14 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
     "plot_seeds": (
         lambda ax: plots.plot_seeds(accuracy("teacher"), ax),
         ["one seed each"],
+        ("training steps", "held-out accuracy"),
+    ),
+    "mark_read_off": (
+        lambda ax: plots.mark_read_off(
+            pd.DataFrame({"curve": ["teacher"], "step": [50], "value": [0.7]}),
+            plots.plot_accuracy(accuracy("teacher"), ax),
+        ),
+        ["teacher, from labels (n = 3)", "read off the paper's figure"],
         ("training steps", "held-out accuracy"),
     ),
     "mark_candidates": (
@@ -1031,10 +1041,10 @@ def test_a_probe_is_drawn_by_level_beside_the_majority(ax: Axes) -> None:
     assert [c.get_label() for c in ax.containers[2:]] == ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"]
 
 
-def test_numbers_read_off_the_paper_are_crosses_in_their_curves_colors() -> None:
+def test_numbers_read_off_the_paper_are_crosses_in_their_curves_colors(ax: Axes) -> None:
     points = pd.DataFrame({"curve": ["teacher", "in_support"], "step": [110, 120], "value": [0.5, 0.1]})
-    _, ax = plt.subplots()
     plots.mark_read_off(points, ax, origin=100)
-    offsets = [c.get_offsets().tolist() for c in ax.collections]  # type: ignore[union-attr]
-    assert offsets == [[[20.0, 0.1]], [[10.0, 0.5]], []] or offsets == [[[10.0, 0.5]], [[20.0, 0.1]], []]
-    assert ax.get_legend_handles_labels()[1] == ["read off the paper's figure"]
+    drawn = [c for c in ax.collections if isinstance(c, PathCollection)]
+    assert [np.asarray(c.get_offsets()).tolist() for c in drawn] == [[[10.0, 0.5]], [[20.0, 0.1]], []]
+    colors = [to_hex(c.get_edgecolor()[0]) for c in drawn[:2]]  # type: ignore[index]
+    assert colors == [plots.BLACK, plots.RED.lower()]
