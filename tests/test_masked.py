@@ -300,14 +300,14 @@ def test_runs_of_all_lengths_share_their_teachers_labels(
     store = Store(tmp_path, published=None)
     short = run(supervision=Distillation(teacher, OneShot(), targets="hard"))
     execute([short], store, progress=False, n_workers=1)
-    made = {p.name for p in (tmp_path / "labels").glob("*.safetensors")}
+    made = {p.name for p in (tmp_path / "labels").glob("*/*.safetensors")}
     assert len(made) == 3  # 192 sentences, in blocks of 64
     long = replace(short, n_steps=24)
     execute([long], store, progress=False, n_workers=1)
-    after = {p.name for p in (tmp_path / "labels").glob("*.safetensors")}
+    after = {p.name for p in (tmp_path / "labels").glob("*/*.safetensors")}
     assert made < after
     assert len(after) == 6
-    size = sum(p.stat().st_size for p in (tmp_path / "labels").glob("*.safetensors"))
+    size = sum(p.stat().st_size for p in (tmp_path / "labels").glob("*/*.safetensors"))
     n_targets = int(TASK.stream(0, "train").examples(0, 384)[0].n_targets.sum())
     assert size - 6 * 1000 < n_targets  # less than a byte a label, beside the keys
 
