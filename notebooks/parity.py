@@ -635,9 +635,9 @@ display(claims.by_criterion(verdicts), runs.cost_table())
 # there are few of them; each has several students that share its labels and their inputs and differ in their initial
 # weights. Intervals are over these students and teachers together; what a teacher alone decides has one value a teacher.
 #
-# The teacher's table and its hard labels are published. `make reproduce PROFILE=paper PAGE=parity` trains the students from
-# them, without a teacher; `TEACHER=retrain` trains the teacher too. One-shot distillation at temperature 1 needs 20
-# million distributions, which are not published: its tables are taken as they are.
+# `make reproduce PROFILE=paper PAGE=parity` trains students from published hard labels, without a teacher, as far as these are
+# published; `TEACHER=retrain` trains the teacher too. One-shot distillation at temperature 1 needs 20 million distributions,
+# which are not published: its tables are taken as they are.
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-two", "caption": "At the paper's size. Left: each teacher's accuracy around its checkpoint ②. Middle: its degree-1 correlations. Right: the (2, 1M) students of width 100. Crosses: read off the paper's Figure 2, its ② laid on ours. Means with 95 % intervals over students."}, "image": {"alt": "Teacher accuracy, degree-1 correlations and accuracy of (2, T) students at the paper's size, with crosses for the paper's own numbers."}}
 if profile == "paper":

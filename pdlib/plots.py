@@ -195,7 +195,6 @@ def mark_read_off(points: pd.DataFrame, ax: Axes, *, origin: float = 0) -> Axes:
             s=42,
             zorder=6,
             clip_on=False,
-            label=None,
         )
     ax.scatter([], [], marker="x", color="0.3", s=42, label="read off the paper's figure")
     return ax
