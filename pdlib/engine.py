@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from pdlib import labels
 from pdlib.specs import Calculation, Distillation, Measurement, Run, Teacher, Training, ancestors
 from pdlib.store import Record, Store, StoreError, write_bytes
-from pdlib.training import clock, train, untrained
+from pdlib.training import clock, place, train, untrained
 from pdlib.training.online_sgd import set_threads
 
 LIGHT = 2e10  # multiply-adds; below, starting workers costs more than it saves
@@ -81,7 +81,8 @@ def execute(
         light; if `$PDLIB_SCHEDULER` is an address, the Dask cluster there (extra `cluster`). The caller
         closes an executor it gives.
     n_workers
-        Worker processes when `executor` is not given; by default one a core, or one a GPU. 1 means this process.
+        Worker processes when `executor` is not given; by default `$PDLIB_WORKERS`, else one a core, or one a GPU. 1 means
+        this process. Several small runs share a GPU well.
     device
         Where trainings compute: `"cpu"`, or a PyTorch device; by default `$PDLIB_DEVICE`, else the CPU. `"cuda"` takes all
         GPUs of the machine, one run each; `"cuda:0"` that one.
@@ -117,6 +118,7 @@ def execute(
         workplace = Workplace(str(store.root), published, device, provenance)
         at_once = (os.cpu_count() or 1) if device == "cpu" else len(devices(device))
         if executor is None and n_workers is None:
+            at_once = int(os.environ.get("PDLIB_WORKERS", at_once))
             n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else at_once
         scheduler = os.environ.get("PDLIB_SCHEDULER")
         with _progress(graph, progress) as advance:
@@ -219,11 +221,13 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
         if isinstance(spec, Calculation):
             table = pd.DataFrame(spec.rows())
         elif isinstance(spec, Measurement):
-            table = measure(spec, store)
+            table = measure(spec, store, device)
         else:
             table = train(spec, store, device=device, on_steps=on_steps)
         cost = {name: round(seconds, 3) for name, seconds in spent().items()}
         provenance = workplace.provenance | cost | {"resumed": resumed, "device": device}
+        if isinstance(spec, Training):
+            provenance["device"] = place(spec, device)
         provenance |= {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **surroundings(),
@@ -231,12 +235,12 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
         store.save(spec, table, provenance)
 
 
-def measure(spec: Measurement, store: Store) -> pd.DataFrame:
+def measure(spec: Measurement, store: Store, device: str = "cpu") -> pd.DataFrame:
     """Apply a probe to checkpoints; one or more rows a step, with the column `step` first."""
     rows = []
     for step in spec.steps:
         parameters = store.load_checkpoint(spec.training, step) if step else untrained(spec.training)
-        rows += [{"step": step, **row} for row in spec.probe.rows(spec.training, parameters)]
+        rows += [{"step": step, **row} for row in spec.probe.rows(spec.training, parameters, device)]
     return pd.DataFrame(rows)
 
 

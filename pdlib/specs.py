@@ -764,8 +764,11 @@ class Training(Teacher):
 class Probe(Spec):
     """A measurement of one checkpoint; see `pdlib.probes`."""
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
-        """Return table rows (without the column `step`) for one checkpoint of a training."""
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
+        """Return table rows (without the column `step`) for one checkpoint of a training.
+
+        `device` is where the network predicts; a probe that looks inside it computes on the CPU.
+        """
         raise NotImplementedError
 
 

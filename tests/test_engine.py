@@ -249,7 +249,7 @@ def test_a_result_says_when_where_and_at_what_cost_it_was_made(store: Store) -> 
 class Broken(Probe):
     """A probe that fails."""
 
-    def rows(self, training: Any, parameters: Any) -> Any:
+    def rows(self, training: Any, parameters: Any, device: str = "cpu") -> Any:
         """Fail."""
         raise RuntimeError("the probe is broken")
 

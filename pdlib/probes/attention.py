@@ -74,7 +74,7 @@ class AttentionPaths(Probe):
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row."""
         model, support = training.model, getattr(training.task, "support", None)
         if support is None:

@@ -122,7 +122,7 @@ class FeatureCorrelations(Probe):
         require(len(self.degrees) > 0, "degrees = ()", "at least one degree")
         whole(**{f"degrees[{i}]": degree for i, degree in enumerate(self.degrees)})
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return the rows of one checkpoint."""
         task = training.task
         if not isinstance(task, Tree):
@@ -137,7 +137,7 @@ class FeatureCorrelations(Probe):
             "A feature has no larger part.",
         )
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
-        p = softmax(training.model.logits(parameters, bits).astype(np.float64)).astype(np.float32)
+        p = softmax(training.model.logits(parameters, bits, device).astype(np.float64)).astype(np.float32)
         floors = np.sqrt(2 * (p.astype(np.float64) ** 2).mean(axis=0) / (np.pi * len(bits)))  # (class,)
         everyone = tuple(range(task.n_classes))
         rows = []

@@ -140,14 +140,14 @@ class MonomialCorrelations(Probe):
         )
         object.__setattr__(self, "temperature", float(self.temperature))
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a degree and group."""
         task = training.task
         support = getattr(task, "support", None)
         if support is None:
             raise SpecError(f"task {task}: expected one with a support, such as SparseParity.")
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
-        probability = softmax(training.model.logits(parameters, bits), self.temperature)[:, 0].astype(
+        probability = softmax(training.model.logits(parameters, bits, device), self.temperature)[:, 0].astype(
             np.float32
         )
         noise_floor = float(np.sqrt(2 * np.mean(probability.astype(np.float64) ** 2) / (np.pi * len(bits))))

@@ -298,9 +298,9 @@ def dependence(inputs: Iterable[Sequences], predict: Predict, n: tuple[int, ...]
     return rows
 
 
-def network(training: Training, parameters: Parameters) -> Predict:
+def network(training: Training, parameters: Parameters, device: str = "cpu") -> Predict:
     """Return the predictor that a network with these parameters is, at temperature 1."""
-    return lambda block: softmax(training.model.logits(parameters, block).astype(np.float64))
+    return lambda block: softmax(training.model.logits(parameters, block, device).astype(np.float64))
 
 
 def _masked(task: Task) -> MaskedPrediction:
@@ -390,9 +390,9 @@ class NgramDependence(Probe):
         pairs[:, 1] = places[pairs[:, 0], pairs[:, 1]]
         return removals(task, sentences, pairs, self.n)
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a measure and n."""
-        return dependence(self.inputs(training.task), network(training, parameters), self.n)
+        return dependence(self.inputs(training.task), network(training, parameters, device), self.n)
 
 
 @dataclass(frozen=True)
@@ -418,7 +418,7 @@ class Predictions(Probe):
             value = getattr(self, name)
             require(type(value) is int and value >= 0, f"{name} = {value!r}", "a whole number of at least 0")
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a class."""
         task = _masked(training.task)
         sentences = task.stream(0, "probe").originals(self.sentence, self.sentence + 1)
@@ -431,5 +431,5 @@ class Predictions(Probe):
         (block,) = removals(task, sentences, np.array([[0, self.position]]), ())
         return [
             {"position": self.position, "token": token, "probability": float(p)}
-            for token, p in enumerate(network(training, parameters)(block)[0])
+            for token, p in enumerate(network(training, parameters, device)(block)[0])
         ]

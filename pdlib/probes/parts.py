@@ -33,7 +33,7 @@ class PartAccuracy(Probe):
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a part.
 
         Raises
@@ -53,7 +53,7 @@ class PartAccuracy(Probe):
         done = 0
         for rows_of in inputs.slices(max(1, PREDICTED_AT_ONCE // task.n_classes)):
             block = inputs[rows_of]
-            values = training.model.logits(parameters, block).astype(np.float64)
+            values = training.model.logits(parameters, block, device).astype(np.float64)
             now = slice(done, done + len(values))
             values -= values.max(axis=1, keepdims=True)
             hit[now] = values.argmax(axis=1) == classes[now]

@@ -39,10 +39,10 @@ class Softness(Probe):
             require(temperature > 0, f"temperature = {temperature}", "a number above 0")
         require(0 < self.margin < 1, f"margin = {self.margin}", "a number in (0, 1)")
 
-    def rows(self, training: Training, parameters: Parameters) -> list[dict[str, Any]]:
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a temperature."""
         bits, _ = training.task.stream(0, "probe").examples(0, self.n_samples)
-        values = training.model.logits(parameters, bits).astype(np.float64)
+        values = training.model.logits(parameters, bits, device).astype(np.float64)
         rows = []
         for temperature in self.temperatures:
             largest = softmax(values, temperature).max(axis=1)

@@ -19,7 +19,7 @@ from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets, in_parts
 from pdlib.models.mlp import MLP
 from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Parameters, Sequences, Training, require
 from pdlib.store import Store
-from pdlib.training.online_sgd import Learner, learner
+from pdlib.training.online_sgd import WIDE, Learner, learner
 
 EXAMPLES_AT_ONCE = 4096  # a call of the engine; memory does not grow with the number of steps
 EVALUATED_AT_ONCE = 2**23  # logits, 64 MiB, of many classes
@@ -47,8 +47,8 @@ def train(
     spec
         What to train. A student's teacher must have been trained, or its labels published.
     device
-        Where the arithmetic runs: `"cpu"`, or PyTorch's device of that name. On the CPU an MLP with batch 1 has a
-        compiled engine; everything else is PyTorch.
+        Where the arithmetic runs: `"cpu"`, or PyTorch's device of that name; of a narrow MLP with batch 1 only what its
+        teacher says is computed there, see `place`.
     on_steps
         Called with the number of steps just done.
 
@@ -84,7 +84,8 @@ def train(
         step, saved_state, table = resumed
         rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         on_steps(step)
-    state = _learner(spec, saved_state, device)
+    own_device = place(spec, device)
+    state = _learner(spec, saved_state, own_device)
     batch = spec.batch_size
     stream = spec.stream
     targets = Targets(spec, stream, store, device)
@@ -92,7 +93,7 @@ def train(
     evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
     cuts = sorted((evaluations | checkpoints | {p.stop for p in spec.pieces}) - {0})
     if resumed is None:
-        rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, device))
+        rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, own_device))
     steps_at_once = _steps_at_once(spec)
     room = None if spec.task.vocabulary else _room(spec, state, steps_at_once * batch)
     saved = time.monotonic()
@@ -117,7 +118,7 @@ def train(
             continue
         parameters = state.parameters()
         if step in evaluations:
-            rows.append(_evaluation(spec, step, parameters, held_out, classes, device))
+            rows.append(_evaluation(spec, step, parameters, held_out, classes, own_device))
         if step in checkpoints:
             store.save_checkpoint(spec, step, parameters)
         if step < spec.n_steps and time.monotonic() - saved >= save_every_s:
@@ -166,9 +167,24 @@ def stored_precision(spec: Training) -> str:
     return "float64" if spec.precision == "float64" else "float32"
 
 
+def place(spec: Training, device: str) -> str:
+    """Return where a run's own arithmetic is done: a narrow MLP's with batch 1 on the CPU, faster than a GPU starts a step.
+
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> [place(Training(SparseParity(9, 2), MLP(m), SGD(0.1), n_steps=1, evaluate_every=1), "cuda:0") for m in (9, 9000)]
+    ['cpu', 'cuda:0']
+    """
+    return "cpu" if _is_online(spec) and spec.model.width < WIDE else device  # type: ignore[attr-defined]
+
+
+def _is_online(spec: Training) -> bool:
+    """Whether a run is plain SGD of an MLP with batch 1."""
+    return isinstance(spec.model, MLP) and isinstance(spec.optimizer, SGD) and spec.batch_size == 1
+
+
 def _learner(spec: Training, saved: Parameters, device: str) -> Learner:
-    """Return the engine for a run: the compiled one for an MLP, plain SGD and batch 1, else PyTorch's gradient."""
-    if isinstance(spec.model, MLP) and isinstance(spec.optimizer, SGD) and spec.batch_size == 1:
+    """Return the engine for a run: the block form for an MLP, plain SGD and batch 1, else PyTorch's gradient."""
+    if _is_online(spec):
         require(
             spec.precision != "bfloat16",
             "precision 'bfloat16' of the batch-1 engine",

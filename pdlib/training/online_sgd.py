@@ -22,6 +22,7 @@ product, which reads their steps once and not once a sample.
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from types import FunctionType
 from typing import Any, Protocol
 
@@ -69,7 +70,7 @@ class Learner(Protocol):
 
 
 def learner(parameters: Parameters, device: str = "cpu") -> Learner:
-    """Return the engine for a device: compiled on the CPU, PyTorch elsewhere.
+    """Return the engine for a device: compiled on the CPU, in Triton on CUDA where PyTorch brings it, else PyTorch.
 
     Examples
     --------
@@ -80,7 +81,13 @@ def learner(parameters: Parameters, device: str = "cpu") -> Learner:
     >>> state.parameters()["2.bias"].shape
     (2,)
     """
-    return CompiledLearner(parameters) if device == "cpu" else TorchLearner(parameters, device)
+    if device == "cpu":
+        return CompiledLearner(parameters)
+    if device.startswith("cuda") and find_spec("triton"):
+        from pdlib.training.online_sgd_cuda import TritonLearner
+
+        return TritonLearner(parameters, device)
+    return TorchLearner(parameters, device)
 
 
 def _padded(n: int) -> int:
