@@ -44,6 +44,7 @@ GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other
 SEQUENCES_GRID = 4096  # the same for sequences, whose teachers are slower
 UNKEPT_GRID = 256  # of distributions over many classes, which are made whenever they are wanted
 EXAMPLES_AT_ONCE = 8192
+VECTORS_AT_ONCE = 65_536  # more, since a call may move a wide network to a GPU
 FEW = 256  # classes; labels of more are not packed, and their logits are made some at a time:
 LOGITS_AT_ONCE = 2**25  # numbers, 128 MiB
 SOFT_BLOCK = 2**32  # bytes of a block of distributions, which is held in memory
@@ -362,8 +363,9 @@ def _logits(
     taught_by: Teacher, teacher: Parameters, stream: ExampleStream, block: Piece, n_classes: int, device: str
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Yield a teacher's logits (target, class) on a block, some at a time, with the true classes (target,)."""
-    for start in range(block.start, block.stop, EXAMPLES_AT_ONCE):
-        examples, true_classes = stream.examples(start, min(start + EXAMPLES_AT_ONCE, block.stop))
+    at_once = EXAMPLES_AT_ONCE if taught_by.task.vocabulary else VECTORS_AT_ONCE
+    for start in range(block.start, block.stop, at_once):
+        examples, true_classes = stream.examples(start, min(start + at_once, block.stop))
         done = 0
         for inputs in in_parts(examples, n_classes, LOGITS_AT_ONCE):
             values = taught_by.model.logits(teacher, inputs, device)

@@ -139,9 +139,12 @@ def test_teacher_labels_and_measurements_are_those_of_the_cpu(
     assert differs.mean() < 1e-3
 
 
-def test_a_transformer_learns_on_a_gpu_what_it_learns_on_the_cpu(tmp_path: Path) -> None:
+def test_a_transformer_learns_on_a_gpu_what_it_learns_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pdlib import Adam, Transformer
 
+    monkeypatch.setenv("PDLIB_COMPILE", "0")  # a minute for six steps
     spec = Training(
         TASK,
         Transformer(n_layers=2, n_heads=2, head_size=8),

@@ -9,6 +9,7 @@ the same shares in the same order, so that they agree to the last bit without wa
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from torch import Tensor
 from pdlib.specs import Parameters
 from pdlib.training.online_sgd import BLOCK, TorchLearner, _distributions
 
-UNITS = 256  # hidden units a program
+UNITS = 512  # hidden units a program
+_turn = threading.Lock()
 ROWS = 4096  # examples on the device at a time; a multiple of BLOCK
 
 
@@ -120,13 +122,23 @@ class TritonLearner(TorchLearner):
             if self._w.is_cuda and whole > 1 and self._graph is None:
                 self._next()  # compiles the kernels, which cannot be done while a graph is recorded
                 whole -= 1
-                self._graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-                    self._next()
+                self._graph = self._recorded()
             for _ in range(whole):
                 self._next() if self._graph is None else self._graph.replay()
             if rest := n % BLOCK:
                 self._block(self._x[n - rest : n], self._y[n - rest : n], self._rates[n - rest : n])
+
+    def _recorded(self) -> torch.cuda.CUDAGraph:
+        """Return the graph of a block; one thread at a time records, on a stream of its own."""
+        graph = torch.cuda.CUDAGraph()
+        with (
+            _turn,
+            torch.cuda.graph(
+                graph, stream=torch.cuda.Stream(self._w.device), capture_error_mode="thread_local"
+            ),
+        ):
+            self._next()
+        return graph
 
     def _next(self) -> None:
         """Take the steps of the next block of examples."""
