@@ -46,7 +46,7 @@ slider_checkpoints: int = 6  # on the interactive figure
 ablation_seeds: list[int] = [1, 2]  # Figures 7, 8, 9, 14; paper: 5 in 7
 widths: list[int] = [16, 64, 256]  # m, Figure 7; none: left out
 width_steps: int = 12_000  # budget of Figure 7; paper: 20M
-wide_student_width: int = 64  # m, Figure 8; paper: 1,000
+wide_student_width: int = 64  # m, Figure 8; paper: 1,000; 0: left out
 fast_rate: float = 0.03  # eta of Figure 9's teacher; paper: 1e-2
 fast_steps: int = 24_000  # steps of that teacher; paper: 20M; 0: left out
 fast_two_checkpoint_steps: int = 1_000  # T in Figure 9; paper: 0.1M
@@ -55,7 +55,13 @@ temperatures: list[float] = [
     1.0e-2,
     1.0,
 ]  # tau, Figure 14; none: left out
-variant_steps: int = 12_000  # of the teacher in float64; 0: no variants
+variants: list[str] = [
+    "again",
+    "float64",
+    "cosine",
+]  # of some teachers, for comparison; none: left out
+variant_seeds: list[int] = [1, 2]  # of these teachers
+variant_steps: int = 12_000  # of those that are like the teacher
 
 # %% tags=["hide-input"]
 from dataclasses import replace
@@ -454,7 +460,7 @@ if "widths" in page_tables:
 # A wider student needs its teacher less. The question is whether ② still speeds it up, and ① and ③ still do not.
 
 # %%
-if figures == "all":
+if figures == "all" and wide_student_width:
     wide = compare(
         runs,
         lambda seed, supervision, rate: student(
@@ -466,7 +472,7 @@ if figures == "all":
     page_tables["wide_students"] = wide.table
 
 # %% mystnb={"figure": {"name": "fig-parity-wide", "caption": "As Figures 1 (left) and 2 (right), for the wider student; means over seeds with 95 % intervals (paper: Figure 8)."}, "image": {"alt": "Accuracy against training steps of wider students, by method."}}
-if figures == "all":
+if "wide_students" in page_tables:
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
     base = wide.table.method.isin(
         ["cross_entropy", "one_shot", "progressive"]
@@ -614,33 +620,42 @@ if "temperatures" in page_tables:
 # %% [markdown]
 # ### When the transition comes
 #
-# A teacher of one seed does not make its transition at the same step on every machine: in float32 the order of its sums
-# decides which of many small differences grow. Here two teachers are trained again in float64, where such differences are
-# a billion times smaller, and with a rate that falls on a cosine to 0 by the end of the run. The spread between seeds says
-# how far apart transitions are anyway.
+# A teacher of one seed does not make its transition at the same step everywhere: in float32 the order of its sums decides
+# which of many small differences grow, and another machine adds up in another order. Here some teachers are trained once
+# more: *again*, the same run on the machine that computes this; in *float64*, where such differences are a billion times
+# smaller; and with a rate that falls on a *cosine* to 0 by the end of the run. On one machine *again* is the same run to
+# the last bit. The spread between seeds says how far apart transitions are anyway.
 
 # %% tags=["nbval-ignore-output"]
-if figures == "all" and variant_steps:
+if figures == "all" and variants:
     changes = {
-        "float64": {"precision": "float64", "n_steps": variant_steps},
+        "again": {"n_steps": variant_steps},
+        "float64": {"n_steps": variant_steps, "precision": "float64"},
         "cosine": {"optimizer": SGD(teacher_rate, "cosine")},
     }
     varied = {
-        (name, s): replace(teacher(s), checkpoint_every=0, **change)
-        for name, change in changes.items()
-        for s in teaching[:2]
+        (name, s): replace(teacher(s), checkpoint_every=0, **changes[name])
+        for name in variants
+        for s in variant_seeds
     }
+    found = runs(list(varied.values()), "ablations")
+    compared = {("teacher", s): teachers[s] for s in teaching} | dict(
+        zip(varied, found, strict=True)
+    )
     page_tables["variants"] = joined(
-        ({"method": name, "seed": s}, record)
-        for (name, s), record in zip(
-            varied, runs(list(varied.values()), "ablations"), strict=True
+        (
+            {
+                "method": name,
+                "seed": s,
+                "machine": record.provenance["machine"],
+            },
+            record,
         )
+        for (name, s), record in compared.items()
     )
     display(
         tables.steps_to_reach(
-            pd.concat([teacher_table, page_tables["variants"]]),
-            0.75,
-            ["method", "seed"],
+            page_tables["variants"], 0.75, ["method", "seed", "machine"]
         )
     )
 
@@ -652,8 +667,8 @@ if figures == "all" and variant_steps:
 
 # %%
 if profile == "paper":
-    sizes = (student_width, wide_student_width, teacher_width)
-    (times,) = runs([StepTimes(n_bits, support_size, sizes)])
+    sizes = {student_width, wide_student_width, teacher_width} - {0}
+    (times,) = runs([StepTimes(n_bits, support_size, tuple(sorted(sizes)))])
     page_tables["step_times"] = times.table
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
@@ -665,20 +680,21 @@ display(claims.by_criterion(verdicts), runs.cost_table())
 # (parity-paper-size)=
 # ## At the paper's own size
 #
-# The same page at the profile `paper`: $d = 100$, a teacher of width 50,000, students of width 100 and 1,000, 20 million
-# steps, a checkpoint every 100,000, rates from the paper's grid. A teacher of this size is one long run on two cores, so
-# there are few of them; each has several students that share its labels and their inputs and differ in their initial
-# weights. Intervals are over these students and teachers together; what a teacher alone decides has one value a teacher.
+# The same page at the profile `paper`: $d = 100$, teachers of width 50,000, students of width 100, 20 million steps, a
+# checkpoint every 100,000, rates from the paper's grid. A teacher of this size is a long run, so there are few of them; each
+# has two students that share its labels and their inputs and differ in their initial weights. Intervals are over these
+# students and teachers together; what a teacher alone decides has one value a teacher.
 #
-# `make reproduce PROFILE=paper PAGE=parity` trains students from published hard labels, without a teacher, as far as these are
-# published; `TEACHER=retrain` trains the teacher too. One-shot distillation at temperature 1 needs 20 million distributions,
+# `make reproduce PROFILE=paper PAGE=parity` trains students from the teachers' published hard labels, without a teacher;
+# `TEACHER=retrain` trains the teachers too. One-shot distillation at temperature 1 needs 20 million distributions a teacher,
 # which are not published: its tables are taken as they are.
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-two", "caption": "At the paper's size. Left: each teacher's accuracy around its checkpoint ②. Middle: its degree-1 correlations. Right: the (2, 1M) students of width 100. Crosses: read off the paper's Figure 2, its ② laid on ours. Means with 95 % intervals over students."}, "image": {"alt": "Teacher accuracy, degree-1 correlations and accuracy of (2, T) students at the paper's size, with crosses for the paper's own numbers."}}
 if profile == "paper":
     paper, paper_runs = page_tables, list(runs.records.values())
+    judged = verdicts
 else:
-    paper, paper_runs = runs.at_paper_size()
+    paper, paper_runs, judged = runs.at_paper_size()
 as_read = claims.read_off("parity")
 PAPER_MIDDLE = 10_200_000  # its candidate ② (caption of Figure 2)
 
@@ -752,9 +768,6 @@ if paper:
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 if paper:
-    judged = (
-        verdicts if profile == "paper" else runs.verdicts_at_paper_size()
-    )
     display(
         tables.beside_read_off(as_read, paper, PAPER_MIDDLE),
         claims.by_criterion(judged),

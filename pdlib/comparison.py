@@ -81,21 +81,15 @@ class PageRuns:
         """Return the same for reading, a row a part."""
         return pd.DataFrame(self.cost()).T.rename(columns={"minutes_now": "minutes in this execution"})
 
-    def at_paper_size(self) -> tuple[dict[str, pd.DataFrame], list[Record]]:
-        """Return the tables on which the page was judged at the profile `paper`, and its runs; as published, if they are."""
+    def at_paper_size(self) -> tuple[dict[str, pd.DataFrame], list[Record], pd.DataFrame]:
+        """Return the page's published tables, runs and verdicts at the profile `paper`; nothing if there are none."""
         folder = self.store.published
         result = claims.load_page(folder, self.page, "paper") if folder is not None else None
         if folder is None or result is None:
-            return {}, []
+            return {}, [], pd.DataFrame()
         found = (self.store.find(f, as_data=True) for f in result["runs"])
-        return claims.load_tables(folder, self.page), [r for r in found if r is not None]
-
-    def verdicts_at_paper_size(self) -> pd.DataFrame:
-        """Return what `judge` returned at the profile `paper`, as published."""
-        assert self.store.published is not None
-        result = claims.load_page(self.store.published, self.page, "paper")
-        assert result is not None
-        return claims.verdict_table(result)
+        tables = claims.load_tables(folder, self.page)
+        return tables, [r for r in found if r is not None], claims.verdict_table(result)
 
     def provenance(self, records: Iterable[Record]) -> str:
         """Return, in a line, where results come from and what they cost; short for a smoke run."""
@@ -126,15 +120,15 @@ def cost_by_width(records: Iterable[Record], step_times: pd.DataFrame) -> pd.Dat
     records
         Results; measurements of a teacher count as its.
     step_times
-        The table of `pdlib.bench.parity.StepTimes`. The estimate is its ratio of both times a step, times what the runs
-        took; where labels were made in a run they are in both.
+        The table of `pdlib.bench.parity.StepTimes`, whose time of an eager step is the estimate's. The eager loop would
+        have its teacher's labels to make too; that is not in the estimate.
 
     Returns
     -------
     pandas.DataFrame
-        `width`, `runs`, `million steps`, `core hours`, `longest, hours`, `eager loop, core hours`.
+        `width`, `machines`, `runs`, `million steps`, `core hours`, `longest run, hours`, `eager loop, hours`.
     """
-    times = step_times.set_index("width")
+    eager = step_times.set_index("width").eager_us
     found: dict[int, list[Record]] = {}
     for record in records:
         spec = record.spec.training if isinstance(record.spec, Measurement) else record.spec
@@ -147,11 +141,12 @@ def cost_by_width(records: Iterable[Record], step_times: pd.DataFrame) -> pd.Dat
         rows.append(
             {
                 "width": width,
+                "machines": "; ".join(sorted({str(r.provenance["machine"]) for r in of_width})),
                 "runs": len(of_width),
                 "million steps": steps / 1e6,
                 "core hours": round(hours, 2),
-                "longest, hours": round(max(float(r.provenance["wall_s"]) for r in of_width) / 3600, 2),
-                "eager loop, core hours": round(hours * times.eager_us[width] / times.engine_us[width], 1),
+                "longest run, hours": round(max(float(r.provenance["wall_s"]) for r in of_width) / 3600, 2),
+                "eager loop, hours": round(steps * eager[width] / 3.6e9, 1),
             }
         )
     return pd.DataFrame(rows)

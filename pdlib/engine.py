@@ -230,7 +230,7 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
             provenance["device"] = place(spec, device)
         provenance |= {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            **surroundings(),
+            **surroundings(str(provenance["device"])),
         }
         store.save(spec, table, provenance)
 
@@ -429,8 +429,8 @@ def commit() -> str:
 
 
 @cache
-def surroundings() -> dict[str, Any]:
-    """Return the machine and the versions of what computes."""
+def surroundings(device: str = "cpu") -> dict[str, Any]:
+    """Return the machine, with its GPU if that is the device, and the versions of what computes."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -440,8 +440,9 @@ def surroundings() -> dict[str, Any]:
             if line.startswith("model name")
         ]
         model = names[0] if names else model
+    card = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
     return {
-        "machine": f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "machine": f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}{card}",
         "versions": {name: version(name) for name in ("numba", "numpy", "torch")}
         | {"python": platform.python_version()},
     }

@@ -194,25 +194,28 @@ def test_a_page_of_another_profile_sees_what_was_published_at_the_papers_size(tm
     tables = {"teacher": record.table.assign(seed=1)}
     runs.judge(tables)
     seen = PageRuns("parity", "smoke", Store(tmp_path / "mine", published=made.root))
-    found, records = seen.at_paper_size()
+    found, records, verdicts = seen.at_paper_size()
     assert found["teacher"].equals(tables["teacher"])
     assert [(r.fingerprint, r.source) for r in records] == [(record.fingerprint, "published")]
-    assert "not run" in set(seen.verdicts_at_paper_size().verdict)
+    assert "not run" in set(verdicts.verdict)
     assert "1 runs, published" in seen.provenance(records)  # what is shown is a result, wherever it is shown
     assert "smoke run" in seen.provenance([record])
-    assert PageRuns("parity", "smoke", Store(tmp_path / "mine", published=None)).at_paper_size() == ({}, [])
+    nothing = PageRuns("parity", "smoke", Store(tmp_path / "mine", published=None)).at_paper_size()
+    assert [len(found) for found in nothing] == [0, 0, 0]
 
 
 def test_costs_are_summed_by_width_and_set_beside_the_eager_loop() -> None:
     def record(spec: Any, hours: float) -> Record:
-        return Record(spec, pd.DataFrame(), {"cpu_s": 3600 * hours, "wall_s": 1800 * hours}, "local")
+        cost = {"cpu_s": 3600 * hours, "wall_s": 1800 * hours, "machine": f"one of {hours}"}
+        return Record(spec, pd.DataFrame(), cost, "local")
 
-    teacher, student = tiny.training(), tiny.training(model=MLP(8))
+    teacher, student = (tiny.training(n_steps=900_000_000, model=MLP(m)) for m in (16, 8))
     records = [record(teacher, 2.0), record(tiny.measurement(teacher), 1.0), record(student, 0.5)]
     times = pd.DataFrame({"width": [8, 16], "engine_us": [1.0, 2.0], "eager_us": [10.0, 30.0]})
     found = cost_by_width(records, times).set_index("width")
     assert found.runs.to_dict() == {8: 1, 16: 2}
     assert found["core hours"].to_dict() == {8: 0.5, 16: 3.0}
-    assert found["longest, hours"].to_dict() == {8: 0.25, 16: 1.0}
-    assert found["eager loop, core hours"].to_dict() == {8: 5.0, 16: 45.0}
-    assert found["million steps"].to_dict() == {8: 0.0004, 16: 0.0004}
+    assert found.machines.to_dict() == {8: "one of 0.5", 16: "one of 1.0; one of 2.0"}
+    assert found["longest run, hours"].to_dict() == {8: 0.25, 16: 1.0}
+    assert found["million steps"].to_dict() == {8: 900.0, 16: 900.0}
+    assert found["eager loop, hours"].to_dict() == {8: 2.5, 16: 7.5}

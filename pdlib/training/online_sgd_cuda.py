@@ -134,7 +134,9 @@ class TritonLearner(TorchLearner):
         with (
             _turn,
             torch.cuda.graph(
-                graph, stream=torch.cuda.Stream(self._w.device), capture_error_mode="thread_local"
+                graph,
+                stream=torch.cuda.Stream(self._w.device),  # type: ignore[no-untyped-call]
+                capture_error_mode="thread_local",
             ),
         ):
             self._next()
