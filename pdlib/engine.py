@@ -118,8 +118,7 @@ def execute(
         workplace = Workplace(str(store.root), published, device, provenance)
         at_once = (os.cpu_count() or 1) if device == "cpu" else len(devices(device))
         if executor is None and n_workers is None:
-            at_once = int(os.environ.get("PDLIB_WORKERS", at_once))
-            n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else at_once
+            n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else _workers(at_once)
         scheduler = os.environ.get("PDLIB_SCHEDULER")
         with _progress(graph, progress) as advance:
             if executor is not None:
@@ -142,6 +141,14 @@ def execute(
             record = replace(record, source="trained now")
         records.append(record)
     return records
+
+
+def _workers(default: int) -> int:
+    """Return the number of workers that the environment asks for."""
+    asked = os.environ.get("PDLIB_WORKERS", str(default))
+    if not asked.isdecimal() or int(asked) == 0:
+        raise RuntimeError(f"PDLIB_WORKERS={asked}: expected a whole number of at least 1.")
+    return int(asked)
 
 
 # ---------------------------------------------------------------------- graph

@@ -490,4 +490,25 @@ def test_the_device_comes_from_the_environment_and_stands_in_the_provenance(
     assert record.provenance["device"] == "cpu"
     monkeypatch.setenv("PDLIB_DEVICE", "cuda:7")
     with pytest.raises(engine.RunsFailedError):
-        engine.execute([tiny.training(seed=5)], store, n_workers=1, progress=False)
+        engine.execute([tiny.training(seed=5, batch_size=2)], store, n_workers=1, progress=False)
+    (record,) = engine.execute([tiny.training(seed=5)], store, n_workers=1, progress=False)
+    assert record.provenance["device"] == "cpu"  # where a narrow network's batch-1 training is faster
+
+
+def test_the_number_of_workers_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    asked: list[int] = []
+
+    def pool(n: int, graph: Any, workplace: Any, advance: Any) -> None:
+        asked.append(n)
+        engine._run_here(graph, workplace, advance)
+
+    monkeypatch.setattr(engine, "_run_in_pool", pool)
+    monkeypatch.setattr(engine, "LIGHT", 0.0)
+    monkeypatch.setenv("PDLIB_WORKERS", "3")
+    engine.execute([tiny.training(seed=s) for s in range(5)], store, progress=False)
+    assert asked == [3]
+    monkeypatch.setenv("PDLIB_WORKERS", "many")
+    with pytest.raises(RuntimeError, match="PDLIB_WORKERS=many: expected a whole number of at least 1"):
+        engine.execute([tiny.training(seed=9)], store, progress=False)
