@@ -523,6 +523,15 @@ def test_a_hash_without_exact_is_what_it_was_before_there_were_exact_criteria(tm
     assert criterion_of(CODE, tmp_path, exact=True).hash != criterion.hash
 
 
+def test_the_code_in_a_hash_is_written_the_same_under_every_python() -> None:
+    """As Python 3.11 writes it: 3.12 would add type parameters, 3.13 leave empty lists out."""
+    (node,) = ast.parse("def f(x): return x").body
+    assert claims._dumped(node) == (
+        "FunctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='x')], kwonlyargs=[], kw_defaults=[], "
+        "defaults=[]), body=[Return(value=Name(id='x', ctx=Load()))], decorator_list=[])"
+    )
+
+
 def test_the_hashes_of_a_page_name_every_criterion() -> None:
     found = claims.hashes("parity")
     assert set(found) == {f"{c.id}: {part.name}" for c in CLAIMS for part in c.criteria}

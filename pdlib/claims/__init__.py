@@ -19,6 +19,7 @@ import inspect
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -197,8 +198,14 @@ def _code_of(name: str, tree: ast.Module) -> str:
         node = definitions[key]
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-        parts.append(ast.dump(node))
+        parts.append(_dumped(node))
     return "\n".join(parts)
+
+
+def _dumped(node: ast.AST) -> str:
+    """Return a syntax tree as text, the same under every Python: 3.12 adds type parameters, 3.13 leaves empty lists out."""
+    shown: dict[str, bool] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    return ast.dump(node, **shown).replace(", type_params=[]", "")
 
 
 @dataclass(frozen=True)
