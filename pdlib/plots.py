@@ -183,8 +183,9 @@ def mark_candidates(candidates: pd.DataFrame, ax: Axes) -> Axes:
 def mark_read_off(points: pd.DataFrame, ax: Axes, *, origin: float = 0) -> Axes:
     """Mark numbers read off the paper's figures with crosses: columns `curve`, `step`, `value`.
 
-    `origin` is the step at which the axis has its 0.
+    `origin` is the step at which the axis has its 0. The axis grows to hold them all.
     """
+    ax.set_ylim(top=max(ax.get_ylim()[1], 1.02 * points.value.max()))
     for curve_, rows in points.groupby("curve", sort=False):
         look = METHODS.get(str(curve_)) or GROUPS[str(curve_)]
         ax.scatter(

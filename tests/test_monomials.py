@@ -11,6 +11,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdlib import labels
 from pdlib.models.mlp import MLP, logits, softmax
 from pdlib.probes.monomials import MonomialCorrelations, monomial_correlations, monomials_off_support
 from pdlib.probes.softness import Softness
@@ -162,6 +163,32 @@ def test_more_samples_and_the_same_network_give_the_same_numbers_again() -> None
     assert probe.rows(tiny.training(task=TASK), parameters) == probe.rows(
         tiny.training(task=TASK), parameters
     )
+
+
+def test_correlations_of_hard_labels_are_those_of_the_teachers_argmax_on_the_students_inputs(
+    taught: Store,
+) -> None:
+    student = tiny.student(seed=5)  # four checkpoints, fifty steps each, then the last one
+    probe = MonomialCorrelations((1, 2), n_off_support=20)
+    checkpoints = sorted({b.checkpoint for b in labels.blocks_of(student)})
+    found = probe.of_labels(student, taught, checkpoints).set_index(["step", "degree", "group"])["mean"]
+    bits, _ = student.stream.examples(0, student.n_steps)
+    piece = next(p for p in student.pieces if p.checkpoint == checkpoints[1])
+    mine = bits[piece.start : piece.stop]
+    parameters = taught.load_checkpoint(tiny.TEACHER, piece.checkpoint)
+    first = logits(parameters, mine).argmax(axis=1) == 0
+    by_hand = np.mean([abs((first * mine[:, j]).mean()) for j in range(3)])
+    assert found[piece.checkpoint, 1, "in_support"] == pytest.approx(by_hand)
+    others = [found[c, 1, "in_support"] for c in checkpoints if c != piece.checkpoint]
+    assert all(abs(other - by_hand) > 1e-6 for other in others)  # the control: labels of another checkpoint
+
+
+def test_correlations_of_labels_need_hard_labels_and_checkpoints_that_gave_some(taught: Store) -> None:
+    probe = MonomialCorrelations((1,))
+    with pytest.raises(SpecError, match="expected distillation with hard labels"):
+        probe.of_labels(tiny.student(targets="soft"), taught, [1000])
+    with pytest.raises(SpecError, match=r"checkpoints \[7\]: expected some of"):
+        probe.of_labels(tiny.student(), taught, [7])
 
 
 def test_a_task_without_a_support_is_refused() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from pdlib import labels
 from pdlib.models.mlp import softmax
-from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
+from pdlib.specs import Distillation, Parameters, Piece, Probe, SpecError, Task, Training, require, whole
+from pdlib.store import Store
 
 EXAMPLES_AT_ONCE = 8192
 
@@ -143,13 +147,52 @@ class MonomialCorrelations(Probe):
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a degree and group."""
         task = training.task
+        bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
+        values = training.model.logits(parameters, bits, device)
+        return self._rows(task, bits, softmax(values, self.temperature)[:, 0].astype(np.float32))
+
+    def of_labels(self, student: Training, store: Store, checkpoints: Collection[int]) -> pd.DataFrame:
+        """Return the rows of the hard labels that a teacher's checkpoints gave a student, with the column `step` first.
+
+        Hard labels are what the teacher says at a temperature near 0. They were given on the student's inputs, which are
+        the samples here, and need no checkpoint where they are published.
+
+        Parameters
+        ----------
+        student
+            Learns from hard labels; see `pdlib.labels.label_block` for what is raised if they are not at hand.
+        checkpoints
+            The teacher's steps to report, of those that taught this student.
+
+        Raises
+        ------
+        SpecError
+            If the student has no hard labels, its task no support, or a checkpoint taught it nothing.
+        """
+        how = student.supervision
+        if not isinstance(how, Distillation) or how.targets != "hard":
+            raise SpecError(f"supervision {how}: expected distillation with hard labels.")
+        blocks: dict[int, list[Piece]] = {}
+        for block in labels.blocks_of(student):
+            blocks.setdefault(block.checkpoint, []).append(block)
+        missing = sorted(set(checkpoints) - blocks.keys())
+        require(not missing, f"checkpoints {missing}", f"some of {sorted(blocks)}, which taught this student")
+        rows, stream, n_classes = [], student.stream, student.task.n_classes
+        for step in checkpoints:
+            inputs, said = [], []
+            for block in blocks[step]:
+                bits, true = stream.examples(block.start, block.stop)
+                inputs.append(bits)
+                said.append(labels.label_block(how, stream, block, n_classes, store) ^ true)
+            first = (np.concatenate(said) == 0).astype(np.float32)
+            rows += [{"step": step, **r} for r in self._rows(student.task, np.concatenate(inputs), first)]
+        return pd.DataFrame(rows)
+
+    def _rows(self, task: Task, bits: NDArray[Any], probability: NDArray[Any]) -> list[dict[str, Any]]:
+        """Return the rows of a predicted probability of the first class, (example,), on bits (example, bit)."""
         support = getattr(task, "support", None)
         if support is None:
             raise SpecError(f"task {task}: expected one with a support, such as SparseParity.")
-        bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
-        probability = softmax(training.model.logits(parameters, bits, device), self.temperature)[:, 0].astype(
-            np.float32
-        )
         noise_floor = float(np.sqrt(2 * np.mean(probability.astype(np.float64) ** 2) / (np.pi * len(bits))))
         rows = []
         for degree in self.degrees:
