@@ -104,6 +104,13 @@ def monomials_off_support(
     return np.array(sorted(drawn), dtype=np.intp)
 
 
+def _support(task: Task) -> tuple[int, ...]:
+    support: tuple[int, ...] | None = getattr(task, "support", None)
+    if support is None:
+        raise SpecError(f"task {task}: expected one with a support, such as SparseParity.")
+    return support
+
+
 @dataclass(frozen=True)
 class MonomialCorrelations(Probe):
     r"""Correlations :math:`|E[p_T(x)_1 \prod_{j \in M} x_j]|`, in the support and off it, by degree.
@@ -147,6 +154,7 @@ class MonomialCorrelations(Probe):
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a degree and group."""
         task = training.task
+        _support(task)
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
         values = training.model.logits(parameters, bits, device)
         return self._rows(task, bits, softmax(values, self.temperature)[:, 0].astype(np.float32))
@@ -169,7 +177,7 @@ class MonomialCorrelations(Probe):
         SpecError
             If the student has no hard labels, its task no support, or a checkpoint taught it nothing.
         """
-        how = student.supervision
+        how, _ = student.supervision, _support(student.task)
         if not isinstance(how, Distillation) or how.targets != "hard":
             raise SpecError(f"supervision {how}: expected distillation with hard labels.")
         blocks: dict[int, list[Piece]] = {}
@@ -190,9 +198,7 @@ class MonomialCorrelations(Probe):
 
     def _rows(self, task: Task, bits: NDArray[Any], probability: NDArray[Any]) -> list[dict[str, Any]]:
         """Return the rows of a predicted probability of the first class, (example,), on bits (example, bit)."""
-        support = getattr(task, "support", None)
-        if support is None:
-            raise SpecError(f"task {task}: expected one with a support, such as SparseParity.")
+        support = _support(task)
         noise_floor = float(np.sqrt(2 * np.mean(probability.astype(np.float64) ** 2) / (np.pi * len(bits))))
         rows = []
         for degree in self.degrees:
