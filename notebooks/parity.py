@@ -77,6 +77,7 @@ from pdlib import (
     MonomialCorrelations,
     SparseParity,
     claims,
+    labels,
     pages,
     plots,
     tables,
@@ -668,16 +669,22 @@ if profile == "paper":
     sizes = {student_width, wide_student_width, teacher_width} - {0}
     (times,) = runs([StepTimes(n_bits, support_size, tuple(sorted(sizes)))])
     page_tables["step_times"] = times.table
-    at_0 = MonomialCorrelations(degrees=(1,))
-    page_tables["label_correlations"] = pd.concat(
-        at_0.of_labels(
-            student(
-                s, methods(s)["progressive"], students.rate("progressive")
-            ),
-            runs.store,
-            measured[s].spec.steps,
-        ).assign(seed=s)
+    progressive = {
+        s: student(
+            s, methods(s)["progressive"], students.rate("progressive")
+        )
         for s in teaching
+    }
+    at_0 = MonomialCorrelations(degrees=(1,))
+    said = (
+        (s, step, *labels.predictions(progressive[s], runs.store, step))
+        for s in teaching
+        for step in measured[s].spec.steps
+    )
+    page_tables["label_correlations"] = pd.DataFrame(
+        {"seed": s, "step": step, **row}
+        for s, step, x, y in said
+        for row in at_0.of_prediction(task, x, y == 0)
     )
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)

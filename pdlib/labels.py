@@ -287,6 +287,38 @@ def label_block(
     return found
 
 
+def predictions(student: Training, store: Store, checkpoint: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the inputs on which a checkpoint taught a student, and the classes that it said: its hard labels.
+
+    So a teacher can be looked at whose labels are published and whose checkpoints are not. Errors as of `label_block`.
+
+    Parameters
+    ----------
+    student
+        Learns from hard labels, one an example.
+    checkpoint
+        The teacher's step.
+
+    Raises
+    ------
+    SpecError
+        If the student has other labels, or the checkpoint taught it nothing.
+    """
+    how, n_classes = student.supervision, student.task.n_classes
+    if not isinstance(how, Distillation) or how.targets != "hard" or student.task.vocabulary:
+        raise SpecError(f"supervision {how} on {student.task}: expected hard labels, one an example.")
+    given = blocks_of(student)
+    mine = [b for b in given if b.checkpoint == checkpoint]
+    known = sorted({b.checkpoint for b in given})
+    require(len(mine) > 0, f"checkpoint {checkpoint}", f"one of {known}, which taught this student")
+    inputs, said = [], []
+    for block in mine:
+        examples, true_classes = student.stream.examples(block.start, block.stop)
+        inputs.append(examples)
+        said.append(label_block(how, student.stream, block, n_classes, store) ^ true_classes)
+    return np.concatenate(inputs), np.concatenate(said)
+
+
 def _make(
     supervision: Distillation,
     stream: ExampleStream,

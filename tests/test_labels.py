@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -386,6 +388,27 @@ def test_a_student_whose_labels_are_stored_needs_no_teacher(taught: Store) -> No
 
 
 # Twins
+
+
+def test_what_a_checkpoint_said_is_read_from_labels_without_it(taught: Store, tmp_path: Path) -> None:
+    student = tiny.student(seed=5)
+    last = student.pieces[-1]
+    x, said = labels.predictions(student, taught, last.checkpoint)
+    inputs, _ = student.stream.examples(last.start, last.stop)
+    assert (x == inputs).all()
+    assert (said == logits(taught.load_checkpoint(tiny.TEACHER, last.checkpoint), x).argmax(axis=1)).all()
+    elsewhere = Store(tmp_path / "labels alone", published=None)
+    shutil.copytree(taught.root / "labels", elsewhere.root / "labels")
+    assert (labels.predictions(student, elsewhere, last.checkpoint)[1] == said).all()
+    with pytest.raises(MissingError):
+        labels.predictions(student, elsewhere, student.pieces[0].checkpoint)  # nobody labeled these
+
+
+def test_predictions_need_hard_labels_of_a_checkpoint_that_gave_some(store: Store) -> None:
+    with pytest.raises(SpecError, match="expected hard labels, one an example"):
+        labels.predictions(tiny.student(targets="soft"), store, 1000)
+    with pytest.raises(SpecError, match=r"checkpoint 7: expected one of \[.*\], which taught this student"):
+        labels.predictions(tiny.student(), store, 7)
 
 
 def test_one_shot_from_a_teacher_without_errors_is_cross_entropy_bit_for_bit(taught: Store) -> None:

@@ -170,25 +170,16 @@ def test_correlations_of_hard_labels_are_those_of_the_teachers_argmax_on_the_stu
 ) -> None:
     student = tiny.student(seed=5)  # four checkpoints, fifty steps each, then the last one
     probe = MonomialCorrelations((1, 2), n_off_support=20)
-    checkpoints = sorted({b.checkpoint for b in labels.blocks_of(student)})
-    found = probe.of_labels(student, taught, checkpoints).set_index(["step", "degree", "group"])["mean"]
+    piece = student.pieces[1]
+    inputs, said = labels.predictions(student, taught, piece.checkpoint)
+    own = probe.of_prediction(student.task, inputs, said == 0)[0]
     bits, _ = student.stream.examples(0, student.n_steps)
-    piece = next(p for p in student.pieces if p.checkpoint == checkpoints[1])
     mine = bits[piece.start : piece.stop]
-    parameters = taught.load_checkpoint(tiny.TEACHER, piece.checkpoint)
-    first = logits(parameters, mine).argmax(axis=1) == 0
-    by_hand = np.mean([abs((first * mine[:, j]).mean()) for j in range(3)])
-    assert found[piece.checkpoint, 1, "in_support"] == pytest.approx(by_hand)
-    others = [found[c, 1, "in_support"] for c in checkpoints if c != piece.checkpoint]
-    assert all(abs(other - by_hand) > 1e-6 for other in others)  # the control: labels of another checkpoint
-
-
-def test_correlations_of_labels_need_hard_labels_and_checkpoints_that_gave_some(taught: Store) -> None:
-    probe = MonomialCorrelations((1,))
-    with pytest.raises(SpecError, match="expected distillation with hard labels"):
-        probe.of_labels(tiny.student(targets="soft"), taught, [1000])
-    with pytest.raises(SpecError, match=r"checkpoints \[7\]: expected some of"):
-        probe.of_labels(tiny.student(), taught, [7])
+    first = logits(taught.load_checkpoint(tiny.TEACHER, piece.checkpoint), mine).argmax(axis=1) == 0
+    assert (own["degree"], own["group"]) == (1, "in_support")
+    assert own["mean"] == pytest.approx(np.mean([abs((first * mine[:, j]).mean()) for j in range(3)]))
+    _, others = labels.predictions(student, taught, student.pieces[0].checkpoint)
+    assert (others != said).any()  # the control: another checkpoint says something else
 
 
 def test_a_task_without_a_support_is_refused() -> None:

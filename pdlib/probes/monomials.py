@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from pdlib import labels
 from pdlib.models.mlp import softmax
-from pdlib.specs import Distillation, Parameters, Piece, Probe, SpecError, Task, Training, require, whole
-from pdlib.store import Store
+from pdlib.specs import Parameters, Probe, SpecError, Task, Training, require, whole
 
 EXAMPLES_AT_ONCE = 8192
 
@@ -157,47 +153,12 @@ class MonomialCorrelations(Probe):
         _support(task)
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
         values = training.model.logits(parameters, bits, device)
-        return self._rows(task, bits, softmax(values, self.temperature)[:, 0].astype(np.float32))
+        return self.of_prediction(task, bits, softmax(values, self.temperature)[:, 0].astype(np.float32))
 
-    def of_labels(self, student: Training, store: Store, checkpoints: Collection[int]) -> pd.DataFrame:
-        """Return the rows of the hard labels that a teacher's checkpoints gave a student, with the column `step` first.
-
-        Hard labels are what the teacher says at a temperature near 0. They were given on the student's inputs, which are
-        the samples here, and need no checkpoint where they are published.
-
-        Parameters
-        ----------
-        student
-            Learns from hard labels; see `pdlib.labels.label_block` for what is raised if they are not at hand.
-        checkpoints
-            The teacher's steps to report, of those that taught this student.
-
-        Raises
-        ------
-        SpecError
-            If the student has no hard labels, its task no support, or a checkpoint taught it nothing.
-        """
-        how, _ = student.supervision, _support(student.task)
-        if not isinstance(how, Distillation) or how.targets != "hard":
-            raise SpecError(f"supervision {how}: expected distillation with hard labels.")
-        blocks: dict[int, list[Piece]] = {}
-        for block in labels.blocks_of(student):
-            blocks.setdefault(block.checkpoint, []).append(block)
-        missing = sorted(set(checkpoints) - blocks.keys())
-        require(not missing, f"checkpoints {missing}", f"some of {sorted(blocks)}, which taught this student")
-        rows, stream, n_classes = [], student.stream, student.task.n_classes
-        for step in checkpoints:
-            inputs, said = [], []
-            for block in blocks[step]:
-                bits, true = stream.examples(block.start, block.stop)
-                inputs.append(bits)
-                said.append(labels.label_block(how, stream, block, n_classes, store) ^ true)
-            first = (np.concatenate(said) == 0).astype(np.float32)
-            rows += [{"step": step, **r} for r in self._rows(student.task, np.concatenate(inputs), first)]
-        return pd.DataFrame(rows)
-
-    def _rows(self, task: Task, bits: NDArray[Any], probability: NDArray[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a predicted probability of the first class, (example,), on bits (example, bit)."""
+    def of_prediction(
+        self, task: Task, bits: NDArray[Any], probability: NDArray[Any]
+    ) -> list[dict[str, Any]]:
+        """Return the rows of any prediction: the probability of the first class, (example,), on bits (example, bit)."""
         support = _support(task)
         noise_floor = float(np.sqrt(2 * np.mean(probability.astype(np.float64) ** 2) / (np.pi * len(bits))))
         rows = []
