@@ -424,9 +424,9 @@ page_tables = {
 few = [s for s in ablation_seeds if s in seeds]
 
 # %% [markdown]
-# **What to see** (laptop values). Progressive distillation is not ahead of the better one-shot distillation at any level; at level 2 it is behind. With
-# the same hard labels it is on average ahead of one-shot distillation at level 3, but there temperature 1 is as good. Level 4 asks for one token a sentence, and most
-# students are still near their plateau after so few steps; when one leaves it differs between ancestries, which is what the wide intervals show.
+# **What to see** (laptop values). Progressive distillation is not ahead of the better one-shot distillation at any level or length; after a
+# quarter of $T_0$ at level 2 it is behind in every ancestry. Level 4 asks for one token a sentence, and most students are still near their
+# plateau after so few steps; when one leaves it differs between ancestries, which is what the wide intervals show.
 #
 # ## Ablations
 #
@@ -435,7 +435,7 @@ few = [s for s in ablation_seeds if s in seeds]
 # ### More heads (Figure 28)
 #
 # Networks with fewer heads than the teacher, trained from the data in the same way, their initial scale fitted to their width as the teacher's is.
-# In the laptop runs the network with the fewest heads rises later at levels 3 and 2; by the end there is little between them.
+# In the laptop runs the network with the fewest heads rises later at every level; by the end there is little between them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-heads", "caption": "Held-out accuracy by number of heads, from the data alone, at each level; means over seeds with 95 % intervals (paper: Figure 28)."}, "image": {"alt": "One panel a level: accuracy against training steps, one line for each number of heads."}}
 if figures == "all":
@@ -507,7 +507,7 @@ if figures == "all":
 #
 # The student above starts with weights of standard deviation 0.02, as GPT-2 does at any width. A network this narrow is slow to leave its
 # plateau from there. Here the same student starts with a scale that fits its width, as its teacher does; its rates are chosen anew. In the laptop runs
-# it is then about as accurate after a quarter of $T_0$ as from the usual scale after half of it, whatever teaches it, and labels alone are as
+# it is then about as accurate after a quarter of $T_0$ as from the usual scale after half of it, whatever teaches it, and labels alone are nearly as
 # good as distillation: what a teacher shortens here is above all a start that was chosen badly.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-initial", "caption": "The small student with the usual initial scale (left) and with one that fits its width (right), at the main level; means over seeds with 95 % intervals; dotted: the exact posterior."}, "image": {"alt": "Two panels of final accuracy against run length, one line a method."}}
@@ -603,7 +603,7 @@ if figures == "all":
 # the whole a sentence of the grammar, and how long is its longest beginning that some sentence has? The paper does not ask this. Distillation at
 # temperature 1 is added for progressive distillation, because a student of hard labels is taught to write what is most likely
 # only: its texts can be correct and all alike, so different ones are counted too. That is what the laptop runs show: of the accepted texts of students
-# of hard labels about half are copies of each other, at temperature 1 hardly any. Students come nowhere near their teacher in half of its steps.
+# of hard labels a third to a half are copies of each other, at temperature 1 hardly any. Students come nowhere near their teacher in half of its steps.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-generated", "caption": "Share of texts that the parser accepts, by method and length of the student's run; means over seeds with 95 % intervals."}, "image": {"alt": "Share of accepted texts by method, for each length of the run."}}
 if figures == "all":
