@@ -282,7 +282,10 @@ def _run_each(
 def _run_on(
     executor: Executor, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
 ) -> None:
-    waiting, done = dict(graph), set[str]()
+    longest_first = sorted(
+        graph, key=lambda f: _work(graph[f].spec), reverse=True
+    )  # so that none is left over
+    waiting, done = {f: graph[f] for f in longest_first}, set[str]()
     known: dict[Future[None], str] = {}
     failed: dict[str, BaseException] = {}
     while waiting or known:

@@ -495,6 +495,26 @@ def test_the_device_comes_from_the_environment_and_stands_in_the_provenance(
     assert record.provenance["device"] == "cpu"  # where a narrow network's batch-1 training is faster
 
 
+def test_the_longest_runs_are_submitted_first(store: Store) -> None:
+    """Otherwise one of them may be left over, and all workers but one wait for it."""
+
+    class Here(Executor):
+        def __init__(self) -> None:
+            self.steps: list[int] = []
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            self.steps.append(args[0].n_steps)
+            future: Future[Any] = Future()
+            future.set_result(fn(*args, **kwargs))
+            return future
+
+    here = Here()
+    specs = [tiny.training(n_steps=n, checkpoint_every=0) for n in (200, 800, 400)]
+    records = engine.execute(specs, store, executor=here, progress=False)
+    assert here.steps == [800, 400, 200]
+    assert [r.table.step.max() for r in records] == [200, 800, 400]  # results come as they were asked for
+
+
 def test_the_number_of_workers_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
