@@ -261,7 +261,7 @@ def probed(
     task: Any, predictor: Callable[[NDArray[Any]], NDArray[Any]], degrees: tuple[int, ...] = (1, 2)
 ) -> pd.DataFrame:
     """The probe's rows for a predictor of probabilities (example, class), by degree, scope and node."""
-    model = SimpleNamespace(logits=lambda _, bits: np.log(predictor(bits)))
+    model = SimpleNamespace(logits=lambda _, bits, device: np.log(predictor(bits)))
     rows = FeatureCorrelations(degrees, n_samples=N, n_rest=50).rows(
         SimpleNamespace(task=task, model=model), {}
     )  # type: ignore[arg-type]
