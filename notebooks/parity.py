@@ -769,7 +769,7 @@ if paper:
     plots.finish(fig, runs.provenance(paper_runs), 4)
     plt.show()
 
-# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of students of width 100 (left: paper, Figure 1 left) and of width 1,000 (right: paper, Figure 8), means with 95 % intervals over students, and of the teacher, one run. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for students of width 100 and 1,000."}}
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (paper: Figure 1, left) and, where they were run, of width 1,000 (paper: Figure 8). Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
 if paper:
     narrow, wider = paper["students"], paper.get("wide_students")
     base = ["cross_entropy", "one_shot", "one_shot_hard", "progressive"]
