@@ -344,8 +344,8 @@ plt.show()
 # %% [markdown]
 # **What to see** (laptop values). From the text alone the student does not even reach the level of copying; from a teacher it leaves
 # the plateau ({numref}`fig-wiki-horizons`). In the shortest run, where it hears of $C_1$ alone, progressive distillation is ahead of one-shot distillation
-# with the same hard labels and about as good as one at temperature 1. In longer runs it is behind: it stays with $C_1$ after the student has learned
-# what $C_1$ knows. No method chose a rate at an end of the grid.
+# with the same hard labels and about as good as one at temperature 1. In longer runs it is behind the better of the two: it stays with $C_1$ after
+# the student has learned what $C_1$ knows. No method chose a rate at an end of the grid.
 #
 # ### Encyclopedia and books
 #

@@ -102,7 +102,6 @@ class TritonLearner(TorchLearner):
 
     def __init__(self, parameters: Parameters, device: str) -> None:
         super().__init__(parameters, device)
-        self._dtype = self._w.dtype
         self._x = self._w.new_zeros(ROWS, self.n_columns)
         self._y = self._w.new_zeros(ROWS, len(self._c))
         self._rates = self._w.new_zeros(ROWS)
