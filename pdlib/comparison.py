@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from pdlib import claims
-from pdlib.engine import execute
+from pdlib.engine import Pool, execute
 from pdlib.schedules import Explicit, OneShot, Progressive
 from pdlib.specs import Distillation, Labels, Measurement, Run, Supervision, Training
 from pdlib.store import Record, Store
@@ -23,7 +23,7 @@ STUDENT = SIBLINGS  # a student's seed is its ancestry's plus this: other weight
 
 @dataclass
 class PageRuns:
-    """The runs of a page: executed in one store, under its criteria's hashes, and counted.
+    """The runs of a page: executed in one store and one pool of workers, under its criteria's hashes, and counted.
 
     Parameters
     ----------
@@ -39,12 +39,17 @@ class PageRuns:
     records: dict[str, Record] = field(default_factory=dict)
     parts: dict[str, list[str]] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
+    pool: Pool = field(default_factory=Pool)
 
     def __call__(self, specs: Sequence[Run], part: str = "core") -> list[Record]:
         """Return the results of `specs`, stored or computed now; `part` is `core` or `ablations`."""
         started = time.perf_counter()
         found = execute(
-            specs, self.store, criteria=claims.hashes(self.page), progress=self.profile != "smoke"
+            specs,
+            self.store,
+            pool=self.pool,
+            criteria=claims.hashes(self.page),
+            progress=self.profile != "smoke",
         )
         self.elapsed_s[part] = self.elapsed_s.get(part, 0.0) + time.perf_counter() - started
         for record in found:

@@ -13,15 +13,16 @@ import json
 import os
 import platform
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def execute(
     store: Store | None = None,
     *,
     executor: Executor | None = None,
+    pool: Pool | None = None,
     n_workers: int | None = None,
     device: str | None = None,
     criteria: Mapping[str, str] | None = None,
@@ -80,6 +82,8 @@ def execute(
         Anything with `submit()`. By default processes on this machine, or this process if the work is
         light; if `$PDLIB_SCHEDULER` is an address, the Dask cluster there (extra `cluster`). The caller
         closes an executor it gives.
+    pool
+        Keeps the processes on this machine for the next call; by default each call starts its own, which takes seconds.
     n_workers
         Worker processes when `executor` is not given; by default `$PDLIB_WORKERS`, else one a core, or one a GPU. 1 means
         this process. Several small runs share a GPU well.
@@ -128,7 +132,8 @@ def execute(
             elif n_workers == 1:
                 _run_here(graph, workplace, advance)
             else:
-                _run_in_pool(min(int(n_workers or 1), len(graph)), graph, workplace, advance)
+                with nullcontext(pool) if pool else Pool() as workers:
+                    workers.run(min(int(n_workers or 1), len(graph)), graph, workplace, advance)
     records = []
     for spec in specs:
         computed = spec.fingerprint in graph
@@ -326,30 +331,81 @@ _own_device: str | None = None  # a worker's; None in a process that is no worke
 
 
 def _start_worker(n_threads: int, own: Any) -> None:
-    """Set a new worker's threads and give it the next device, which is its own as long as it lives."""
+    """Set a new worker's threads, give it the next device as its own, and let it end with the process that started it."""
     global _own_device
     set_threads(n_threads)
     _own_device = own.get()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _run_in_pool(
-    n: int, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
-) -> None:
-    threads = max(1, (os.cpu_count() or 1) // n)
-    for attempt in range(POOL_RETRIES + 1):
-        context = get_context("spawn")
-        own, names = context.Queue(), devices(workplace.device)
-        for i in range(n):
-            own.put(names[i % len(names)])
-        pool = ProcessPoolExecutor(n, context, initializer=_start_worker, initargs=(threads, own))
-        try:
-            return _run_on(pool, graph, workplace, advance)
-        except BrokenProcessPool:
-            if attempt == POOL_RETRIES:
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, however it did; a run in the middle can be resumed."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class Pool:
+    """Worker processes on this machine, started by the first runs that need them and kept for those that follow.
+
+    A worker that is killed from outside takes the others with it; their runs resume in new ones. Code that is edited
+    meanwhile is not read again by workers that are kept.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> store = Store(tempfile.mkdtemp(), published=None)
+    >>> spec = Training(SparseParity(8, 2), MLP(16), SGD(0.1), n_steps=100, evaluate_every=50)
+    >>> with Pool() as pool:
+    ...     for seed in (0, 1):
+    ...         _ = execute([replace(spec, seed=seed)], store, pool=pool, progress=False)
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, str], ProcessPoolExecutor] = {}
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers when each has finished what it is at."""
+        while self._kept:
+            _, workers = self._kept.popitem()
+            workers.shutdown(wait=True, cancel_futures=True)
+
+    def run(
+        self, n: int, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
+    ) -> None:
+        """Run a graph on `n` workers."""
+        for attempt in range(POOL_RETRIES + 1):
+            try:
+                return _run_on(self._workers(n, workplace.device), graph, workplace, advance)
+            except RunsFailedError:
                 raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return None
+            except (
+                BaseException
+            ) as error:  # of an interrupted graph, too, nothing must go on in the background
+                self.close()
+                if not isinstance(error, BrokenProcessPool) or attempt == POOL_RETRIES:
+                    raise
+        return None
+
+    def _workers(self, n: int, device: str) -> ProcessPoolExecutor:
+        if (n, device) not in self._kept:
+            context = get_context("spawn")
+            own, names = context.Queue(), devices(device)
+            for i in range(n):
+                own.put(names[i % len(names)])
+            threads = max(1, (os.cpu_count() or 1) // n)
+            self._kept[n, device] = ProcessPoolExecutor(
+                n, context, initializer=_start_worker, initargs=(threads, own)
+            )
+        return self._kept[n, device]
 
 
 def _run_on_cluster(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -33,6 +35,7 @@ TEACHER = tiny.training(n_steps=800, evaluate_every=400, checkpoint_every=200)
 STUDENT = tiny.student(TEACHER, checkpoint_every=100)
 PROBE = tiny.measurement(TEACHER)
 CALCULATION = FourierGap(11)
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -404,6 +407,78 @@ def test_calculations_and_trainings_share_a_pool_of_processes(store: Store, tmp_
     assert_same_tables(records, here)
 
 
+@dataclass(frozen=True)
+class Worker(Calculation):
+    """Names the process that computes it."""
+
+    name: str
+    work = engine.LIGHT
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [{"process": os.getpid()}]
+
+
+def computed_by(records: list[Record]) -> set[int]:
+    return {int(r.table.process.iloc[0]) for r in records}
+
+
+def test_a_pool_that_is_kept_has_the_same_workers_in_the_next_call(store: Store) -> None:
+    with engine.Pool() as pool:
+        calls = [execute([Worker(f"{i}")], store, pool=pool, n_workers=2, progress=False) for i in range(3)]
+    (first,) = computed_by([record for (record,) in calls])
+    assert first != os.getpid()
+    tiny.wait_until(lambda: first not in [p.pid for p in multiprocessing.active_children()], "its end")
+    alone = [execute([Worker(f"alone {i}")], store, n_workers=2, progress=False) for i in range(2)]
+    assert len(computed_by([record for (record,) in alone])) == 2
+
+
+def test_a_pool_whose_idle_worker_was_killed_starts_another(store: Store) -> None:
+    with engine.Pool() as pool:
+        (before,) = computed_by(execute([Worker("a")], store, pool=pool, n_workers=2, progress=False))
+        os.kill(before, signal.SIGKILL)
+        (after,) = computed_by(execute([Worker("b")], store, pool=pool, n_workers=2, progress=False))
+    assert after != before
+
+
+def test_a_pool_survives_a_run_that_fails(store: Store) -> None:
+    with engine.Pool() as pool:
+        (before,) = computed_by(execute([Worker("a")], store, pool=pool, n_workers=2, progress=False))
+        with pytest.raises(engine.RunsFailedError, match="no such number"):
+            execute(
+                [Impossible("no such number", engine.LIGHT)], store, pool=pool, n_workers=2, progress=False
+            )
+        (after,) = computed_by(execute([Worker("b")], store, pool=pool, n_workers=2, progress=False))
+    assert after == before
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    """Otherwise a notebook's kernel that is killed would leave them waiting for ever."""
+    code = (
+        "import sys, time\n"
+        "if __name__ == '__main__':\n"
+        "    from pdlib import engine; from pdlib.store import Store; from test_engine import Worker\n"
+        "    pool, store = engine.Pool(), Store(sys.argv[1], published=None)\n"
+        "    (r,) = engine.execute([Worker('a')], store, pool=pool, n_workers=2, progress=False)\n"
+        "    print(r.table.process.iloc[0], flush=True); time.sleep(600)\n"
+    )
+    script = tmp_path / "page.py"
+    script.write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    command = [sys.executable, str(script), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as page:
+        assert page.stdout is not None
+        worker = int(page.stdout.readline())
+        assert alive(worker)
+        page.kill()
+    tiny.wait_until(lambda: not alive(worker), "the end of its worker")
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that has ended but that nobody has waited for does not."""
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 # Progress
 
 
@@ -433,7 +508,7 @@ def test_a_light_graph_runs_here_and_a_heavy_one_in_a_pool(
         return lambda *arguments: chosen.append(name)
 
     monkeypatch.setattr(engine, "_run_here", choose("here"))
-    monkeypatch.setattr(engine, "_run_in_pool", choose("pool"))
+    monkeypatch.setattr(engine.Pool, "run", choose("pool"))
     heavy = tiny.training(model=MLP(50_000), n_steps=100_000)
     for spec in (TEACHER, heavy, Impossible("light", 0.9 * engine.LIGHT), Impossible("heavy", engine.LIGHT)):
         with pytest.raises(StoreError, match="is not in"):
@@ -475,10 +550,11 @@ def test_each_worker_of_a_pool_has_a_device_of_its_own(
     monkeypatch.setattr(engine, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(engine, "_run_on", lambda *_: None)
     monkeypatch.setattr(engine, "set_threads", lambda n: None)
+    monkeypatch.setattr(engine, "_end_with_parent", lambda: None)
     monkeypatch.setattr(engine, "_own_device", None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     workplace = engine.Workplace(str(tmp_path), None, "cuda", {})
-    engine._run_in_pool(3, {}, workplace, lambda n: None)
+    engine.Pool().run(3, {}, workplace, lambda n: None)
     assert given == ["cuda:0", "cuda:1", "cuda:0"]
 
 
@@ -520,11 +596,11 @@ def test_the_number_of_workers_comes_from_the_environment(
 ) -> None:
     asked: list[int] = []
 
-    def pool(n: int, graph: Any, workplace: Any, advance: Any) -> None:
+    def pool(_: Any, n: int, graph: Any, workplace: Any, advance: Any) -> None:
         asked.append(n)
         engine._run_here(graph, workplace, advance)
 
-    monkeypatch.setattr(engine, "_run_in_pool", pool)
+    monkeypatch.setattr(engine.Pool, "run", pool)
     monkeypatch.setattr(engine, "LIGHT", 0.0)
     monkeypatch.setenv("PDLIB_WORKERS", "3")
     engine.execute([tiny.training(seed=s) for s in range(5)], store, progress=False)
