@@ -462,7 +462,22 @@ def test_queries_that_see_what_they_may_not_are_told_apart(
     asked_where(monkeypatch, way)
     expected = module(tokens, **how)
     monkeypatch.setattr(transformer._Asked, "allowed", lambda *_: None)
+    monkeypatch.setattr(transformer._Keys, "by_head", lambda *_: None)
     assert float((module(tokens, **how) - expected).detach().abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["gpt2", "bert", "averaged"])
+def test_where_nothing_is_asked_there_are_no_logits_and_no_gradients(name: str, packed: bool) -> None:
+    module = network(MODELS[name])
+    tokens, how = asked_batch(MODELS[name], "padding")
+    how["at"] = torch.zeros_like(how["at"])
+    if packed:
+        how["real"] = how["mask"]
+    logits = module(tokens, **how)
+    assert logits.shape == (0, N_CLASSES)
+    found = gradients(module, logits, torch.zeros(0, N_CLASSES))
+    assert not any(bool(gradient.any()) for gradient in found.values())
 
 
 @pytest.mark.parametrize("name", ["gpt2", "one layer", "bert", "averaged"])

@@ -1,7 +1,7 @@
 r"""One Transformer for the whole book: causal or bidirectional, pre- or post-norm.
 
 With the choices of `gpt2` it is GPT-2 (Radford et al. 2019), with those of `bert` BERT with its masked-word head (Devlin
-et al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Five things are
+et al. 2019): the same weights give the same logits (`pdlib.models.huggingface` reads and writes them). Six things are
 done once that are commonly done again and again, all exact:
 
 - logits are computed where they are asked for only: at one position, or at given ones; the last layer then
@@ -11,6 +11,7 @@ done once that are commonly done again and again, all exact:
 - of sequences padded to a common length, padding passes through attention alone, and no other product;
 - no dropout, no mask and no weights of attention are touched unless asked for, and no mask that only hides what comes
   after all that is asked for in a causal network;
+- short bidirectional attention goes from rows of positions to a matrix a head, and back, by one lookup each way;
 - what is drawn token by token keeps its keys and values.
 """
 
@@ -670,6 +671,82 @@ class _AskedOnce(_Asked):
         return allowed
 
 
+class _Heads:
+    """The way from rows, each with vectors of all heads, to (part, example x head, place, size), a matrix a head, and back.
+
+    A place without a row gets one of the rows, so that its vectors are numbers: as a key it must be hidden, and of what it
+    finds as a query nothing goes back. One lookup does what padding, splitting and transposing do one after the other.
+    """
+
+    def __init__(self, index: Tensor, n: int, places: int, h: int, parts: int) -> None:
+        """`index`: of each row its place in (example, place). `parts`: how many vectors of a head a row holds."""
+        self.n, self.places, self.h, self.parts = n, places, h, parts
+        head, part = (torch.arange(k, device=index.device) for k in (h, parts))
+        row = index.new_zeros(n * places)
+        row[index] = torch.arange(len(index), device=index.device)
+        there = row.view(n, 1, places) * (parts * h) + head[:, None]
+        self._there = (there + (part * h).view(parts, 1, 1, 1)).view(-1)
+        first = (index + index // places * ((h - 1) * places))[:, None] + head * places
+        self._first = first.view(-1)
+        self._back = (first[:, None] + (part * (n * h * places))[:, None]).view(-1)
+
+    def split(self, rows: Tensor, size: int) -> Tensor:
+        """(row, part x head x size) to (part, example x head, place, size)."""
+        found = rows.reshape(-1, size).index_select(0, self._there)
+        return found.view(self.parts, self.n * self.h, self.places, size)
+
+    def joined(self, split: Tensor) -> Tensor:
+        """Return the way back, to (row x part x head, size)."""
+        return split.view(-1, split.shape[3]).index_select(0, self._back)
+
+    def first(self, split: Tensor) -> Tensor:
+        """(example x head, place, size), one part alone, to (row, head, size)."""
+        return split.view(-1, split.shape[2]).index_select(0, self._first).view(-1, self.h, split.shape[2])
+
+    def split_first(self, rows: Tensor) -> Tensor:
+        """Return the way back, 0 where there is no row."""
+        size = rows.shape[2]
+        zeros = rows.new_zeros(self.n * self.h * self.places, size)
+        return zeros.index_copy_(0, self._first, rows.reshape(-1, size)).view(-1, self.places, size)
+
+
+class _AttentionOfRows(torch.autograd.Function):
+    """Attention by plain products, from rows to rows.
+
+    Its gradient is written out: what the parts of rows get is made in one piece, and looked up once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, size: int, added: Tensor | None, ways: tuple[_Heads, ...], *rows: Tensor) -> Tensor:
+        """Return (query, head, size) from rows of queries, keys and values, or rows of queries and rows of both others."""
+        parts = [way.split(r, size) for way, r in zip(ways, rows, strict=True)]
+        q, k, v = (matrices for part in parts for matrices in part)
+        ctx.scale = 1 / math.sqrt(size)
+        weights = torch.baddbmm(
+            q.new_zeros(1) if added is None else added, q, k.transpose(1, 2), alpha=ctx.scale
+        ).softmax(dim=2)
+        ctx.ways, ctx.shapes = ways, [r.shape for r in rows]
+        ctx.save_for_backward(weights, *parts)
+        return ways[0].first(torch.bmm(weights, v))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Return the gradients of the rows."""
+        weights, *parts = ctx.saved_tensors
+        q, k, v = (matrices for part in parts for matrices in part)
+        made = [torch.empty_like(part) for part in parts]
+        of_q, of_k, of_v = (matrices for part in made for matrices in part)
+        given = ctx.ways[0].split_first(gradients[0])
+        torch.bmm(weights.transpose(1, 2), given, out=of_v)
+        of_weights = torch.bmm(given, v.transpose(1, 2))
+        of_scores = torch._softmax_backward_data(of_weights, weights, 2, weights.dtype)
+        scaled = {"beta": 0, "alpha": ctx.scale}  # what is there before counts for nothing
+        torch.baddbmm(of_q, of_scores, k, **scaled, out=of_q)
+        torch.baddbmm(of_k, of_scores.transpose(1, 2), q, **scaled, out=of_k)
+        joined = [way.joined(m).view(shape) for way, m, shape in zip(ctx.ways, made, ctx.shapes, strict=True)]
+        return None, None, None, *joined
+
+
 class _Keys:
     """Which keys the queries of a batch see: 0 for these, minus infinity for others.
 
@@ -688,9 +765,11 @@ class _Keys:
         exact: bool,
     ) -> None:
         """`exact`: whether attention is looked at, also that of queries that are hidden and not asked for."""
-        self.mask, self.p, self.causal = mask, shape[1], causal
+        self.mask, self.causal = mask, causal
+        self.n, self.p = shape
         self.blind: Tensor | None = None  # queries that see no key
         self._made: Tensor | None = None
+        self._heads: dict[tuple[int, int], _Heads] = {}
         if mask is not None:
             asked = at if isinstance(at, Tensor) else real
             if isinstance(at, int):
@@ -712,6 +791,18 @@ class _Keys:
                 made.masked_fill_((self.blind[..., None] & eye)[:, None], 0.0)
             self._made = made
         return self._made
+
+    def by_head(self, h: int, like: Tensor) -> Tensor | None:
+        """Return the numbers of all queries of a network that is not causal, (example x head, 1, key), or None."""
+        added = self.all(like)
+        return None if added is None else added.expand(self.n, h, 1, self.p).reshape(-1, 1, self.p)
+
+    def heads(self, index: Tensor | None, places: int, h: int, parts: int) -> _Heads:
+        """Return the way of rows to heads, the same in all layers; without `index` there is a row for each place."""
+        if (places, parts) not in self._heads:
+            index = torch.arange(self.n * places) if index is None else index
+            self._heads[places, parts] = _Heads(index, self.n, places, h, parts)
+        return self._heads[places, parts]
 
 
 class TransformerModule(nn.Module):
@@ -910,11 +1001,12 @@ class TransformerModule(nn.Module):
             else:
                 normed = self._normed(layer.attention_norm, pairs)
             projections = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
-            both = torch.cat((pairs, projections), dim=2)
             index = tokens * p + torch.arange(p, device=tokens.device)
             index = index if packed is None else packed.rows(index)
-            found = F.embedding(index, both.view(spec.vocabulary * p, -1))
-            hidden, projected = torch.split(found, [spec.full_width, projections.shape[2]], dim=-1)
+            hidden, projected = (
+                F.embedding(index, of_pairs.view(spec.vocabulary * p, -1))
+                for of_pairs in (pairs, projections)
+            )
             return hidden, projected
         hidden = F.embedding(tokens, self.token.weight) + position
         if spec.norm == "post":
@@ -975,6 +1067,11 @@ class TransformerModule(nn.Module):
         if projected is None:
             assert normed is not None
             projected = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
+        if attention is None and self._by_rows(keys.p, projected):
+            way = keys.heads(None if packed is None else packed.index, keys.p, h, 3)
+            rows: Tensor = _AttentionOfRows.apply(d, keys.by_head(h, projected), (way,), projected)  # type: ignore[no-untyped-call]
+            handed = rows.mean(dim=1) if spec.heads == "averaged" else rows.flatten(1)
+            return handed if packed is not None else handed.view(keys.n, keys.p, -1)
         if packed is not None:
             projected = packed.padded(projected)
         n, p, _ = projected.shape
@@ -1011,7 +1108,14 @@ class TransformerModule(nn.Module):
             out = self._keyless_attention(layer, normed, asked, keys, packed, attention)
         else:
             assert attention is None
-            out = self._attention_at(layer, normed, projected, asked, keys, packed)
+            query, both = self._projected_at(layer, normed, projected, asked)
+            if not isinstance(asked, _AskedOnce) and self._by_rows(asked.p, query):
+                h, index = spec.n_heads, None if packed is None else packed.index
+                ways = keys.heads(asked.slot, asked.m, h, 1), keys.heads(index, asked.p, h, 2)
+                added = keys.by_head(h, query)
+                rows: Tensor = _AttentionOfRows.apply(spec.head_size, added, ways, query, both)  # type: ignore[no-untyped-call]
+                return rows.mean(dim=1) if spec.heads == "averaged" else rows.flatten(1)
+            out = self._attention_at(query, both, asked, keys, packed)
         return asked.of_slots(out.mean(dim=2) if spec.heads == "averaged" else out.flatten(2))
 
     def _keyless_attention(
@@ -1050,26 +1154,23 @@ class TransformerModule(nn.Module):
         biased: Tensor = out + (bv.view(h, d) * weights.sum(dim=3, keepdim=True) if drops else bv.view(h, d))
         return biased
 
-    def _attention_at(
-        self,
-        layer: Any,
-        normed: Tensor | None,
-        projected: Tensor | None,
-        asked: _Asked,
-        keys: _Keys,
-        packed: _Packed | None,
-    ) -> Tensor:
-        """Return (example, slot, head, size) for the queries asked for, keys and values made at all positions."""
-        spec = self.spec
-        h, d, n, m = spec.n_heads, spec.head_size, asked.n, asked.m
-        a = h * d
+    def _projected_at(
+        self, layer: Any, normed: Tensor | None, projected: Tensor | None, asked: _Asked
+    ) -> tuple[Tensor, Tensor]:
+        """Return the queries asked for, and keys and values at all positions."""
+        a = self.spec.n_heads * self.spec.head_size
         if normed is None:
             assert projected is not None
-            query, both = asked.rows(projected[..., :a]), projected[..., a:]
-        else:
-            weight, bias = layer.qkv.weight, layer.qkv.bias
-            query = F.linear(asked.rows(normed), weight[:a], bias[:a])
-            both = F.linear(normed, weight[a:], bias[a:])
+            return asked.rows(projected[..., :a]), projected[..., a:]
+        weight, bias = layer.qkv.weight, layer.qkv.bias
+        return F.linear(asked.rows(normed), weight[:a], bias[:a]), F.linear(normed, weight[a:], bias[a:])
+
+    def _attention_at(
+        self, query: Tensor, both: Tensor, asked: _Asked, keys: _Keys, packed: _Packed | None
+    ) -> Tensor:
+        """Return (example, slot, head, size) for the queries asked for, from them and from keys and values."""
+        spec = self.spec
+        h, d, n, m = spec.n_heads, spec.head_size, asked.n, asked.m
         both = both if packed is None else packed.padded(both)
         q = asked.slots(query).view(n, m, h, d).transpose(1, 2)
         k, v = both.reshape(n, -1, 2, h, d).permute(2, 0, 3, 1, 4).unbind()  # (example, head, position, size)
@@ -1089,6 +1190,12 @@ class TransformerModule(nn.Module):
         """Whether plain products are taken, rather than the fused kernel."""
         spec = self.spec
         return not like.is_cuda and (p <= SHORT or (spec.attends == "causal" and spec.head_size <= SMALL))
+
+    def _by_rows(self, p: int, like: Tensor) -> bool:
+        """Whether plain products are taken whose gradient is written out."""
+        spec = self.spec
+        drops = spec.dropout and self.training
+        return spec.attends == "all" and self._blockwise(p, like) and not drops and like.numel() > 0
 
     def _plain_attention(
         self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, attention: list[Tensor] | None
