@@ -46,6 +46,24 @@ def test_both_sides_train_the_same_network_on_the_same_inputs(tmp_path: Path) ->
     assert widths == inputs.lengths.tolist()  # padded to the longest of each batch
 
 
+def test_an_eager_student_learns_what_its_teacher_says_where_it_is_asked() -> None:
+    spec = tiny_spec()
+    inputs, classes = spec.task.stream(0, "train").examples(0, 8)
+    (batch,) = as_peer_takes_them(inputs, classes, 8)
+    torch.manual_seed(0)
+    teacher, student = (pcfg.network(spec).eval() for _ in range(2))
+    tokens, real, labels = batch
+    asked = labels != -100
+    with torch.no_grad():
+        said = teacher(input_ids=tokens, attention_mask=real).logits[asked]
+        logits = student(input_ids=tokens, attention_mask=real).logits[asked]
+    expected = torch.nn.functional.cross_entropy(logits, said.argmax(dim=1))
+    assert float(pcfg.taught_loss(teacher, student, batch).detach()) == pytest.approx(
+        float(expected), rel=1e-6
+    )
+    assert float(pcfg.masked_loss(student, batch).detach()) != pytest.approx(float(expected), rel=1e-3)
+
+
 def test_every_case_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pcfg, "SIZES", (("tiny", 2, 1, 1.5, 3.0),))
     monkeypatch.setattr(pcfg, "BATCH", 16)
@@ -57,8 +75,8 @@ def test_every_case_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pcfg, "ONLINE_STEPS", 1)
     monkeypatch.setattr(pcfg, "THREADS", 1)
     rows = list(pcfg.rows())
-    assert [r["unit"] for r in rows] == ["s", "ms", "ms/step", "ms/step", "ms/step"]
-    assert [r["peer"] is None for r in rows] == [True, True, False, False, False]
+    assert [r["unit"] for r in rows] == ["s", "ms", "ms/step", "ms/step", "ms/step", "ms/step"]
+    assert [r["peer"] is None for r in rows] == [True, True, False, False, False, False]
     assert len({r["case"] for r in rows}) == len(rows)
     for row in rows:  # how fast is the bench's business
         assert row["ours"] > 0

@@ -68,7 +68,7 @@ def against_eager(
     sides = [ours(spec, initial, inputs, classes)]
     for size in (batch, MICRO_BATCH) if reach_micro else (batch,):
         batches = as_peer_takes_them(inputs, classes, size)
-        sides += [_eager(*peer, batches, batch // size, adam) for adam in ("fused", "foreach")]
+        sides += [eager(*peer, batches, batch // size, adam) for adam in ("fused", "foreach")]
     mine, *peers = medians(*sides)
     yield faster(case, mine, min(peers[:2]), "ms/step", reach_whole)
     if reach_micro:
@@ -106,10 +106,10 @@ def as_peer_takes_them(inputs: Sequences, classes: NDArray[Any], size: int) -> l
     return batches
 
 
-def _eager(
+def eager(
     network: Callable[[], nn.Module], loss: Loss, batches: list[Batch], n_micro: int, adam: str
 ) -> Callable[[], float]:
-    """Return timed steps of the eager loop, a step every `n_micro` batches."""
+    """Return timed steps of the eager loop, a step every `n_micro` batches; `adam` is `"fused"` or `"foreach"`."""
     module = network().train()
     parameters = list(module.parameters())
     optimizer = torch.optim.AdamW(
