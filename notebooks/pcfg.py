@@ -812,3 +812,6 @@ runs.cost_table()
 # - **The measures** are total variation distances; the official code reports twice that. Its probe for non-terminals is
 #   normalized over targets and trained on padding; this one is as appendix D.3 writes it.
 # - **$C_1$** is found by a rule, not by eye.
+# - **Once more, on another processor.** The core was also trained from scratch on a machine that adds up in another order: the same specs,
+#   other last bits. Run by run accuracies moved both ways, on average not at all. Two parts came out otherwise there: R4's "better than
+#   late" was inconclusive, and the probe at mid drop was not reproduced. What stands near its threshold here is worth no more than that.

@@ -797,10 +797,10 @@ class _Keys:
         added = self.all(like)
         return None if added is None else added.expand(self.n, h, 1, self.p).reshape(-1, 1, self.p)
 
-    def heads(self, index: Tensor | None, places: int, h: int, parts: int) -> _Heads:
+    def heads(self, index: Tensor | None, places: int, h: int, parts: int, like: Tensor) -> _Heads:
         """Return the way of rows to heads, the same in all layers; without `index` there is a row for each place."""
         if (places, parts) not in self._heads:
-            index = torch.arange(self.n * places) if index is None else index
+            index = torch.arange(self.n * places, device=like.device) if index is None else index
             self._heads[places, parts] = _Heads(index, self.n, places, h, parts)
         return self._heads[places, parts]
 
@@ -1068,7 +1068,7 @@ class TransformerModule(nn.Module):
             assert normed is not None
             projected = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
         if attention is None and self._by_rows(keys.p, projected):
-            way = keys.heads(None if packed is None else packed.index, keys.p, h, 3)
+            way = keys.heads(None if packed is None else packed.index, keys.p, h, 3, projected)
             rows: Tensor = _AttentionOfRows.apply(d, keys.by_head(h, projected), (way,), projected)  # type: ignore[no-untyped-call]
             handed = rows.mean(dim=1) if spec.heads == "averaged" else rows.flatten(1)
             return handed if packed is not None else handed.view(keys.n, keys.p, -1)
@@ -1111,7 +1111,7 @@ class TransformerModule(nn.Module):
             query, both = self._projected_at(layer, normed, projected, asked)
             if not isinstance(asked, _AskedOnce) and self._by_rows(asked.p, query):
                 h, index = spec.n_heads, None if packed is None else packed.index
-                ways = keys.heads(asked.slot, asked.m, h, 1), keys.heads(index, asked.p, h, 2)
+                ways = keys.heads(asked.slot, asked.m, h, 1, query), keys.heads(index, asked.p, h, 2, query)
                 added = keys.by_head(h, query)
                 rows: Tensor = _AttentionOfRows.apply(spec.head_size, added, ways, query, both)  # type: ignore[no-untyped-call]
                 return rows.mean(dim=1) if spec.heads == "averaged" else rows.flatten(1)
