@@ -836,20 +836,6 @@ if paper:
         claims.by_criterion(judged),
         cost_by_width(paper_runs, paper["step_times"]),
     )
-if paper and "variants" in paper:
-    again = tables.steps_to_reach(
-        paper["variants"], 0.75, ["method", "machine"]
-    )
-    where = "; ".join(
-        f"{row.machine}: {'never' if np.isinf(row.steps) else f'{row.steps / 1e6:.1f}M'}"
-        for row in again.itertuples()
-    )
-    display(
-        Markdown(
-            f"**One teacher, two machines.** Steps of the first teacher to 75 % held-out accuracy, the same spec each time: {where}. "
-            f"Its seed alone does not decide when the transition comes; the order of float32's sums has a part in it."
-        )
-    )
 if paper and wider is not None:
     figure_8 = next(
         c for c in claims.of_page("parity") if c.id == "Figure 8"
