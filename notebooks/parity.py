@@ -780,24 +780,26 @@ if paper:
     plots.finish(fig, runs.provenance(paper_runs), 4)
     plt.show()
 
-# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and of width 1,000 (middle and right; paper: Figure 8). Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and 1,000 (right; paper: Figure 8); below (2, 1M) students. Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
 if paper:
     narrow, wider = paper["students"], paper.get("wide_students_hard")
-    base = ["cross_entropy", "one_shot", "one_shot_hard", "progressive"]
-    drawn = [("width 100", narrow[narrow.method.isin(base)])]
-    if wider is not None:
-        of_two = wider.method.str.contains("two_checkpoint|one_shot")
-        drawn += [
-            ("width 1,000", wider[wider.method.isin(base)]),
-            ("width 1,000, (2, 1M)", wider[of_two]),
-        ]
-    fig, axes = plt.subplots(
-        1, len(drawn), figsize=(4.6 * len(drawn), 3.7), squeeze=False
+    widths_run = {"100": narrow} | (
+        {} if wider is None else {"1,000": wider}
     )
-    for ax, (title, of_width) in zip(axes[0], drawn, strict=True):
-        teacher_too = [] if "(2" in title else [own]
-        plots.plot_accuracy(pd.concat([*teacher_too, of_width]), ax)
-        ax.set_title(title, fontsize=10)
+    base = ["cross_entropy", "one_shot", "one_shot_hard", "progressive"]
+    n = len(widths_run)
+    fig, axes = plt.subplots(
+        2, n, figsize=(4.8 * n, 6.6), squeeze=False, sharey=True
+    )
+    for (above, below), (width, table) in zip(
+        axes.T, widths_run.items(), strict=True
+    ):
+        plots.plot_accuracy(
+            pd.concat([own, table[table.method.isin(base)]]), above
+        )
+        of_two = table.method.str.contains("two_checkpoint|one_shot")
+        plots.plot_accuracy(table[of_two], below)
+        above.set_title(f"width {width}", fontsize=10)
     plots.mark_read_off(of_figure("Figure 1 (left)"), axes[0, 0])
     plots.finish(fig, runs.provenance(paper_runs), 4)
     plt.show()
