@@ -780,7 +780,7 @@ if paper:
     plots.finish(fig, runs.provenance(paper_runs), 4)
     plt.show()
 
-# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and 1,000 (right; paper: Figure 8); below (2, 1M) students. Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and 1,000 (right; paper: Figure 8); below (2, 1M) students. From labels and one-shot with hard labels are one line. Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
 if paper:
     narrow, wider = paper["students"], paper.get("wide_students_hard")
     widths_run = {"100": narrow} | (
