@@ -782,7 +782,8 @@ if paper:
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and 1,000 (right; paper: Figure 8); below (2, 1M) students. From labels and one-shot with hard labels are one line. Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
 if paper:
-    narrow, wider = paper["students"], paper.get("wide_students_hard")
+    narrow = paper["students"]
+    wider = paper.get("wide_students", paper.get("wide_students_hard"))
     widths_run = {"100": narrow} | (
         {} if wider is None else {"1,000": wider}
     )
@@ -838,7 +839,7 @@ if paper:
         claims.by_criterion(judged),
         cost_by_width(paper_runs, paper["step_times"]),
     )
-if paper and wider is not None:
+if "wide_students_hard" in paper:
     figure_8 = next(
         c for c in claims.of_page("parity") if c.id == "Figure 8"
     )

@@ -387,9 +387,8 @@ class Pool:
                 return _run_on(self._workers(n, workplace.device), graph, workplace, advance)
             except RunsFailedError:
                 raise
-            except (
-                BaseException
-            ) as error:  # of an interrupted graph, too, nothing must go on in the background
+            except BaseException as error:
+                # of a graph that was interrupted, too, nothing may go on in the background
                 self.close()
                 if not isinstance(error, BrokenProcessPool) or attempt == POOL_RETRIES:
                     raise

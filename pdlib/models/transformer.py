@@ -1069,8 +1069,7 @@ class TransformerModule(nn.Module):
             projected = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
         if attention is None and self._by_rows(keys.p, projected):
             way = keys.heads(None if packed is None else packed.index, keys.p, h, 3, projected)
-            rows: Tensor = _AttentionOfRows.apply(d, keys.by_head(h, projected), (way,), projected)  # type: ignore[no-untyped-call]
-            handed = rows.mean(dim=1) if spec.heads == "averaged" else rows.flatten(1)
+            handed = self._attended_rows(keys, (way,), projected)
             return handed if packed is not None else handed.view(keys.n, keys.p, -1)
         if packed is not None:
             projected = packed.padded(projected)
@@ -1112,9 +1111,7 @@ class TransformerModule(nn.Module):
             if not isinstance(asked, _AskedOnce) and self._by_rows(asked.p, query):
                 h, index = spec.n_heads, None if packed is None else packed.index
                 ways = keys.heads(asked.slot, asked.m, h, 1, query), keys.heads(index, asked.p, h, 2, query)
-                added = keys.by_head(h, query)
-                rows: Tensor = _AttentionOfRows.apply(spec.head_size, added, ways, query, both)  # type: ignore[no-untyped-call]
-                return rows.mean(dim=1) if spec.heads == "averaged" else rows.flatten(1)
+                return self._attended_rows(keys, ways, query, both)
             out = self._attention_at(query, both, asked, keys, packed)
         return asked.of_slots(out.mean(dim=2) if spec.heads == "averaged" else out.flatten(2))
 
@@ -1196,6 +1193,13 @@ class TransformerModule(nn.Module):
         spec = self.spec
         drops = spec.dropout and self.training
         return spec.attends == "all" and self._blockwise(p, like) and not drops and like.numel() > 0
+
+    def _attended_rows(self, keys: _Keys, ways: tuple[_Heads, ...], *rows: Tensor) -> Tensor:
+        """Return what the heads hand on for rows of queries, (query, joined)."""
+        spec = self.spec
+        added = keys.by_head(spec.n_heads, rows[0])
+        out: Tensor = _AttentionOfRows.apply(spec.head_size, added, ways, *rows)  # type: ignore[no-untyped-call]
+        return out.mean(dim=1) if spec.heads == "averaged" else out.flatten(1)
 
     def _plain_attention(
         self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, attention: list[Tensor] | None
