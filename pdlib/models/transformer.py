@@ -11,7 +11,7 @@ done once that are commonly done again and again, all exact:
 - of sequences padded to a common length, padding passes through attention alone, and no other product;
 - no dropout, no mask and no weights of attention are touched unless asked for, and no mask that only hides what comes
   after all that is asked for in a causal network;
-- short bidirectional attention goes from rows of positions to a matrix a head, and back, by one lookup each way;
+- short bidirectional attention goes from rows of positions to a matrix a head, and back, by one copy each way;
 - what is drawn token by token keeps its keys and values.
 """
 
@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  everybody's name for it
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -671,63 +672,75 @@ class _AskedOnce(_Asked):
         return allowed
 
 
-class _Heads:
-    """The way from rows, each with vectors of all heads, to (part, example x head, place, size), a matrix a head, and back.
+@njit(cache=True, nogil=True)
+def _rows_to_columns(rows: NDArray[Any], index: NDArray[np.int64], columns: NDArray[Any]) -> None:
+    """Write rows (row, part x feature) as columns of their examples, (part, example, feature, place)."""
+    parts, _, features, places = columns.shape
+    for row in range(len(index)):
+        example, place = index[row] // places, index[row] % places
+        for part in range(parts):
+            for feature in range(features):
+                columns[part, example, feature, place] = rows[row, part * features + feature]
 
-    A place without a row gets one of the rows, so that its vectors are numbers: as a key it must be hidden, and of what it
-    finds as a query nothing goes back. One lookup does what padding, splitting and transposing do one after the other.
+
+@njit(cache=True, nogil=True)
+def _columns_to_rows(columns: NDArray[Any], index: NDArray[np.int64], rows: NDArray[Any]) -> None:
+    """Write columns of examples (part, example, feature, place) as rows, (row, part x feature)."""
+    parts, _, features, places = columns.shape
+    for row in range(len(index)):
+        example, place = index[row] // places, index[row] % places
+        for part in range(parts):
+            for feature in range(features):
+                rows[row, part * features + feature] = columns[part, example, feature, place]
+
+
+class _Columns:
+    """The way from rows, each with vectors of all heads, to columns of a matrix a head, and back.
+
+    Matrices are (size, place) since products that have few columns are slow on a CPU, and heads are small. Places without a
+    row hold zeros: as a key they must be hidden, and of what they find as a query nothing goes back.
     """
 
-    def __init__(self, index: Tensor, n: int, places: int, h: int, parts: int) -> None:
-        """`index`: of each row its place in (example, place). `parts`: how many vectors of a head a row holds."""
-        self.n, self.places, self.h, self.parts = n, places, h, parts
-        head, part = (torch.arange(k, device=index.device) for k in (h, parts))
-        row = index.new_zeros(n * places)
-        row[index] = torch.arange(len(index), device=index.device)
-        there = row.view(n, 1, places) * (parts * h) + head[:, None]
-        self._there = (there + (part * h).view(parts, 1, 1, 1)).view(-1)
-        first = (index + index // places * ((h - 1) * places))[:, None] + head * places
-        self._first = first.view(-1)
-        self._back = (first[:, None] + (part * (n * h * places))[:, None]).view(-1)
+    def __init__(self, index: Tensor, n: int, places: int, size: int) -> None:
+        """`index`: of each row its place in (example, place). `size`: of a head."""
+        self._index, self._n, self._places, self._size = index.numpy(), n, places, size
 
-    def split(self, rows: Tensor, size: int) -> Tensor:
-        """(row, part x head x size) to (part, example x head, place, size)."""
-        found = rows.reshape(-1, size).index_select(0, self._there)
-        return found.view(self.parts, self.n * self.h, self.places, size)
+    def split(self, rows: Tensor, parts: int) -> Tensor:
+        """(row, part x head x size) to (part, example x head, size, place)."""
+        columns = rows.new_zeros(parts, self._n, rows.shape[1] // parts, self._places)
+        _rows_to_columns(rows.detach().contiguous().numpy(), self._index, columns.numpy())
+        return columns.view(parts, -1, self._size, self._places)
 
-    def joined(self, split: Tensor) -> Tensor:
-        """Return the way back, to (row x part x head, size)."""
-        return split.view(-1, split.shape[3]).index_select(0, self._back)
-
-    def first(self, split: Tensor) -> Tensor:
-        """(example x head, place, size), one part alone, to (row, head, size)."""
-        return split.view(-1, split.shape[2]).index_select(0, self._first).view(-1, self.h, split.shape[2])
-
-    def split_first(self, rows: Tensor) -> Tensor:
-        """Return the way back, 0 where there is no row."""
-        size = rows.shape[2]
-        zeros = rows.new_zeros(self.n * self.h * self.places, size)
-        return zeros.index_copy_(0, self._first, rows.reshape(-1, size)).view(-1, self.places, size)
+    def joined(self, columns: Tensor) -> Tensor:
+        """(part, example x head, size, place) to (row, part x head x size)."""
+        parts = len(columns)
+        columns = columns.view(parts, self._n, -1, self._places)
+        rows = columns.new_empty(len(self._index), parts * columns.shape[2])
+        _columns_to_rows(columns.numpy(), self._index, rows.numpy())
+        return rows
 
 
 class _AttentionOfRows(torch.autograd.Function):
     """Attention by plain products, from rows to rows.
 
-    Its gradient is written out: what the parts of rows get is made in one piece, and looked up once.
+    Its gradient is written out: what the parts of rows get is made in one piece, and goes back at once.
     """
 
     @staticmethod
-    def forward(ctx: Any, size: int, added: Tensor | None, ways: tuple[_Heads, ...], *rows: Tensor) -> Tensor:
-        """Return (query, head, size) from rows of queries, keys and values, or rows of queries and rows of both others."""
-        parts = [way.split(r, size) for way, r in zip(ways, rows, strict=True)]
+    def forward(
+        ctx: Any, added: Tensor | None, ways: tuple[tuple[_Columns, int], ...], *rows: Tensor
+    ) -> Tensor:
+        """Return (query, joined) from rows of queries, keys and values, or rows of queries and rows of both others."""
+        parts = [way.split(r, n_parts) for (way, n_parts), r in zip(ways, rows, strict=True)]
         q, k, v = (matrices for part in parts for matrices in part)
-        ctx.scale = 1 / math.sqrt(size)
+        ctx.scale = 1 / math.sqrt(q.shape[1])
         weights = torch.baddbmm(
-            q.new_zeros(1) if added is None else added, q, k.transpose(1, 2), alpha=ctx.scale
+            q.new_zeros(1) if added is None else added, q.transpose(1, 2), k, alpha=ctx.scale
         ).softmax(dim=2)
-        ctx.ways, ctx.shapes = ways, [r.shape for r in rows]
+        ctx.ways = [way for way, _ in ways]
         ctx.save_for_backward(weights, *parts)
-        return ways[0].first(torch.bmm(weights, v))
+        joined: Tensor = ctx.ways[0].joined(torch.bmm(v, weights.transpose(1, 2))[None])
+        return joined
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -736,15 +749,14 @@ class _AttentionOfRows(torch.autograd.Function):
         q, k, v = (matrices for part in parts for matrices in part)
         made = [torch.empty_like(part) for part in parts]
         of_q, of_k, of_v = (matrices for part in made for matrices in part)
-        given = ctx.ways[0].split_first(gradients[0])
-        torch.bmm(weights.transpose(1, 2), given, out=of_v)
-        of_weights = torch.bmm(given, v.transpose(1, 2))
+        given = ctx.ways[0].split(gradients[0], 1)[0]
+        torch.bmm(given, weights, out=of_v)
+        of_weights = torch.bmm(given.transpose(1, 2), v)
         of_scores = torch._softmax_backward_data(of_weights, weights, 2, weights.dtype)
         scaled = {"beta": 0, "alpha": ctx.scale}  # what is there before counts for nothing
-        torch.baddbmm(of_q, of_scores, k, **scaled, out=of_q)
-        torch.baddbmm(of_k, of_scores.transpose(1, 2), q, **scaled, out=of_k)
-        joined = [way.joined(m).view(shape) for way, m, shape in zip(ctx.ways, made, ctx.shapes, strict=True)]
-        return None, None, None, *joined
+        torch.baddbmm(of_q, k, of_scores.transpose(1, 2), **scaled, out=of_q)
+        torch.baddbmm(of_k, q, of_scores, **scaled, out=of_k)
+        return None, None, *(way.joined(matrices) for way, matrices in zip(ctx.ways, made, strict=True))
 
 
 class _Keys:
@@ -769,7 +781,6 @@ class _Keys:
         self.n, self.p = shape
         self.blind: Tensor | None = None  # queries that see no key
         self._made: Tensor | None = None
-        self._heads: dict[tuple[int, int], _Heads] = {}
         if mask is not None:
             asked = at if isinstance(at, Tensor) else real
             if isinstance(at, int):
@@ -796,13 +807,6 @@ class _Keys:
         """Return the numbers of all queries of a network that is not causal, (example x head, 1, key), or None."""
         added = self.all(like)
         return None if added is None else added.expand(self.n, h, 1, self.p).reshape(-1, 1, self.p)
-
-    def heads(self, index: Tensor | None, places: int, h: int, parts: int, like: Tensor) -> _Heads:
-        """Return the way of rows to heads, the same in all layers; without `index` there is a row for each place."""
-        if (places, parts) not in self._heads:
-            index = torch.arange(self.n * places, device=like.device) if index is None else index
-            self._heads[places, parts] = _Heads(index, self.n, places, h, parts)
-        return self._heads[places, parts]
 
 
 class TransformerModule(nn.Module):
@@ -1068,8 +1072,7 @@ class TransformerModule(nn.Module):
             assert normed is not None
             projected = F.linear(normed, layer.qkv.weight, layer.qkv.bias)
         if attention is None and self._by_rows(keys.p, projected):
-            way = keys.heads(None if packed is None else packed.index, keys.p, h, 3, projected)
-            handed = self._attended_rows(keys, (way,), projected)
+            handed = self._attended_rows(keys, ((self._columns(keys, packed), 3),), projected)
             return handed if packed is not None else handed.view(keys.n, keys.p, -1)
         if packed is not None:
             projected = packed.padded(projected)
@@ -1109,8 +1112,8 @@ class TransformerModule(nn.Module):
             assert attention is None
             query, both = self._projected_at(layer, normed, projected, asked)
             if not isinstance(asked, _AskedOnce) and self._by_rows(asked.p, query):
-                h, index = spec.n_heads, None if packed is None else packed.index
-                ways = keys.heads(asked.slot, asked.m, h, 1, query), keys.heads(index, asked.p, h, 2, query)
+                slots = _Columns(asked.slot, asked.n, asked.m, spec.head_size)
+                ways = (slots, 1), (self._columns(keys, packed), 2)
                 return self._attended_rows(keys, ways, query, both)
             out = self._attention_at(query, both, asked, keys, packed)
         return asked.of_slots(out.mean(dim=2) if spec.heads == "averaged" else out.flatten(2))
@@ -1194,12 +1197,18 @@ class TransformerModule(nn.Module):
         drops = spec.dropout and self.training
         return spec.attends == "all" and self._blockwise(p, like) and not drops and like.numel() > 0
 
-    def _attended_rows(self, keys: _Keys, ways: tuple[_Heads, ...], *rows: Tensor) -> Tensor:
+    def _columns(self, keys: _Keys, packed: _Packed | None) -> _Columns:
+        """Return the way of the rows of all positions, or of the real ones."""
+        index = torch.arange(keys.n * keys.p) if packed is None else packed.index
+        return _Columns(index, keys.n, keys.p, self.spec.head_size)
+
+    def _attended_rows(self, keys: _Keys, ways: tuple[tuple[_Columns, int], ...], *rows: Tensor) -> Tensor:
         """Return what the heads hand on for rows of queries, (query, joined)."""
         spec = self.spec
         added = keys.by_head(spec.n_heads, rows[0])
-        out: Tensor = _AttentionOfRows.apply(spec.head_size, added, ways, *rows)  # type: ignore[no-untyped-call]
-        return out.mean(dim=1) if spec.heads == "averaged" else out.flatten(1)
+        rows = tuple(r.flatten(0, -2) for r in rows)
+        out: Tensor = _AttentionOfRows.apply(added, ways, *rows)  # type: ignore[no-untyped-call]
+        return out.view(-1, spec.n_heads, spec.head_size).mean(dim=1) if spec.heads == "averaged" else out
 
     def _plain_attention(
         self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, attention: list[Tensor] | None
