@@ -1192,10 +1192,11 @@ class TransformerModule(nn.Module):
         return not like.is_cuda and (p <= SHORT or (spec.attends == "causal" and spec.head_size <= SMALL))
 
     def _by_rows(self, p: int, like: Tensor) -> bool:
-        """Whether plain products are taken whose gradient is written out."""
+        """Whether plain products are taken whose gradient is written out; rows are copied by compiled loops on the CPU."""
         spec = self.spec
         drops = spec.dropout and self.training
-        return spec.attends == "all" and self._blockwise(p, like) and not drops and like.numel() > 0
+        on_cpu = like.device.type == "cpu"
+        return on_cpu and spec.attends == "all" and self._blockwise(p, like) and not drops and like.numel() > 0
 
     def _columns(self, keys: _Keys, packed: _Packed | None) -> _Columns:
         """Return the way of the rows of all positions, or of the real ones."""
