@@ -1196,7 +1196,9 @@ class TransformerModule(nn.Module):
         spec = self.spec
         drops = spec.dropout and self.training
         on_cpu = like.device.type == "cpu"
-        return on_cpu and spec.attends == "all" and self._blockwise(p, like) and not drops and like.numel() > 0
+        return (
+            on_cpu and spec.attends == "all" and self._blockwise(p, like) and not drops and like.numel() > 0
+        )
 
     def _columns(self, keys: _Keys, packed: _Packed | None) -> _Columns:
         """Return the way of the rows of all positions, or of the real ones."""
