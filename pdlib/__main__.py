@@ -191,10 +191,8 @@ def _publish(args: argparse.Namespace) -> int:
         )
     _require_clean(result["commits"], f"runs of {args.page}")
     destination, teachers = published_folder(), set[str]()
-    for fingerprint in result["runs"]:
-        record = store.find(fingerprint)
-        if record is None:
-            raise StoreError(f"run {fingerprint} is in neither layer: run the page again.")
+    records = [_of_page(fingerprint, result, store) for fingerprint in result["runs"]]
+    for record in records:
         _copy_run(record, store, destination)
         supervision = getattr(record.spec, "supervision", None)
         if args.labels and isinstance(supervision, Distillation):
@@ -264,6 +262,19 @@ def _require_clean(commits: Sequence[str], what: str) -> None:
             f"{what}: computed by uncommitted code ({', '.join(unclean)}): expected clean "
             "commits. Commit, then run it again in an empty store."
         )
+
+
+def _of_page(fingerprint: str, result: dict[str, Any], store: Store) -> Record:
+    """Return a run of a page's result, refusing one that other code computed, such as an older published one."""
+    record = store.find(fingerprint)
+    if record is None:
+        raise StoreError(f"run {fingerprint} is in neither layer: run the page again.")
+    if (commit := record.provenance["commit"]) not in result["commits"]:
+        raise StoreError(
+            f"run {fingerprint}, {record.source}: computed by {commit}, expected one of the page's commits, "
+            f"{', '.join(result['commits'])}. Publish with $PDLIB_PUBLISHED as it was when the page ran, such as 'ignore'."
+        )
+    return record
 
 
 def _copy_run(record: Record, store: Store, destination: Path) -> None:

@@ -186,6 +186,7 @@ def test_published_labels_train_a_student_again_without_its_teacher(
         task, MLP(8), SGD(0.1), n_steps=200, evaluate_every=100, seed=1, supervision=supervision
     )
     mine, published = Store(tmp_path / "mine", None), tmp_path / "published"
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40)
     (first,) = execute([student], mine, progress=False)
     result = {"page": "parity", "profile": "laptop", "commits": ["0" * 40], "claims": []}
     result["runs"] = [student.fingerprint]  # the teacher's table is not published
@@ -210,6 +211,33 @@ def test_published_labels_train_a_student_again_without_its_teacher(
     assert again.source == "trained now"
     assert again.table.equals(first.table)
     assert not elsewhere.run_folder(teacher).exists()
+
+
+def test_a_published_run_of_other_code_is_not_taken_for_that_of_a_page_run_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, published = tiny.training(), tmp_path / "published"
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40)
+    execute([spec], Store(published, None), progress=False)
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "1" * 40)
+    mine = Store(tmp_path / "mine", None)
+    execute([spec], mine, progress=False)
+    path = claims.page_file(mine.root, "parity", "laptop")
+    path.parent.mkdir()
+    path.write_text(json.dumps({"runs": [spec.fingerprint], "commits": ["1" * 40], "claims": []}))
+    (tmp_path / "README.md").write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
+    monkeypatch.setenv("PDLIB_STORE", str(mine.root))
+    for module in ("pdlib.__main__", "pdlib.store", "pdlib.claims"):
+        monkeypatch.setattr(f"{module}.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
+    copy = published / "runs" / spec.fingerprint / "result.json"
+    before = copy.read_bytes()
+    assert main(["store", "publish", "parity"]) == 1
+    assert f"published: computed by {'0' * 40}" in capsys.readouterr().err
+    assert copy.read_bytes() == before
+    monkeypatch.setenv("PDLIB_PUBLISHED", "ignore")
+    assert main(["store", "publish", "parity"]) == 0
+    assert json.loads(copy.read_text())["provenance"]["commit"] == "1" * 40
 
 
 def test_a_teachers_labels_are_published_with_all_that_cannot_be_made_from_them(
