@@ -44,8 +44,8 @@ class Interval:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
-def mean_interval(values: Iterable[float]) -> Interval:
-    r"""Return the mean of per-seed values with its 95 % Student-t interval.
+def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval:
+    r"""Return the mean of per-seed values with its Student-t interval, by default at 95 %.
 
     .. math:: \bar a \pm t_{n-1} \, s / \sqrt n
 
@@ -70,11 +70,11 @@ def mean_interval(values: Iterable[float]) -> Interval:
         mean = math.nan if low_open and high_open else math.inf if high_open else -math.inf
         if len(finite) == 0:
             return Interval(mean, float(a.min()), float(a.max()), len(a))
-        inner = mean_interval(np.clip(a, finite.min(), finite.max()) if len(finite) > 1 else finite)
+        inner = mean_interval(np.clip(a, finite.min(), finite.max()) if len(finite) > 1 else finite, level)
         low = -math.inf if low_open else inner.low
         high = math.inf if high_open else inner.high
         return Interval(mean, low, high, len(a))
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(a) - 1) * a.std(ddof=1) / math.sqrt(len(a)))
+    half = float(stats.t.ppf(0.5 + level / 2, len(a) - 1) * a.std(ddof=1) / math.sqrt(len(a)))
     return Interval(float(a.mean()), float(a.mean()) - half, float(a.mean()) + half, len(a))
 
 
@@ -96,13 +96,13 @@ def prediction_interval(values: Sequence[float], n_new: int) -> tuple[float, flo
     return float(a.mean()) - half, float(a.mean()) + half
 
 
-def wilson_interval(n_reached: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share.
+def wilson_interval(n_reached: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return Wilson's interval of a share, by default at 95 %.
 
     >>> [round(x, 3) for x in wilson_interval(5, 5)]
     [0.566, 1.0]
     """
-    interval = stats.binomtest(n_reached, n).proportion_ci(LEVEL, method="wilson")
+    interval = stats.binomtest(n_reached, n).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
 
