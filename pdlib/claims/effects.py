@@ -49,6 +49,16 @@ def _by(rows: pd.DataFrame, by: str, measure: Measure, column: str = "accuracy")
     return (runs.last() if measure == "final" else runs.mean()).unstack()
 
 
+def _each(table: str | Sequence[str], effect: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """Return an effect of one table, or of several with a column per table (and rival)."""
+    if isinstance(table, str):
+        return effect(table)
+    found = {name: effect(name) for name in table}
+    return pd.concat(
+        [f.add_prefix(f"{name} ").rename(columns=str.strip) for name, f in found.items()], axis=1
+    )
+
+
 def _log2(values: Any) -> Any:
     return np.log2(values)
 
@@ -70,7 +80,7 @@ def value(
 
 def gain(
     tables: Tables,
-    table: str,
+    table: str | Sequence[str],
     of: str,
     over: Sequence[str],
     measure: Measure = "final",
@@ -78,8 +88,12 @@ def gain(
     where: Where | None = None,
 ) -> pd.DataFrame:
     """Return what a method reaches minus what each rival of the same ancestry reaches, a column per rival."""
-    found = _by(_rows(tables, table, where), by, measure)
-    return -found[list(over)].sub(found[of], axis=0)
+
+    def of_one(name: str) -> pd.DataFrame:
+        found = _by(_rows(tables, name, where), by, measure)
+        return -found[list(over)].sub(found[of], axis=0)
+
+    return _each(table, of_one)
 
 
 def gain_change(
@@ -101,37 +115,43 @@ def gain_change(
 
 
 def reached(
-    tables: Tables,
-    table: str,
-    of: Sequence[str],
-    level: float,
-    by: str = "method",
-    where: Where | None = None,
-) -> pd.Series[float]:
+    tables: Tables, table: str | Sequence[str], of: Sequence[str], level: float, where: Where | None = None
+) -> pd.DataFrame:
     """Return 1 where one of the methods ends at an accuracy of `level` or more, 0 where none does."""
-    final = _by(_rows(tables, table, where), by, "final")[list(of)]
-    return (final >= level).any(axis=1).astype(float).where(final.notna().all(axis=1))
+
+    def of_one(name: str) -> pd.DataFrame:
+        final = _by(_rows(tables, name, where), "method", "final")[list(of)]
+        return (final >= level).any(axis=1).astype(float).where(final.notna().all(axis=1)).to_frame("")
+
+    return _each(table, of_one)
+
+
+def only_reached(
+    tables: Tables, table: str, of: str, others: Sequence[str], level: float
+) -> pd.Series[float]:
+    """Return 1 where a method ends at an accuracy of `level` or more and none of the others does, else 0."""
+    final = _by(_rows(tables, table), "method", "final")[[of, *others]]
+    only = (final[of] >= level) & (final[list(others)] < level).all(axis=1)
+    return only.astype(float).where(final.notna().all(axis=1))
 
 
 def speedup(
-    tables: Tables,
-    table: str,
-    of: str,
-    over: Sequence[str],
-    level: float = 0.9,
-    by: str = "method",
-    where: Where | None = None,
+    tables: Tables, table: str | Sequence[str], of: str, over: Sequence[str], level: float = 0.9
 ) -> pd.DataFrame:
     """Return the log2 of each rival's steps to an accuracy over the method's, runs that never get there counted whole.
 
     A censored run counts with its budget, so that a rival's delay is at least what is measured; where neither gets there
     the value is 0.
     """
-    rows = _rows(tables, table, where)
-    budget = rows.groupby(["seed", by]).step.max().unstack()
-    steps = rows[rows.accuracy >= level].groupby(["seed", by]).step.min().unstack()
-    found = steps.reindex(index=budget.index, columns=budget.columns).fillna(budget).clip(lower=1)
-    return pd.DataFrame(_log2(found[list(over)].div(found[of], axis=0)))
+
+    def of_one(name: str) -> pd.DataFrame:
+        rows = _rows(tables, name)
+        budget = rows.groupby(["seed", "method"]).step.max().unstack()
+        steps = rows[rows.accuracy >= level].groupby(["seed", "method"]).step.min().unstack()
+        found = steps.reindex(index=budget.index, columns=budget.columns).fillna(budget).clip(lower=1)
+        return pd.DataFrame(_log2(found[list(over)].div(found[of], axis=0)))
+
+    return _each(table, of_one)
 
 
 def lead_over_teacher(
@@ -172,11 +192,15 @@ def rates_learned(
 
 
 def most_against_fewest(
-    tables: Tables, table: str, by: str, measure: Measure = "mean", where: Where | None = None
-) -> pd.Series[float]:
+    tables: Tables, table: str | Sequence[str], by: str, measure: Measure = "mean", where: Where | None = None
+) -> pd.DataFrame:
     """Return what the largest member of a family reaches minus what the smallest does."""
-    found = _by(_rows(tables, table, where), by, measure)
-    return found[found.columns.max()] - found[found.columns.min()]
+
+    def of_one(name: str) -> pd.DataFrame:
+        found = _by(_rows(tables, name, where), by, measure)
+        return (found[found.columns.max()] - found[found.columns.min()]).to_frame("")
+
+    return _each(table, of_one)
 
 
 def order(tables: Tables, table: str, by: str, measure: Measure = "mean") -> pd.Series[float]:
@@ -293,10 +317,9 @@ def mass_growth(tables: Tables) -> pd.Series[float]:
     return _mass(tables, "end") - _mass(tables, "untrained")
 
 
-def mass_grown(tables: Tables, candidate: str) -> pd.Series[float]:
-    """Return the share of the path mass's whole growth that is done by a candidate, minus one half of the whole."""
-    start = _mass(tables, "untrained")
-    return _mass(tables, candidate) - start - 0.5 * (_mass(tables, "end") - start)
+def mass_in_transition(tables: Tables) -> pd.Series[float]:
+    """Return the growth of the path mass from candidate 1 to candidate 3 minus half of its whole growth."""
+    return _mass(tables, "after") - _mass(tables, "before") - 0.5 * mass_growth(tables)
 
 
 def spike_gain(tables: Tables, over: Sequence[str]) -> pd.DataFrame:
