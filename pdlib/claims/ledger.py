@@ -1,0 +1,449 @@
+"""Pages' results and the ledger: what was measured at which size, each claim in one word.
+
+A page's result holds the values of its criteria, one per ancestry. Whoever reads it judges them again, so no stored verdict
+can be stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pandas.io.formats.style import Styler
+
+from pdlib.claims.effects import Tables
+from pdlib.claims.judge import (
+    INCONCLUSIVE,
+    NOT_JUDGED,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    Claim,
+    Judgement,
+    locked,
+    of_page,
+    register,
+)
+from pdlib.store import DamagedError, Record, Store, parse_table, published_folder, table_text, write_bytes
+from pdlib.tables import mean_interval, prediction_interval
+
+SIZES = {
+    "paper": "paper's size",
+    "desk": "reduced size",
+    "laptop": "reduced size",
+}  # judged profiles, the largest first
+JUDGED_PROFILES = tuple(reversed(SIZES))  # a smoke run shows the machinery; no claim is judged on it
+KEPT = (
+    "desk",
+    "paper",
+)  # profiles at which a page's tables are kept with its verdicts, to be shown beside smaller sizes
+NOT_AT_THIS_SCALE = "not run at this scale"
+HEADLINES = (*(f"R{i}" for i in range(1, 8)), "Theorem 3.2")  # the paper's numbered results
+
+
+def judge_page(
+    page: str,
+    profile: str,
+    tables: Tables,
+    records: Iterable[Record],
+    store: Store | None = None,
+    *,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
+    edges: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Judge a page's claims, keep the result in the store, and return it as a table; see `verdict_table`.
+
+    Parameters
+    ----------
+    page, profile
+        On a profile that is not judged (smoke) every verdict is "not judged", whatever was measured.
+    tables
+        The page's tidy tables, by name. A criterion whose tables are not there is "not run".
+    records
+        The runs behind them.
+    costs
+        What each part of the page cost.
+    edges
+        A sentence for each rate that was chosen at an end of its grid.
+    """
+    records, store = list(records), store or Store()
+    rows = [c.judge(tables).row() for claim in of_page(page) for c in claim.criteria]
+    result: dict[str, Any] = {
+        "page": page,
+        "profile": profile,
+        "runs": [r.fingerprint for r in records],
+        "began": min((_began(r) for r in records), default=None),
+        "cost": {part: dict(values) for part, values in (costs or {}).items()},
+        "machines": sorted({str(r.provenance.get("machine")) for r in records}),
+        "dates": [f(str(r.provenance.get("date")) for r in records) for f in (min, max)] if records else [],
+        "commits": sorted({str(r.provenance.get("commit")) for r in records}),
+        "edges": list(edges),
+        "criteria": rows,
+    }
+    if profile in KEPT:
+        texts = {f"{name}.csv": table_text(table) for name, table in tables.items()}
+        result["tables"] = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+        for name, text in texts.items():
+            write_bytes(page_file(store.root, page, profile).with_suffix("") / name, text)
+    write_bytes(page_file(store.root, page, profile), (json.dumps(result, indent=1) + "\n").encode())
+    return verdict_table(result)
+
+
+def _began(record: Record) -> str:
+    """Return when a run began, UTC: its date is that of its end."""
+    ended = datetime.fromisoformat(str(record.provenance["date"]))
+    return (ended - timedelta(seconds=float(record.provenance.get("wall_s", 0.0)))).isoformat(
+        timespec="seconds"
+    )
+
+
+def page_file(root: Path, page: str, profile: str) -> Path:
+    """Return where a page's result is kept below a store's or the published folder."""
+    return root / "pages" / f"{page}-{profile}.json"
+
+
+def load_page(root: Path, page: str, profile: str) -> dict[str, Any] | None:
+    """Return a page's result, or None."""
+    path = page_file(root, page, profile)
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def load_tables(root: Path, page: str, profile: str = "paper") -> dict[str, pd.DataFrame]:
+    """Return the tables that a page was judged on at a size at which they are kept, by name; none if it was not.
+
+    So a page shows results of this size beside those of the one it runs at, and trains nothing for them.
+
+    Raises
+    ------
+    DamagedError
+        If a table is not the one that was judged.
+    """
+    path = page_file(root, page, profile)
+    found = {}
+    for name, expected in (load_page(root, page, profile) or {}).get("tables", {}).items():
+        table = path.with_suffix("") / name
+        text = table.read_bytes() if table.exists() else b""
+        if hashlib.sha256(text).hexdigest() != expected:
+            raise DamagedError(
+                f"{table}: its SHA-256 is not the one in {path.name}. Expected the table that was judged; publish "
+                "the page again."
+            )
+        found[table.stem] = parse_table(text)
+    return found
+
+
+def judgements(result: Mapping[str, Any]) -> list[Judgement]:
+    """Return the judgements of a page's result, each made again from its values."""
+    return [Judgement.of_row(row) for row in result["criteria"]]
+
+
+def asked(judgement: Judgement) -> str:
+    """Return a criterion in words, with what its interval must clear."""
+    criterion = judgement.criterion
+    return f"{criterion.words} {'>' if criterion.side == 'above' else '<'} {criterion.threshold:g}"
+
+
+def sized(judgement: Judgement, profile: str) -> str:
+    """Return a verdict with the size at which it was reached: `reproduced (reduced size)`."""
+    if judgement.verdict == NOT_RUN:
+        return NOT_RUN
+    return f"{judgement.verdict} ({'exact' if judgement.criterion.interval == 'exact' else SIZES[profile]})"
+
+
+def remarks(judgement: Judgement, result: Mapping[str, Any], outdated: Collection[str] = ()) -> list[str]:
+    """Return what a reader must know of a verdict beside it.
+
+    That a criterion is younger than the runs which it judges, that it has changed since, or that a run is of an older
+    version of the code (`outdated`, fingerprints).
+    """
+    found, criterion = [], judgement.criterion
+    if result["began"] and criterion.since > datetime.fromisoformat(result["began"]):
+        found.append("judged after the fact")
+    if (now := locked().get(criterion.title)) and now[1] != criterion.since:
+        found.append("under an older criterion")
+    return found + (["of an older version of the code"] if set(result["runs"]) & set(outdated) else [])
+
+
+def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a page's result as a table for reading, a row per criterion.
+
+    Columns: `claim`, `criterion`, `primary`, `measured`, `ancestries`, `agreeing`, `part_verdict`, and `verdict`, that of
+    the claim, which is its primary criterion's.
+    """
+    found = judgements(result)
+    judged = result["profile"] in SIZES
+    words = {}
+    for j in found:
+        if j.criterion.primary:
+            notes = [r for r in remarks(j, result) if j.verdict != NOT_RUN]
+            word = sized(j, result["profile"]) if judged else NOT_RUN if j.verdict == NOT_RUN else NOT_JUDGED
+            words[j.criterion.claim] = word + (f", {', '.join(notes)}" if notes and judged else "")
+    rows = [
+        {
+            "claim": j.criterion.claim,
+            "criterion": asked(j),
+            "primary": j.criterion.primary,
+            "measured": str(j),
+            "ancestries": 0 if j.frame is None else len(j.frame),
+            "agreeing": j.agreeing,
+            "part_verdict": j.verdict if judged or j.verdict == NOT_RUN else NOT_JUDGED,
+            "verdict": words[j.criterion.claim],
+        }
+        for j in found
+    ]
+    columns = [
+        "claim",
+        "criterion",
+        "primary",
+        "measured",
+        "ancestries",
+        "agreeing",
+        "part_verdict",
+        "verdict",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_claim(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return what `judge_page` returns for reading, a row per claim."""
+    return verdicts.loc[verdicts.primary, ["claim", "ancestries", "verdict"]].reset_index(drop=True)
+
+
+def by_criterion(verdicts: pd.DataFrame) -> Styler:
+    """Return what `judge_page` returns for reading, a row per criterion, with what was measured; primary ones stand out."""
+    shown = verdicts[["claim", "criterion", "measured", "ancestries", "agreeing", "part_verdict"]]
+    bold = verdicts.primary.map({True: "font-weight: bold", False: ""})
+    return shown.style.hide(axis="index").apply(lambda column: bold, subset=["claim", "part_verdict"])
+
+
+def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFrame:
+    """Return published and new numbers side by side, the new ones inside or outside their tolerance.
+
+    The tolerance is the 95 % prediction interval that the published ancestries give for as many new ones as were run; of
+    exact values, the range of the published cases, with the same verdict. Columns: `claim`, `part`, `published`, `new`,
+    `low`, `high`, `inside`, `published_verdict`, `verdict`; a row per criterion and rival.
+    """
+    old = {j.criterion.title: j for j in judgements(published)}
+    rows = []
+    for j in judgements(new):
+        before = old.get(j.criterion.title)
+        if before is None or before.frame is None or j.frame is None:
+            continue
+        exact = j.criterion.interval == "exact"
+        for rival in sorted(set(before.intervals) & set(j.intervals)):
+            one, other = list(before.frame[rival]), list(j.frame[rival])
+            if not one or not other:
+                continue
+            a, b = (
+                (before.intervals[rival].mean, j.intervals[rival].mean)
+                if exact
+                else (mean_interval(one).mean, mean_interval(other).mean)
+            )
+            low, high = (min(one), max(one)) if exact else prediction_interval(one, len(other))
+            slack = 1e-9 * max(1.0, abs(a))  # a deviation of zero leaves no room for the last bit
+            inside = bool(a == b or low - slack <= b <= high + slack)
+            rows.append(
+                {
+                    "claim": j.criterion.claim,
+                    "part": j.criterion.name + (f" ({rival})" if rival else ""),
+                    "published": a,
+                    "new": b,
+                    "low": low,
+                    "high": high,
+                    "inside": inside and (not exact or j.verdict == before.verdict),
+                    "published_verdict": before.verdict,
+                    "verdict": j.verdict,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+# ------------------------------------------------------------------------ ledger
+
+
+def read_off(page: str) -> pd.DataFrame:
+    """Return what we read off the paper's figures for a page: `figure`, `curve`, `step`, `quantity`, `value`.
+
+    >>> read_off("parity").query("curve == 'teacher'").value.tolist()
+    [0.53, 0.75, 0.9, 0.965, 1.0]
+    """
+    rows = yaml.safe_load(Path(__file__).with_name("read_off.yaml").read_text(encoding="utf-8"))
+    return pd.DataFrame(rows[page])
+
+
+def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataFrame:
+    """Return every claim of the paper with its verdicts: a row per claim, profile (the largest size first) and criterion.
+
+    Columns: `claim`, `statement`, `source`, `page`, `profile`, `primary`, `criterion`, `measured`, `ancestries`, `agreeing`,
+    `part_verdict`; and of the claim at this profile `verdict` (one word and the size), `remarks`, `cause` (why it is not
+    reproduced, or not decided) and `settles` (the run that would change our mind). A claim without a result is "not run".
+
+    Parameters
+    ----------
+    root
+        Folder whose `pages/` holds the results; by default the published one.
+    outdated
+        Fingerprints of results that another version of the code wrote (`Store.outdated`); a verdict that rests
+        on one of them says so.
+    """
+    root = root or published_folder()
+    claims = register()
+    results = {
+        (page, profile): load_page(root, page, profile)
+        for page in {c.page for c in claims}
+        for profile in SIZES
+    }
+    rows = [row for claim in claims for row in _rows_of(claim, results, outdated)]
+    return pd.DataFrame(rows)
+
+
+def _rows_of(
+    claim: Claim, results: Mapping[tuple[str, str], dict[str, Any] | None], outdated: Collection[str]
+) -> list[dict[str, Any]]:
+    base = {"claim": claim.id, "statement": claim.statement, "source": claim.source, "page": claim.page}
+    empty: dict[str, Any] = {"profile": "", "primary": True, "criterion": "", "measured": "", "ancestries": 0}
+    empty |= {"agreeing": 0, "part_verdict": NOT_RUN, "remarks": "", "cause": "", "settles": ""}
+    rows: list[dict[str, Any]] = []
+    for profile in SIZES:
+        if (result := results[claim.page, profile]) is None:
+            continue
+        mine = [j for j in judgements(result) if j.criterion.claim == claim.id]
+        primary = next((j for j in mine if j.criterion.primary), None)
+        if primary is None or primary.verdict == NOT_RUN:
+            continue
+        notes = remarks(primary, result, outdated) + list(result.get("edges", []))
+        why = claim.open.get(profile, {}) if primary.verdict in (INCONCLUSIVE, NOT_REPRODUCED) else {}
+        for j in mine:
+            rows.append(
+                base
+                | {
+                    "profile": profile,
+                    "primary": j.criterion.primary,
+                    "criterion": asked(j),
+                    "measured": str(j),
+                    "ancestries": 0 if j.frame is None else len(j.frame),
+                    "agreeing": j.agreeing,
+                    "part_verdict": j.verdict,
+                    "verdict": sized(primary, profile),
+                    "remarks": "; ".join(notes),
+                    "cause": why.get("cause", ""),
+                    "settles": why.get("settles", ""),
+                }
+            )
+    word = "illustration" if claim.illustration else NOT_RUN
+    return rows or [base | empty | {"verdict": word}]
+
+
+def at_a_glance(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per claim of the ledger, at the largest size run, the paper's numbered results first.
+
+    Columns: `claim`, `the paper says`, `measured` (our effect with its interval), `agree` (ancestries), `verdict`, `cause`,
+    `remarks`, `page`.
+    """
+    first = table[table.primary].drop_duplicates("claim")
+    rank = first.claim.map(lambda name: HEADLINES.index(name) if name in HEADLINES else len(HEADLINES))
+    first = first.iloc[rank.argsort(kind="stable")]
+    agree = [f"{a} of {n}" if n else "" for a, n in zip(first.agreeing, first.ancestries, strict=True)]
+    shown = first.rename(columns={"statement": "the paper says"}).assign(agree=agree)
+    columns = ["claim", "the paper says", "measured", "agree", "verdict", "cause", "remarks", "page"]
+    return shown[columns].reset_index(drop=True)
+
+
+def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) -> str:
+    """Return the page of the book that shows the ledger, generated from the pages' results."""
+    table = ledger(root, outdated)
+    glance = at_a_glance(table)
+    counts = glance.verdict.value_counts()
+    lines = [
+        "# Claims",
+        "",
+        "Every claim of the paper. One criterion, the paper's statement in its own terms, gives a claim its word; further",
+        "criteria are listed below and do not change it. A criterion that is younger than the runs that it judges says",
+        '"judged after the fact". Measured effects are means over ancestries with 95 % intervals; against several rivals',
+        "the one nearest to failing is shown, and the intervals are corrected for their number. Where a statement is exact,",
+        "the worst of its cases is shown: one that fails refutes it. How verdicts are reached stands in {doc}`notation`.",
+        "",
+        "## The paper's numbered results",
+        "",
+        *_markdown(glance[glance.claim.isin(HEADLINES)].drop(columns="page")),
+        "",
+        "## All claims",
+        "",
+        *_markdown(counts.rename_axis("verdict at the largest size run").rename("claims").reset_index()),
+        "",
+        "| claim | statement | source | verdict |",
+        "|---|---|---|---|",
+    ]
+    details, causes = [], []
+    for claim, group in table.groupby("claim", sort=False):
+        first = group.iloc[0]
+        has_page = (Path(__file__).resolve().parents[2] / "notebooks" / f"{first.page}.py").exists()
+        link = f"{{doc}}`{first.page} <../notebooks/{first.page}>`" if has_page else first.page
+        verdicts = []
+        for row in group.drop_duplicates("profile").to_dict("records"):
+            notes = f" ({row['remarks']})" if row["remarks"] else ""
+            verdicts.append(
+                f"{row['profile']}: **{row['verdict']}**{notes}"
+                if row["profile"]
+                else f"**{row['verdict']}**"
+            )
+            if row["cause"]:
+                causes.append({k: row[k] for k in ("claim", "profile", "verdict", "cause", "settles")})
+        lines.append(
+            f"| {claim} | {_cell(first.statement)} | {_cell(first.source)}; page {link} | {'; '.join(verdicts)} |"
+        )
+        details += group[group.measured != ""].to_dict("records")
+    if causes:
+        lines += ["", "## What is open, and what would settle it", "", *_markdown(pd.DataFrame(causes))]
+    lines += ["", "## Criteria and measured effects", ""]
+    if not details:
+        return "\n".join([*lines, "No page has published results."]) + "\n"
+    shown = pd.DataFrame(details)
+    shown["claim"] = [f"**{c}**" if p else c for c, p in zip(shown.claim, shown.primary, strict=True)]
+    columns = ["claim", "criterion", "measured", "ancestries", "agreeing", "profile", "part_verdict"]
+    lines += ["Primary criteria are in bold type.", "", *_markdown(shown[columns])]
+    return "\n".join(lines) + "\n"
+
+
+def glance_markdown(root: Path | None = None) -> str:
+    """Return the paper's numbered results with their verdicts, as the table of the README."""
+    table = at_a_glance(ledger(root))
+    table = table[table.claim.isin(HEADLINES) & (table.verdict != NOT_RUN)]
+    if table.empty:
+        return "No page has published results.\n"
+    return (
+        "\n".join(_markdown(table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]))
+        + "\n"
+    )
+
+
+_GLANCE = re.compile(r"(<!-- glance[^>]*-->\n).*?(<!-- end of glance -->)", re.DOTALL)
+
+
+def with_glance(readme: str, root: Path | None = None) -> str:
+    """Return a README with the table between its two `glance` comments made anew.
+
+    >>> with_glance("no marks")
+    Traceback (most recent call last):
+    ...
+    ValueError: the README has no `glance` comments: expected two, around the table of verdicts.
+    """
+    if not _GLANCE.search(readme):
+        raise ValueError("the README has no `glance` comments: expected two, around the table of verdicts.")
+    return _GLANCE.sub(lambda m: m.group(1) + glance_markdown(root) + m.group(2), readme)
+
+
+def _markdown(table: pd.DataFrame) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+
+
+def _cell(text: Any) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
