@@ -187,6 +187,7 @@ Markdown(
     "first checkpoint from which on the accuracy stays above 0.999."
 )
 
+
 # %%
 def with_teacher(ancestries):
     return [s for s in ancestries if data_seed(s) in candidates]
@@ -509,9 +510,9 @@ if figures == "all":
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
     count = {
-        name: tables.reach_table(
-            c.table, REACHED, ["method"]
-        ).set_index("method")
+        name: tables.reach_table(c.table, REACHED, ["method"]).set_index(
+            "method"
+        )
         for name, c in chosen.items()
     }
     shown = pd.concat(

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from pdlib import claims
-from pdlib.engine import Pool, execute
+from pdlib.engine import Pool, RunsFailedError, execute
 from pdlib.schedules import Explicit, OneShot, Progressive
 from pdlib.specs import Distillation, Labels, Measurement, Run, Supervision, Training
 from pdlib.store import Record, Store
 from pdlib.tables import SIBLINGS, Candidates, best_rate, cost, data_seed, joined, last_rows
+from pdlib.training import DivergedError
 
 Setting = TypeVar("Setting")  # what makes a method: usually a supervision
 STUDENT = SIBLINGS  # a student's seed is its ancestry's plus this: other weights, other inputs
@@ -23,12 +24,12 @@ STUDENT = SIBLINGS  # a student's seed is its ancestry's plus this: other weight
 
 @dataclass
 class PageRuns:
-    """The runs of a page: executed in one store and one pool of workers, under its criteria's hashes, and counted.
+    """The runs of a page: executed in one store and one pool of workers, and counted; the rates it chose, and how.
 
     Parameters
     ----------
     page, profile
-        Whose criteria are stored with the runs; a smoke run shows no progress bar.
+        A smoke run shows no progress bar.
     store
         By default `Store()`.
     """
@@ -40,6 +41,7 @@ class PageRuns:
     parts: dict[str, list[str]] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
     pool: Pool = field(default_factory=Pool)
+    choices: dict[str, Comparison] = field(default_factory=dict)  # by the comparison's name
 
     def __call__(self, specs: Sequence[Run], part: str = "core") -> list[Record]:
         """Return the results of `specs`, stored or computed now; `part` is `core` or `ablations`."""
@@ -48,7 +50,6 @@ class PageRuns:
             specs,
             self.store,
             pool=self.pool,
-            criteria=claims.hashes(self.page),
             progress=self.profile != "smoke",
         )
         self.elapsed_s[part] = self.elapsed_s.get(part, 0.0) + time.perf_counter() - started
@@ -111,10 +112,34 @@ class PageRuns:
         )
 
     def judge(self, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        """Judge the page's claims on its tables and keep the result in the store."""
+        """Judge the page's claims on its tables and keep the result in the store.
+
+        Two tables are added: `tuning`, the accuracy at every rate tried, and `rates`, those chosen, of all comparisons.
+        """
+        added = {
+            name: pd.concat([getattr(c, name).assign(comparison=key) for key, c in self.choices.items()])
+            for name in ("tuning", "rates")
+            if self.choices
+        }
         return claims.judge_page(
-            self.page, self.profile, tables, list(self.records.values()), self.store, costs=self.cost()
+            self.page,
+            self.profile,
+            {**tables, **added},
+            list(self.records.values()),
+            self.store,
+            costs=self.cost(),
+            edges=self.edges(),
         )
+
+    def edges(self) -> list[str]:
+        """Return a sentence for each choice of a rate at an end of what was tried."""
+        return [
+            f"{key}: {row['method']} at the {'smallest' if row['learning_rate'] == low else 'largest'} of "
+            f"{row['n_tried']} rates tried, {row['learning_rate']:g}"
+            for key, c in self.choices.items()
+            for low in [c.tuning.learning_rate.min()]
+            for row in c.rates[c.rates.at_edge].to_dict("records")
+        ]
 
 
 def cost_by_width(records: Iterable[Record], step_times: pd.DataFrame) -> pd.DataFrame:
@@ -248,11 +273,13 @@ def targets_by_temperature(temperatures: Iterable[float]) -> dict[str, dict[str,
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods compared: the rates chosen, the runs, and their records."""
+    """Methods compared: the rates chosen, on what grounds, the runs, and their records."""
 
-    rates: pd.DataFrame  # method, learning_rate, mean_accuracy, n_tried, n_seeds
+    rates: pd.DataFrame  # method, learning_rate, mean_accuracy, n_tried, n_seeds, at_edge
     table: pd.DataFrame  # method, learning_rate, seed, step, ...
     records: list[Record]
+    tuning: pd.DataFrame  # the same columns as `table`, at every rate tried, on the tuning ancestries
+    tuning_records: list[Record]
 
     def rate(self, method: str) -> float:
         """Return the learning rate chosen for a method."""
@@ -267,10 +294,16 @@ def compare(
     learning_rates: Sequence[float],
     tuning_seeds: Sequence[int],
     seeds: Sequence[int],
+    name: str,
     part: str = "core",
     at_end: bool = False,
+    grow: int = 0,
 ) -> Comparison:
     """Choose each method's rate on the tuning seeds, then run it at that rate on the others.
+
+    Where a method's best rate is an end of the grid, the next rate beyond it is tried too, for every method, until all
+    choices lie inside or `grow` rates were added on that side. A rate at which a method's training diverges is worthless to
+    it, and ends the growth there.
 
     Parameters
     ----------
@@ -283,32 +316,69 @@ def compare(
         The grid, the same for every method.
     tuning_seeds, seeds
         Ancestries to choose on, and to report; none to report if only the choice is wanted.
+    name
+        Of the comparison, once on a page; its rates are shown and judged under it.
     at_end
         Whether rates are chosen by the accuracy at the end of the run, not by its mean over the run.
+    grow
+        Rates that may be added on each side.
 
     Raises
     ------
     ValueError
-        If a seed is both chosen on and reported.
+        If a seed is both chosen on and reported, or the page has compared something else by this name.
     """
     if both := set(tuning_seeds) & set(seeds):
         raise ValueError(f"seeds {sorted(both)} are both tuned on and reported: expected disjoint sets.")
+    if name in runs.choices:
+        raise ValueError(f"two comparisons are named {name!r}: expected a name of its own for each.")
 
     def run(tries: list[tuple[str, float, int]]) -> tuple[pd.DataFrame, list[Record]]:
-        records = runs([student(seed, methods(seed)[method], rate) for method, rate, seed in tries], part)
+        specs = [student(seed, methods(seed)[method], rate) for method, rate, seed in tries]
+        try:
+            runs(specs, part)
+        except RunsFailedError as error:
+            if not all(isinstance(e, DivergedError) for e in error.failed.values()):
+                raise
+            kept = [s.fingerprint not in error.failed for s in specs]
+            tries = [t for t, k in zip(tries, kept, strict=True) if k]
+            specs = [s for s, k in zip(specs, kept, strict=True) if k]
+        records = runs(specs, part)
         labels: list[dict[str, Any]] = [
             dict(zip(("method", "learning_rate", "seed"), t, strict=True)) for t in tries
         ]
-        return joined(zip(labels, records, strict=True)), records
+        return (joined(zip(labels, records, strict=True)) if records else pd.DataFrame()), records
 
     names = list(methods(tuning_seeds[0]))
-    tuning, _ = run([(m, rate, seed) for m in names for rate in learning_rates for seed in tuning_seeds])
-    rates = best_rate(last_rows(tuning, ["method", "learning_rate", "seed"]) if at_end else tuning)
+    tried, new = sorted(learning_rates), sorted(learning_rates)
+    tuning, tuning_records, left = pd.DataFrame(), list[Record](), {0: grow, -1: grow}
+    while new:
+        found, records = run([(m, rate, seed) for m in names for rate in new for seed in tuning_seeds])
+        tuning, tuning_records = pd.concat([tuning, found], ignore_index=True), tuning_records + records
+        rates = _chosen(tuning, tried, len(tuning_seeds), at_end)
+        whole = len(records) == len(names) * len(new) * len(tuning_seeds)
+        new = []
+        for end in (0, -1) if len(tried) > 1 and whole else ():
+            if left[end] and (rates.learning_rate == tried[end]).any():
+                ratio = tried[1] / tried[0] if end == 0 else tried[-1] / tried[-2]
+                new.append(float(f"{tried[0] / ratio if end == 0 else tried[-1] * ratio:.12g}"))
+                left[end] -= 1
+        tried = sorted([*tried, *new])
     chosen = rates.set_index("method").learning_rate
-    if not seeds:
-        return Comparison(rates, tuning.iloc[:0], [])
-    table, records = run([(m, float(chosen[m]), seed) for m in names for seed in seeds])
-    return Comparison(rates, table, records)
+    table, records = tuning.iloc[:0], list[Record]()
+    if seeds:
+        table, records = run([(m, float(chosen[m]), seed) for m in names for seed in seeds])
+    runs.choices[name] = Comparison(rates, table, records, tuning, tuning_records)
+    return runs.choices[name]
+
+
+def _chosen(tuning: pd.DataFrame, tried: Sequence[float], n_seeds: int, at_end: bool) -> pd.DataFrame:
+    """Return the best rate of each method among those at which no tuning run diverged, and whether it is an end."""
+    runs = last_rows(tuning, ["method", "learning_rate", "seed"]) if at_end else tuning
+    whole = runs.groupby(["method", "learning_rate"]).seed.transform("nunique") == n_seeds
+    rates = best_rate(runs[whole])
+    at_edge = rates.learning_rate.isin([tried[0], tried[-1]])
+    return rates.assign(n_tried=len(tried), at_edge=at_edge)
 
 
 def compare_lengths(
@@ -321,7 +391,9 @@ def compare_lengths(
     learning_rates: Sequence[float],
     tuning_seeds: Sequence[int],
     seeds: Sequence[int],
+    name: str,
     part: str = "core",
+    grow: int = 0,
 ) -> Comparison:
     """Choose each method's rate at the shortest length, by the accuracy at its end, then run every length at that rate.
 
@@ -333,7 +405,7 @@ def compare_lengths(
         (seed, setting, learning rate, steps) to a training.
     horizons, n_steps
         Lengths as shares of the teacher's steps, the shortest first, and these steps.
-    methods, learning_rates, tuning_seeds, seeds, part
+    methods, learning_rates, tuning_seeds, seeds, name, part, grow
         As of `compare`.
     """
     shortest, *further = horizons
@@ -344,8 +416,10 @@ def compare_lengths(
         learning_rates=learning_rates,
         tuning_seeds=tuning_seeds,
         seeds=seeds,
+        name=name,
         part=part,
         at_end=True,
+        grow=grow,
     )
     longer = {
         (h, m, s): student(s, methods(s)[m], found.rate(m), round(h * n_steps))
@@ -358,4 +432,5 @@ def compare_lengths(
     tables = [found.table.assign(horizon=shortest)]
     if longer:
         tables.append(joined(zip(columns, records, strict=True)))
-    return Comparison(found.rates, pd.concat(tables), [*found.records, *records])
+    runs.choices[name] = replace(found, table=pd.concat(tables), records=[*found.records, *records])
+    return runs.choices[name]

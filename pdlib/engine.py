@@ -41,7 +41,11 @@ POOL_RETRIES = 2  # a worker killed from outside takes the pool with it; its run
 
 
 class RunsFailedError(RuntimeError):
-    """Some runs of a graph failed; what finished is kept."""
+    """Some runs of a graph failed; what finished is kept. `failed` says why, by fingerprint."""
+
+    def __init__(self, message: str, failed: Mapping[str, BaseException] | None = None) -> None:
+        super().__init__(message)
+        self.failed = dict(failed or {})
 
 
 @dataclass(frozen=True)
@@ -429,7 +433,8 @@ def _raise_failures(graph: dict[str, Node], failed: dict[str, BaseException]) ->
     cause = next(iter(failed.values()))
     raise RunsFailedError(
         f"{len(failed)} of {len(graph)} runs failed; the others are stored and will not be run again.\n"
-        + "\n".join(lines)
+        + "\n".join(lines),
+        failed,
     ) from cause
 
 

@@ -967,6 +967,46 @@ def plot_horizons(
     return ax
 
 
+def plot_rates(
+    tuning: pd.DataFrame,
+    ax: Axes,
+    rates: pd.DataFrame | None = None,
+    looks: Mapping[str, tuple[str, str, Any]] | None = None,
+) -> Axes:
+    """Draw what methods reach by the end at each learning rate that was tried, a line a method.
+
+    Parameters
+    ----------
+    tuning
+        `seed`, `method`, `learning_rate`, `step`, `accuracy`; the last step of each run counts. A run that diverged has no
+        row. Error bars are 95 % intervals over the tuning ancestries.
+    ax
+        Where to draw.
+    rates
+        `method`, `learning_rate`: those chosen, marked by a ring.
+    looks
+        As in `plot_horizons`; methods without a look are named as they are.
+    """
+    looks = looks or METHODS
+    final = last_rows(tuning, ["seed", "method", "learning_rate"])
+    names = sorted(set(final.method), key=lambda m: list(looks).index(m) if m in looks else len(looks))
+    for i, method in enumerate(names):
+        name, color, line = looks.get(method, (method, GAINS[i % len(GAINS)], "-"))
+        mean = curve(final[final.method == method], "accuracy", "learning_rate")
+        x = mean.learning_rate * 2.0 ** (0.06 * (i - (len(names) - 1) / 2))  # error bars side by side
+        _error_bars(ax, x, mean, name, color=color, linestyle=line, marker=MARKERS[i % len(MARKERS)])
+        if rates is not None:
+            chosen = mean.learning_rate.isin(rates.learning_rate[rates.method == method]).to_numpy()
+            ax.plot(x[chosen], mean["mean"][chosen], "o", markersize=11, markerfacecolor="none", color=color)
+    tried = sorted(final.learning_rate.unique())
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(tried, [f"{rate:g}" for rate in tried])
+    ax.minorticks_off()
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("final held-out accuracy")
+    return ax
+
+
 def plot_gains(table: pd.DataFrame, ax: Axes) -> Axes:
     """Draw gains over one-shot distillation in points by setting and length of training: dots, means, 95 % intervals.
 

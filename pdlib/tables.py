@@ -247,26 +247,42 @@ class Candidates:
     after: int
 
 
+STILL_AT_CHANCE = (
+    0.04  # of the way from chance to perfect: an accuracy below .52 of two classes tells nothing yet
+)
+
+
 def transition_candidates(
-    teacher: pd.DataFrame, chance: float = 0.5, gap: int = 5, settled: float = 0.999
+    teacher: pd.DataFrame, chance: float = 0.5, settled: float = 0.999, warmup: int = 0
 ) -> Candidates:
     """Choose the candidate checkpoints from the teacher's held-out accuracy alone.
 
-    `middle` is the evaluation nearest to halfway between chance and perfect during the first rise from
-    a tenth to nine tenths of that way; `before` lies `gap` evaluations earlier, as in the paper (9.7M against
-    10.2M at evaluations 0.1M apart), or as many as there are; `after` is the first evaluation from
-    which on the accuracy stays at `settled` or more.
+    `middle` is the evaluation nearest to halfway between chance and perfect during the first rise from a tenth to nine
+    tenths of that way; `before` is the last one before it, and after the warm-up, whose accuracy is still at chance
+    (`STILL_AT_CHANCE`); `after` is the first evaluation from which on the accuracy stays at `settled` or more. The paper's
+    own candidate 1 lies five evaluations before its candidate 2, at chance as well; a fixed distance would not mean that
+    in a slower rise.
+
+    Parameters
+    ----------
+    teacher
+        Columns `step`, `accuracy`; one run.
+    chance, settled
+        Accuracies.
+    warmup
+        Steps of the rate's warm-up; evaluations up to it do not count as "before".
 
     Raises
     ------
     ValueError
-        If the teacher never rises, or does not stay at `settled`: such a run has no transition to choose from.
+        If the teacher never rises, does not stay at `settled`, or has no evaluation at chance before its rise: such a run
+        has no transition to choose from.
 
     Examples
     --------
     >>> accuracy = [0.5, 0.5, 0.5, 0.6, 0.8, 0.97, 1.0, 1.0]
-    >>> transition_candidates(pd.DataFrame({"step": range(0, 80, 10), "accuracy": accuracy}), gap=3)
-    Candidates(before=10, middle=40, after=60)
+    >>> transition_candidates(pd.DataFrame({"step": range(0, 80, 10), "accuracy": accuracy}))
+    Candidates(before=20, middle=40, after=60)
     """
     run = teacher[teacher.step > 0].sort_values("step")
     step, accuracy = run.step.to_numpy(), run.accuracy.to_numpy()
@@ -282,11 +298,17 @@ def transition_candidates(
     first = int(start[-1]) + 1 if len(start) else 0
     rise = np.arange(first, int(up[0]) + 1)
     middle = int(rise[np.abs(share[rise] - 0.5).argmin()])
+    still = np.flatnonzero((share < STILL_AT_CHANCE) & (step > warmup) & (np.arange(len(step)) < middle))
+    if len(still) == 0:
+        raise ValueError(
+            f"the teacher has no evaluation at chance between step {warmup} and its rise at step {step[middle]}: expected "
+            f"one below {chance + STILL_AT_CHANCE * (1 - chance):g}. Evaluate and keep checkpoints more often."
+        )
     after = int(below[-1]) + 1 if len(below) else 0
-    return Candidates(int(step[max(0, middle - gap)]), int(step[middle]), int(step[after]))
+    return Candidates(int(step[still[-1]]), int(step[middle]), int(step[after]))
 
 
-def learned(teachers: Mapping[int, Tabled], settled: float = 0.999) -> dict[int, Candidates]:
+def learned(teachers: Mapping[int, Tabled], settled: float = 0.999, warmup: int = 0) -> dict[int, Candidates]:
     """Return the candidates of each seed whose teacher settled; the other seeds are left out.
 
     A teacher that does not learn within the budget has nothing to distil. A page says how many these are.
@@ -303,7 +325,7 @@ def learned(teachers: Mapping[int, Tabled], settled: float = 0.999) -> dict[int,
     >>> learned({1: Run(), 2: Flat()})
     {1: Candidates(before=10, middle=20, after=30)}
     """
-    return chosen(teachers, lambda table: transition_candidates(table, settled=settled))
+    return chosen(teachers, lambda table: transition_candidates(table, settled=settled, warmup=warmup))
 
 
 def chosen(teachers: Mapping[int, Tabled], rule: Callable[[pd.DataFrame], Choice]) -> dict[int, Choice]:
@@ -443,28 +465,43 @@ def tree_rows(features: Sequence[Sequence[int]], paths: Sequence[Sequence[tuple[
     return pd.DataFrame(rows).sort_values(["depth", "place"], kind="stable").reset_index(drop=True)
 
 
-def second_spike(correlations: pd.DataFrame, candidates: Candidates) -> int | None:
+def second_spike(
+    correlations: pd.DataFrame, candidates: Candidates, teacher: pd.DataFrame, settled: float = 0.99
+) -> int | None:
     """Return the checkpoint of a later spike of a teacher's degree-1 correlations in the support, or None.
 
-    `correlations` is one run's, with `step`, `degree`, `group`, `mean`. The first spike is the highest value up to the
-    candidate `after`; once the value has fallen below half of that, a later one above half of it is a second spike, and
-    also above twice the value off the support there. Its checkpoint is that of the highest.
+    The first spike is the highest value up to the candidate `after`. A second one lies after that candidate, where the
+    teacher's accuracy is still `settled` (a relapse shows many features at once and is no spike), above half of the first
+    and above twice the value off the support there. Its checkpoint is that of the highest.
 
+    Parameters
+    ----------
+    correlations
+        Columns `step`, `degree`, `group`, `mean`; one run.
+    candidates
+        Of that run.
+    teacher
+        Columns `step`, `accuracy` of that run.
+    settled
+        An accuracy.
+
+    Examples
+    --------
     >>> mean = [0.1, 0.8, 0.1, 0.6, 0.1]
     >>> rows = pd.DataFrame({"step": range(10, 60, 10), "degree": 1, "group": "in_support", "mean": mean})
-    >>> off = rows.assign(group="off_support", mean=0.1)
-    >>> second_spike(pd.concat([rows, off]), Candidates(10, 20, 30))
+    >>> both = pd.concat([rows, rows.assign(group="off_support", mean=0.1)])
+    >>> teacher = pd.DataFrame({"step": range(10, 60, 10), "accuracy": [0.5, 0.7, 1.0, 1.0, 1.0]})
+    >>> second_spike(both, Candidates(10, 20, 30), teacher)
     40
+    >>> second_spike(both, Candidates(10, 20, 30), teacher.assign(accuracy=[0.5, 0.7, 1.0, 0.8, 1.0])) is None
+    True
     """
     rows = correlations[correlations.degree == 1].pivot_table(index="step", columns="group", values="mean")
-    first = rows.in_support[rows.index <= candidates.after]
-    height, top = float(first.max()), first.idxmax()
-    fallen = rows.index[(rows.index > top) & (rows.in_support < height / 2)]
-    if len(fallen) == 0:
-        return None
-    later = rows[rows.index > fallen[0]]
+    height = float(rows.in_support[rows.index <= candidates.after].max())
+    calm = teacher.set_index("step").accuracy.reindex(rows.index) >= settled
+    later = rows[(rows.index > candidates.after) & calm]
     later = later[(later.in_support > height / 2) & (later.in_support > 2 * later.off_support)]
-    return int(later.index[later.in_support.argmax()]) if len(later) else None
+    return int(later.index[int(later.in_support.argmax())]) if len(later) else None
 
 
 def around_transition(checkpoints: Sequence[int], candidates: Candidates, n: int) -> list[int]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny
 
+from pdlib import claims
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,
@@ -20,11 +22,13 @@ from pdlib.comparison import (
     targets_by_temperature,
     usual_methods,
 )
+from pdlib.engine import RunsFailedError
 from pdlib.models.mlp import MLP
 from pdlib.schedules import Explicit, OneShot, Progressive
 from pdlib.specs import SGD, Distillation, Labels, SpecError, Training
 from pdlib.store import Record, Store
 from pdlib.tables import Candidates
+from pdlib.training import DivergedError
 
 TEACHER = tiny.training(seed=7)  # 400 steps, a checkpoint every 100
 
@@ -146,6 +150,7 @@ def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_f
             learning_rates=[0.01, 0.1],
             tuning_seeds=tuned,
             seeds=reported,
+            name="students",
         )
 
     result = compared([8, 9], [1, 2, 3])
@@ -168,7 +173,13 @@ def test_every_length_is_a_run_of_its_own_at_the_rate_chosen_at_the_shortest(sto
 
     rates: Any = {"learning_rates": [0.1, 1e-4], "tuning_seeds": [101], "seeds": [1, 2]}
     found = compare_lengths(
-        page, student, lambda seed: {"labels": Labels()}, horizons=[0.5, 1.0], n_steps=400, **rates
+        page,
+        student,
+        lambda seed: {"labels": Labels()},
+        horizons=[0.5, 1.0],
+        n_steps=400,
+        name="lengths",
+        **rates,
     )
     ends = found.table.groupby(["horizon", "seed"]).step.max()
     assert ends.to_dict() == {(0.5, 1): 200, (0.5, 2): 200, (1.0, 1): 400, (1.0, 2): 400}
@@ -177,11 +188,101 @@ def test_every_length_is_a_run_of_its_own_at_the_rate_chosen_at_the_shortest(sto
         lambda seed, supervision, rate: student(seed, supervision, rate, 200),
         lambda seed: {"labels": Labels()},
         at_end=True,
+        name="short",
         **rates,
     )
     assert found.rates.equals(short.rates)
     assert {r.spec.optimizer.learning_rate for r in found.records} == {short.rate("labels")}
     assert len(found.records) == 4
+
+
+# Rates
+
+
+class Peaked:
+    """Runs that are computed at once: accuracy is highest at a rate of each method's own; above a limit all diverge."""
+
+    def __init__(self, store: Store, best: dict[str, float], limit: float = 1e9) -> None:
+        self.page, self.best, self.limit = PageRuns("parity", "smoke", store), best, limit
+        self.made: dict[str, tuple[str, float]] = {}
+        self.asked: list[tuple[str, float]] = []
+        self.page.__class__ = type(
+            "Faked", (PageRuns,), {"__call__": lambda page, specs, part="core": self(specs)}
+        )
+
+    def __call__(self, specs: Any) -> list[Any]:
+        failed = {
+            s.fingerprint: DivergedError("not finite")
+            for s in specs
+            if s.optimizer.learning_rate > self.limit
+        }
+        if failed:
+            raise RunsFailedError("some diverged", failed)
+        return [self.record(s) for s in specs]
+
+    def record(self, spec: Training) -> Any:
+        method, rate = self.made[spec.fingerprint]
+        self.asked.append((method, rate))
+        away = abs(np.log2(rate / self.best[method]))
+        table = pd.DataFrame({"step": [0, 10], "accuracy": [0.5, 1 - 0.1 * away]})
+        return Record(spec, table, {}, "trained now")
+
+    def compare(self, rates: list[float], **settings: Any) -> Any:
+        def student(seed: int, method: str, rate: float) -> Training:
+            spec = tiny.training(
+                seed=seed + 100 * list(self.best).index(method), optimizer=SGD(rate), n_steps=200
+            )
+            self.made[spec.fingerprint] = method, rate
+            return spec
+
+        usual: dict[str, Any] = {"tuning_seeds": [8, 9], "seeds": [1], "name": "students"}
+        return compare(
+            self.page,
+            student,
+            lambda seed: {m: m for m in self.best},
+            learning_rates=rates,
+            **(usual | settings),
+        )
+
+
+def test_a_grid_grows_until_every_choice_lies_inside_with_as_many_tries_for_each(store: Store) -> None:
+    fake = Peaked(store, {"a": 0.4, "b": 0.05})
+    found = fake.compare([0.1, 0.2], grow=4)
+    assert found.rates.set_index("method").learning_rate.to_dict() == {"a": 0.4, "b": 0.05}
+    assert sorted(found.tuning.learning_rate.unique()) == [0.025, 0.05, 0.1, 0.2, 0.4, 0.8]
+    assert found.tuning.groupby("method").learning_rate.nunique().to_dict() == {"a": 6, "b": 6}
+    assert found.rates.n_tried.tolist() == [6, 6]
+    assert not found.rates.at_edge.any()
+    assert fake.page.edges() == []
+
+
+def test_a_choice_at_an_edge_is_flagged_by_itself(store: Store) -> None:
+    fake = Peaked(store, {"a": 0.4, "b": 0.15})
+    found = fake.compare([0.1, 0.2])
+    assert found.rates.set_index("method").at_edge.to_dict() == {"a": True, "b": True}
+    fake = Peaked(store, {"a": 0.4, "b": 0.1})
+    found = fake.compare([0.05, 0.1, 0.2], name="widths")
+    assert found.rates.set_index("method").at_edge.to_dict() == {"a": True, "b": False}
+    assert fake.page.edges() == ["widths: a at the largest of 3 rates tried, 0.2"]
+    fake.page.judge({})
+    kept = claims.load_page(store.root, "parity", "smoke")
+    assert kept is not None
+    assert kept["edges"] == fake.page.edges()
+
+
+def test_a_rate_at_which_training_diverges_is_tried_and_worthless(store: Store) -> None:
+    fake = Peaked(store, {"a": 0.4}, limit=0.25)
+    found = fake.compare([0.1, 0.2], grow=3)
+    assert found.rates.learning_rate.tolist() == [0.2]
+    assert found.rates.n_tried.tolist() == [3]
+    assert not found.rates.at_edge.any()  # the next one was tried
+
+
+def test_a_comparison_has_a_name_of_its_own(store: Store) -> None:
+    fake = Peaked(store, {"a": 0.1})
+    fake.compare([0.1, 0.2])
+    with pytest.raises(ValueError, match="two comparisons are named 'students'"):
+        fake.compare([0.1, 0.2])
 
 
 # At the paper's size

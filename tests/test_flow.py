@@ -33,7 +33,7 @@ ALLOWED = {
     "tables": set(),
     "plots": {"tables"},
     "claims": {"specs", "store", "tables"},
-    "comparison": {"specs", "schedules", "store", "tables", "claims", "engine"},
+    "comparison": {"specs", "schedules", "store", "tables", "claims", "engine", "training"},
     "pages": {"claims", "plots", "store", "tables"},
 }
 LIGHT = [
@@ -43,13 +43,9 @@ LIGHT = [
     "pdlib.tables",
     "pdlib.plots",
     "pdlib.claims",
-    "pdlib.claims.parity",
-    "pdlib.claims.gpt2",
-    "pdlib.claims.hierarchical",
-    "pdlib.claims.parity_transformers",
-    "pdlib.claims.pcfg",
-    "pdlib.claims.theory",
-    "pdlib.claims.wiki",
+    "pdlib.claims.effects",
+    "pdlib.claims.judge",
+    "pdlib.claims.ledger",
 ]
 
 

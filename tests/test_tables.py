@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pdlib import tables
-from pdlib.tables import Candidates, candidate_rows, curve, mean_interval, transition_candidates
+from pdlib.tables import (
+    Candidates,
+    candidate_rows,
+    curve,
+    mean_interval,
+    second_spike,
+    transition_candidates,
+)
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
 
@@ -211,13 +218,15 @@ def teacher(*accuracy: float) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("accuracy", "expected"),
     [
-        ((0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.76, 0.9, 0.97, 1.0, 1.0), Candidates(20, 70, 100)),
+        ((0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.76, 0.9, 0.97, 1.0, 1.0), Candidates(50, 70, 100)),
         ((0.5, 0.5, 1.0, 1.0), Candidates(10, 20, 20)),  # a jump: the step after it is all there is
-        ((0.5, 0.8, 1.0), Candidates(10, 10, 20)),  # risen at the first evaluation: nothing lies before
-        ((0.5, 1.0, 1.0), Candidates(10, 10, 10)),
+        (
+            (0.5, 0.51, 0.53, 0.6, 0.8, 1.0),
+            Candidates(10, 40, 50),
+        ),  # slow: five evaluations earlier is no measure
         (
             (0.5, 0.5, 0.75, 0.5, 0.5, 0.8, 1.0),
-            Candidates(10, 50, 60),
+            Candidates(40, 50, 60),
         ),  # a rise that fell back is not the one
         ((0.5, 0.5, 0.8, 0.96, 0.9, 1.0, 0.99, 1.0), Candidates(10, 20, 70)),  # after: from where on it stays
     ],
@@ -230,7 +239,7 @@ def test_candidates_lie_before_in_and_after_the_first_full_rise(
 
 def test_the_order_of_rows_and_step_zero_do_not_matter() -> None:
     table = teacher(1.0, 0.5, 0.5, 0.6, 0.8, 0.97, 1.0)  # whatever step 0 says
-    assert transition_candidates(table.sample(frac=1, random_state=0), gap=2) == Candidates(20, 40, 60)
+    assert transition_candidates(table.sample(frac=1, random_state=0)) == Candidates(20, 40, 60)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +259,41 @@ def test_a_teacher_without_a_transition_is_an_error(accuracy: tuple[float, ...],
 
 
 def test_how_settled_a_teacher_must_be_can_be_said() -> None:
-    assert transition_candidates(teacher(0.5, 0.7, 1.0, 0.99), settled=0.98).after == 20
+    assert transition_candidates(teacher(0.5, 0.5, 0.7, 1.0, 0.99), settled=0.98).after == 30
+
+
+def test_the_papers_own_teacher_has_its_candidates_at_chance_in_and_after_the_transition() -> None:
+    """Figure 2, left: .53 at 10.1M, .75 at 10.2M, .90 at 10.3M, .965 at 10.4M, 1.0 at 10.8M; at chance before."""
+    accuracy = [0.5] * 100 + [0.53, 0.75, 0.9, 0.965, 0.98, 0.99, 0.995] + [1.0] * 5
+    run = pd.DataFrame({"step": [100_000 * (i + 1) for i in range(len(accuracy))], "accuracy": accuracy})
+    assert transition_candidates(run) == Candidates(10_000_000, 10_200_000, 10_800_000)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "warmup"), [((0.5, 0.7, 1.0), 0), ((0.5, 0.5, 0.5, 0.53, 0.75, 1.0), 20)]
+)
+def test_a_teacher_that_is_never_at_chance_after_its_warm_up_has_no_candidate_before(
+    accuracy: tuple[float, ...], warmup: int
+) -> None:
+    with pytest.raises(ValueError, match=r"no evaluation at chance .*below 0\.52.*more often"):
+        transition_candidates(teacher(*accuracy), warmup=warmup)
+
+
+def spikes(inside: list[float], accuracy: list[float]) -> int | None:
+    rows = pd.DataFrame(
+        {"step": range(10, 10 + 10 * len(inside), 10), "degree": 1, "group": "in_support", "mean": inside}
+    )
+    both = pd.concat([rows, rows.assign(group="off_support", mean=0.05)])
+    run = pd.DataFrame({"step": rows.step, "accuracy": accuracy})
+    return second_spike(both, Candidates(10, 20, 30), run)
+
+
+def test_a_second_spike_lies_after_the_last_candidate_and_is_no_relapse() -> None:
+    calm = [0.5, 0.75, 1.0, 1.0, 1.0, 1.0]
+    assert spikes([0.1, 0.8, 0.1, 0.1, 0.6, 0.1], calm) == 50
+    assert spikes([0.8, 0.1, 0.7, 0.1, 0.1, 0.1], calm) is None  # within the transition
+    assert spikes([0.1, 0.8, 0.1, 0.1, 0.6, 0.1], [0.5, 0.75, 1.0, 1.0, 0.8, 1.0]) is None  # a relapse
+    assert spikes([0.1, 0.8, 0.1, 0.1, 0.3, 0.1], calm) is None  # too low
 
 
 def test_candidate_rows_carry_the_teachers_accuracy() -> None:

@@ -444,14 +444,13 @@ def statistic(
 ) -> pd.Series[float]:
     """Return a statistic of a formula of columns, or of its log2, for each case or ancestry."""
     rows = _chosen(tables, table, query)
-    values = rows.eval(of).astype(float)
-    found: pd.Series[float] = (_log2(values) if log else values).groupby(rows[per]).agg(reduce)
-    return found
+    values = pd.Series(rows.eval(of), dtype=float)
+    return pd.Series((_log2(values) if log else values).groupby(rows[per]).agg(reduce))
 
 
 def ratio_spread(tables: Tables, table: str, of: str, query: str = "") -> pd.Series[float]:
     """Return the log2 of a ratio's largest over its smallest value in all rows: how far two quantities are of one order."""
-    ratio = _chosen(tables, table, query).eval(of)
+    ratio = pd.Series(_chosen(tables, table, query).eval(of), dtype=float)
     return pd.Series({"all": float(np.log2(ratio.max() / ratio.min()))})
 
 
