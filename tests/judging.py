@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -127,3 +128,39 @@ def assert_a_seed_without_a_run_is_an_error(parts: Iterable[Any], tables: Tables
             failed.append(str(error))
     assert failed
     assert all(f"[{seed}] have no value" in said for said in failed)
+
+
+# ------------------------------------------------------------ rows of the register, on tables made by hand
+
+
+def assert_it_reads_one_table_and_names_each_missing_column(
+    criterion: Criterion, table: str, tables: Tables
+) -> None:
+    """Not run without its table; without a column the same values, or an error that names claim, criterion and column."""
+    assert (
+        criterion.judge({name: other for name, other in tables.items() if name != table}).verdict == NOT_RUN
+    )
+    values, errors = criterion.values({table: tables[table]}), {}
+    for column in tables[table]:
+        try:
+            fewer = criterion.values({table: tables[table].drop(columns=column)})
+            pd.testing.assert_frame_equal(fewer, values)
+        except ValueError as error:
+            errors[column] = str(error)
+    assert errors
+    for column, said in errors.items():
+        assert re.match(rf"{re.escape(criterion.title)}: its tables lack .*{column}", said)
+
+
+def assert_one_case_refutes(criterion: Criterion, tables: Tables) -> None:
+    """Of the values of an exact criterion a single one fails, and with it the criterion."""
+    judged = criterion.judge(tables)
+    assert judged.frame is not None
+    assert judged.agreeing == len(judged.frame) - 1
+    assert judged.verdict == NOT_REPRODUCED
+
+
+def assert_every_claim_of_the_register_is_judged(page: str) -> None:
+    """Each claim of the page has criteria, but illustrations."""
+    registered = {claim.id for claim in claims.register() if claim.page == page and not claim.illustration}
+    assert {claim.id for claim in claims.of_page(page)} == registered
