@@ -18,6 +18,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -225,21 +226,41 @@ class Store:
         _write_tensors(self.run_folder(spec) / "progress.safetensors", tensors, meta)
 
     def load_progress(self, spec: Training) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame] | None:
-        """Return step, parameters and table of an unfinished training, or None."""
+        """Return step, parameters and table of an unfinished training, or None.
+
+        A file that is damaged, or belongs to another run, is deleted with a warning: it costs what had been done, not the
+        run. Who calls this holds the run's lock.
+        """
+        found = self._progress(spec)
+        return None if found is None else found[:3]
+
+    def progress_cost(self, spec: Training) -> dict[str, float]:
+        """Return what an unfinished training had cost when its state was written: `wall_s` and `cpu_s`; else zeros."""
+        found = self._progress(spec)
+        meta = {} if found is None else found[3]
+        return {name: float(meta.get(name, 0.0)) for name in ("wall_s", "cpu_s")}
+
+    def _progress(
+        self, spec: Training
+    ) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame, dict[str, str]] | None:
         path = self.run_folder(spec) / "progress.safetensors"
         if not path.exists():
             return None
-        parameters = _read_tensors(path, {"run": spec.fingerprint})
-        meta = _metadata(path.read_bytes())
-        rows = parameters.pop(ROWS, None)
-        table = parse_table(meta["table"].encode()) if rows is None else parse_table_bytes(rows.tobytes())
-        return int(meta["step"]), parameters, table
-
-    def progress_cost(self, spec: Training) -> dict[str, float]:
-        """Return what an unfinished training had cost when its state was written: `wall_s` and `cpu_s`."""
-        path = self.run_folder(spec) / "progress.safetensors"
-        meta = _metadata(path.read_bytes()) if path.exists() else {}
-        return {name: float(meta.get(name, 0.0)) for name in ("wall_s", "cpu_s")}
+        try:
+            parameters = _read_tensors(path, {"run": spec.fingerprint})
+            meta = _metadata(path.read_bytes())
+            rows = parameters.pop(ROWS, None)
+            table = parse_table(meta["table"].encode()) if rows is None else parse_table_bytes(rows.tobytes())
+            return int(meta["step"]), parameters, table, meta
+        except (DamagedError, KeyError, ValueError) as error:
+            path.unlink()
+            what = f"it has no {error}" if isinstance(error, KeyError) else error
+            warnings.warn(
+                f"{path} could not be used and was deleted: training {spec.fingerprint} starts again from the beginning. "
+                f"({what})",
+                stacklevel=3,
+            )
+            return None
 
     # ------------------------------------------------------------------- labels
 

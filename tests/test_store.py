@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdlib import store as module
 from pdlib.engine import execute
 from pdlib.schedules import OneShot
 from pdlib.specs import SGD, Training
@@ -57,14 +59,13 @@ def files(store: Store) -> dict[str, tuple[Path, Callable[[], Any]]]:
     run = store.run_folder(SPEC)
     return {
         "checkpoint": (run / "checkpoints" / "100.safetensors", lambda: store.load_checkpoint(SPEC, 100)),
-        "progress": (run / "progress.safetensors", lambda: store.load_progress(SPEC)),
         "labels": (label_file(store.root, KEY), lambda: store.load_labels(KEY)),
         "table.parquet": (run / "table.parquet", lambda: store.find(SPEC.fingerprint)),
         "result.json": (run / "result.json", lambda: store.find(SPEC.fingerprint)),
     }
 
 
-KINDS = ("checkpoint", "progress", "labels", "table.parquet", "result.json")
+KINDS = ("checkpoint", "labels", "table.parquet", "result.json")
 
 
 # Round trips
@@ -256,6 +257,38 @@ def test_no_flipped_bit_goes_unseen(filled: Store, kind: str) -> None:
     assert not unseen
 
 
+def test_a_damaged_file_of_progress_costs_what_was_done_and_is_gone(filled: Store) -> None:
+    path = filled.run_folder(SPEC) / "progress.safetensors"
+    data = path.read_bytes()
+    flipped = [bytearray(data) for _ in range(40)]
+    for i, changed in enumerate(flipped):
+        changed[i * (len(data) - 1) // 39] ^= 1 << (5 * i % 8)
+    truncated = [data[:size] for size in (0, 1, 8, len(data) // 2, len(data) - 1)]
+    checkpoint = (filled.run_folder(SPEC) / "checkpoints" / "100.safetensors").read_bytes()
+    for damaged in (*flipped, *truncated, checkpoint, b"{}" * 99):
+        for read, nothing in (
+            (filled.load_progress, None),
+            (filled.progress_cost, {"wall_s": 0.0, "cpu_s": 0.0}),
+        ):
+            path.write_bytes(damaged)
+            said = f"{path} could not be used and was deleted: training {SPEC.fingerprint} starts again"
+            with pytest.warns(UserWarning, match=re.escape(said)):
+                assert read(SPEC) == nothing
+            assert not path.exists()
+            assert read(SPEC) == nothing
+    path.write_bytes(data)
+    assert filled.progress_cost(SPEC) == {"wall_s": 0.5, "cpu_s": 1 / 3}
+
+
+def test_progress_of_before_with_its_table_in_csv_is_read(filled: Store) -> None:
+    meta = {"run": SPEC.fingerprint, "step": "100", "table": table_text(TABLE).decode(), "wall_s": "0.5"}
+    module._write_tensors(filled.run_folder(SPEC) / "progress.safetensors", {"0.bias": np.ones(2)}, meta)
+    resumed = filled.load_progress(SPEC)
+    assert resumed is not None
+    assert (resumed[0], list(resumed[1])) == (100, ["0.bias"])
+    pd.testing.assert_frame_equal(resumed[2], TABLE, check_exact=True)
+
+
 def test_a_missing_table_is_damage_not_an_empty_result(filled: Store) -> None:
     (filled.run_folder(SPEC) / "table.parquet").unlink()
     with pytest.raises(DamagedError, match=r"table\.parquet"):
@@ -308,8 +341,6 @@ def test_labels_are_found_by_their_whole_key(filled: Store) -> None:
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Write a result.json as other code would have, its hash right."""
-    from pdlib import store as module
-
     record = json.loads(path.read_bytes())
     record.pop("sha256")
     change(record)
