@@ -18,7 +18,7 @@ import yaml
 
 from pdlib import claims, labels, pages
 from pdlib.specs import Distillation, Run, Spec, Training, ancestors
-from pdlib.store import Record, Store, StoreError, label_key, published_folder
+from pdlib.store import Record, Store, StoreError, label_key, published_folder, table_name
 from pdlib.tables import prediction_interval
 
 VERIFIED_S = 120  # seconds of processor time of a run that is verified, with its teacher's
@@ -283,8 +283,13 @@ def _copy_run(record: Record, store: Store, destination: Path) -> None:
         return
     target = destination / "runs" / record.fingerprint
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("table.csv", "result.json"):
-        shutil.copy2(store.run_folder(record.spec) / name, target / name)
+    source = store.run_folder(record.spec)
+    table = table_name(json.loads((source / "result.json").read_bytes()))
+    for name in (table, "result.json"):
+        shutil.copy2(source / name, target / name)
+    for old in target.glob("table.*"):  # of the result that this one replaces
+        if old.name != table:
+            old.unlink()
 
 
 def _copy_labels(teacher: str, store: Store, destination: Path) -> list[str]:

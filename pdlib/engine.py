@@ -231,9 +231,9 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
             not isinstance(spec, Training) or store.has_checkpoints(spec)
         ):
             return
-        resumed = (store.run_folder(spec) / "progress.safetensors").exists()
         no_cost = {"wall_s": 0.0, "cpu_s": 0.0}
         spent = clock(store.progress_cost(spec) if isinstance(spec, Training) else no_cost)
+        resumed = (store.run_folder(spec) / "progress.safetensors").exists()
         if isinstance(spec, Calculation):
             table = pd.DataFrame(spec.rows())
         elif isinstance(spec, Measurement):

@@ -3,8 +3,9 @@
 A block of labels belongs to a teacher's fingerprint, a checkpoint, a stream, a range of examples and a kind
 of target. Hard labels (the argmax) are kept as their exclusive-or with the true classes, which the student's stream gives
 again: mostly zeros once the teacher has learned. Of up to 256 classes they are packed to bits, of more they take two
-bytes or four; then they are compressed. Soft ones are float16 distributions, and over more classes than that they are not
-stored but made again. Any key that does not match is an error. Published blocks are used before the teacher is asked.
+bytes or four; then they are compressed. Soft ones are distributions, in float16 unless the run is of precision float64
+(`Training.soft_targets`), and over more classes than that they are not stored but made again. Any key that does not match
+is an error. Published blocks are used before the teacher is asked.
 """
 
 from __future__ import annotations
@@ -113,9 +114,13 @@ def blocks_of(spec: Training) -> list[Piece]:
     return [b for p in spec.pieces for b in blocks(Piece(p.start * n, p.stop * n, p.checkpoint), grid)]
 
 
-def key(supervision: Distillation, stream: ExampleStream, block: Piece) -> dict[str, str]:
-    """Return what a block of labels belongs to."""
+def key(
+    supervision: Distillation, stream: ExampleStream, block: Piece, soft_targets: str = "float16"
+) -> dict[str, str]:
+    """Return what a block of labels belongs to; `soft_targets` is that of the student's `Training`."""
     kind = "hard" if supervision.targets == "hard" else f"soft at temperature {supervision.temperature!r}"
+    if supervision.targets == "soft" and soft_targets != "float16":
+        kind += f", {soft_targets}"
     return {
         "version": str(VERSION),
         "teacher": supervision.teacher.fingerprint,
@@ -138,7 +143,9 @@ def stored(spec: Training, store: Store) -> bool:
     if not kept(spec.supervision, spec.task.n_classes):
         return False
     stream = spec.stream
-    return all(store.has_labels(key(spec.supervision, stream, block)) for block in blocks_of(spec))
+    return all(
+        store.has_labels(key(spec.supervision, stream, block, spec.soft_targets)) for block in blocks_of(spec)
+    )
 
 
 def needs_teacher(spec: Run, store: Store) -> bool:
@@ -162,6 +169,7 @@ class Targets:
         self._stream, self._store, self._device = stream, store, device
         self._n_classes = spec.task.n_classes
         self._dtype = np.dtype("float64" if spec.precision == "float64" else "float32")
+        self._soft_targets = spec.soft_targets
         self._sequences = spec.task.vocabulary > 0
         self._blocks = blocks_of(spec)
         self._parameters = lru_cache(maxsize=1)(
@@ -215,6 +223,7 @@ class Targets:
                 counts,
                 further,
                 self._parameters,
+                self._soft_targets,
             )
             first = np.zeros(block.stop - block.start + 1, np.int64)
             first[1:] = np.cumsum(np.ones(len(first) - 1, np.int64) if counts is None else counts)
@@ -242,13 +251,14 @@ def label_block(
     counts: NDArray[np.int64] | None = None,
     further: Sequence[Piece] = (),
     parameters: Callable[[int], Parameters] | None = None,
+    soft_targets: str = "float16",
 ) -> NDArray[Any]:
     """Return a block's labels, stored or made now: (example,), or distributions (example, class).
 
     Hard labels are whole numbers, the exclusive-or of the teacher's class with the true one. `counts` says how many
     targets each sequence of the block has; then there is a label a target. While another student makes the block, this
     one makes one of `further`, which it will want later. `parameters` gives those of a checkpoint to who asks often; by
-    default they are read from the store.
+    default they are read from the store. `soft_targets` is the type of distributions, as of the student's `Training`.
 
     Raises
     ------
@@ -262,9 +272,11 @@ def label_block(
         If stored labels were altered or belong to something else.
     """
     n, hard = block.stop - block.start if counts is None else int(counts.sum()), supervision.targets == "hard"
+    dtype = np.dtype(soft_targets)
+    size = dtype.itemsize * n * n_classes
     require(
-        hard or 2 * n * n_classes <= SOFT_BLOCK,
-        f"soft targets of {n_classes} classes, {2 * n * n_classes / 1e9:.0f} GB for {n} labels",
+        hard or size <= SOFT_BLOCK,
+        f"soft targets of {n_classes} classes, {size / 1e9:.0f} GB for {n} labels",
         f"at most {SOFT_BLOCK / 1e9:.0f} GB",
         "Use targets='hard'.",
     )
@@ -275,15 +287,17 @@ def label_block(
     if not kept(supervision, n_classes):
         teacher = (parameters or read)(block.checkpoint)
         values = _logits(supervision.teacher, teacher, stream, block, n_classes, device)
-        return np.concatenate([_distribution(v, supervision.temperature) for v, _ in values])
-    name = key(supervision, stream, block)
+        return np.concatenate([_distribution(v, supervision.temperature, dtype) for v, _ in values])
+    name = key(supervision, stream, block, soft_targets)
     while (found := store.load_labels(name)) is None:
-        if not any(_make(supervision, stream, b, n_classes, store, device) for b in (block, *further)):
+        if not any(
+            _make(supervision, stream, b, n_classes, store, device, soft_targets) for b in (block, *further)
+        ):
             with store.label_lock(name):
                 pass  # others make all that is left; wait for this one
     if hard:
         return unpack_classes(_decompressed(found, n, n_classes, name), n, n_classes)
-    _expect(name, found, (n, n_classes), np.dtype(np.float16))
+    _expect(name, found, (n, n_classes), dtype)
     return found
 
 
@@ -326,9 +340,10 @@ def _make(
     n_classes: int,
     store: Store,
     device: str,
+    soft_targets: str,
 ) -> bool:
     """Make and store a block of labels, unless they are stored or another student makes them; whether it did."""
-    name = key(supervision, stream, block)
+    name = key(supervision, stream, block, soft_targets)
     if store.has_labels(name):
         return False
     lock = store.label_lock(name)
@@ -344,7 +359,10 @@ def _make(
         if supervision.targets == "hard":
             differences = np.concatenate([_difference(v, true) for v, true in values])
         else:
-            both = [(_soft(v, supervision), _difference(v, true)) for v, true in values]
+            both = [
+                (_soft(v, supervision.temperature, np.dtype(soft_targets)), _difference(v, true))
+                for v, true in values
+            ]
             store.save_labels(name, np.concatenate([soft for soft, _ in both]))
             differences = np.concatenate([hard for _, hard in both])
             name = key(
@@ -375,14 +393,15 @@ def _expect(name: dict[str, str], found: NDArray[Any], shape: tuple[int, ...], d
             )
 
 
-def _distribution(values: NDArray[Any], temperature: float) -> NDArray[np.float32]:
-    """Return the distributions of logits that are used at once, (target, class), in the precision of the network."""
-    return np.asarray(torch.softmax(torch.from_numpy(values) / temperature, dim=1).numpy())
+def _distribution(values: NDArray[Any], temperature: float, least: np.dtype[Any]) -> NDArray[Any]:
+    """Return the distributions of logits that are used at once, (target, class): in their precision, or `least` if wider."""
+    exact = values.astype(np.result_type(values, least), copy=False)
+    return np.asarray(torch.softmax(torch.from_numpy(exact) / temperature, dim=1).numpy())
 
 
-def _soft(values: NDArray[Any], supervision: Distillation) -> NDArray[np.float16]:
-    """Return the distributions of logits, (target, class)."""
-    return softmax(values, supervision.temperature).astype(np.float16)
+def _soft(values: NDArray[Any], temperature: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the distributions of logits that are stored, (target, class); those in float64 are computed in it too."""
+    return softmax(values.astype(np.result_type(values, dtype), copy=False), temperature).astype(dtype)
 
 
 def _difference(values: NDArray[Any], true_classes: NDArray[Any]) -> NDArray[Any]:

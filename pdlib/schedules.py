@@ -8,6 +8,7 @@ is a class here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -57,10 +58,17 @@ def _checked_kappa(kappa: float) -> float:
     return float(kappa)
 
 
-def _duration(steps: float, what: str) -> int:
-    """Return whole steps, at least one, or raise that `what` is too short."""
-    require(round(steps) >= 1, what, "a step or more")
-    return round(steps)
+def _share(kappa: float, steps: int, what: str) -> int:
+    """Return kappa times `steps`, or raise that it is no whole number of steps; a rounding error of kappa is allowed."""
+    share = kappa * steps
+    fitting = {min(max(rounded(share), 1), steps) / steps for rounded in (math.floor, math.ceil)}
+    require(
+        round(share) >= 1 and math.isclose(share, round(share), rel_tol=1e-9),
+        f"{what} = {share:g} steps for each checkpoint",
+        "a whole number of steps, at least one",
+        f"Use kappa = {' or '.join(repr(k) for k in sorted(fitting))}, or other checkpoints.",
+    )
+    return round(share)
 
 
 @dataclass(frozen=True)
@@ -184,9 +192,9 @@ class EqualSplit(Schedule):
 class KappaSplit(Schedule):
     r"""N-shot :math:`\kappa T_0` equal split (appendix D.2).
 
-    Each of N equally spaced checkpoints for :math:`\kappa T_0 / N` steps, :math:`T_0` being the teacher's
-    length. By definition, checkpoints that do not fit into the run are left out; the pieces say which ones
-    were used. A run longer than :math:`\kappa T_0` keeps the final checkpoint.
+    Each of N equally spaced checkpoints for :math:`\kappa T_0 / N` steps, :math:`T_0` being the teacher's length; a
+    share that is no whole number of steps is refused. By definition, checkpoints that do not fit into the run are left
+    out; the pieces say which ones were used. A run longer than :math:`\kappa T_0` keeps the final checkpoint.
 
     >>> [p.checkpoint for p in KappaSplit(4, kappa=1.0).pieces((10, 20, 30, 40), n_steps=25)]
     [10, 20, 30]
@@ -203,9 +211,9 @@ class KappaSplit(Schedule):
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """See `Schedule.pieces`."""
-        what = f"kappa T0 / N = {self.kappa} x {checkpoints[-1]} / {self.n_checkpoints}"
-        duration = _duration(self.kappa * checkpoints[-1] / self.n_checkpoints, what)
         steps = _equally_spaced(checkpoints, self.n_checkpoints)
+        what = f"kappa T0 / N = {self.kappa} x {checkpoints[-1]} / {self.n_checkpoints}"
+        duration = _share(self.kappa, steps[0], what)
         fitting = -(-n_steps // duration)
         steps = steps[: min(len(steps), fitting)]
         return _laid_out(steps, [duration] * len(steps), n_steps)
@@ -217,7 +225,8 @@ class MultiplesSplit(Schedule):
 
     With a first checkpoint :math:`C_1 = T_0 / N` it is the N-shot :math:`\kappa T_0` equal split of appendix D.2. Where
     :math:`C_1`, chosen in the middle of the teacher's drop as in section 4.2, does not divide :math:`T_0`, the final
-    checkpoint follows the last multiple. Checkpoints that do not fit into the run are left out.
+    checkpoint follows the last multiple. Checkpoints that do not fit into the run are left out;
+    a share :math:`\kappa C_1` that is no whole number of steps is refused.
 
     >>> [(p.stop, p.checkpoint) for p in MultiplesSplit(10).pieces((5, 10, 15, 20, 25), n_steps=30)]
     [(10, 10), (20, 20), (30, 25)]
@@ -238,5 +247,5 @@ class MultiplesSplit(Schedule):
         require(self.first <= last, f"first = {self.first}", f"at most the teacher's {last} steps")
         steps = [*range(self.first, last, self.first), last]
         _check_kept(steps, checkpoints)
-        duration = _duration(self.kappa * self.first, f"kappa C1 = {self.kappa} x {self.first}")
+        duration = _share(self.kappa, self.first, f"kappa C1 = {self.kappa} x {self.first}")
         return _laid_out(steps, [duration] * len(steps), n_steps)

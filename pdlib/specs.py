@@ -43,6 +43,15 @@ def later(default: Any) -> Any:
     return field(default=default, metadata={"later": True})
 
 
+def derived(default: Any) -> Any:
+    """Declare a field that a kind got when what it means changed for some of its values: `__post_init__` sets it for these.
+
+    Nobody gives it. At its default it is left out of the canonical form, as a later field is; a record of before, which
+    does not say it, is another code's.
+    """
+    return field(default=default, init=False, repr=False, metadata={"later": True})
+
+
 class SpecError(ValueError):
     """A record that cannot mean anything: names the value, what was expected, what to do."""
 
@@ -104,7 +113,7 @@ class Spec:
         Raises
         ------
         SpecError
-            If the kind is unknown, a field is missing or unknown, or the version is another code's.
+            If the kind is unknown, a field is missing or unknown, or the version or a derived field is another code's.
         """
         kind = record.get("kind")
         if kind not in _KINDS:
@@ -127,7 +136,17 @@ class Spec:
             f"{kind} with the fields {sorted(given)}",
             f"exactly the fields {sorted(names)}",
         )
-        return cls(**{k: _rebuilt(v, current_code) for k, v in given.items()})
+        chosen = [f.name for f in fields(cls) if f.init and f.name in given]
+        spec = cls(**{name: _rebuilt(given[name], current_code) for name in chosen})
+        for f in (f for f in fields(cls) if not f.init and not current_code):
+            told, value = given.get(f.name, f.default), getattr(spec, f.name)
+            require(
+                told == value,
+                f"{kind} with {f.name} {told!r}",
+                f"{value!r}, that of this code",
+                "Run it again with this code, or use the code that wrote it.",
+            )
+        return spec
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -608,7 +627,8 @@ class Distillation(Supervision):
         :math:`\tau > 0` of the teacher's softmax; the student's is 1. Ignored, and kept at 1, for hard
         targets.
     targets
-        `"soft"`: the distribution; `"hard"`: its argmax, a kind of its own, not `temperature` 0.
+        `"soft"`: the distribution; `"hard"`: its argmax, a kind of its own, not `temperature` 0. Distributions are rounded
+        to `Training.soft_targets`.
     """
 
     teacher: Teacher
@@ -663,6 +683,13 @@ class Training(Teacher):
         the optimizer's state in float32.
     data_seed
         Decides the training stream in the place of `seed`: runs that differ in their initial weights alone.
+
+    Attributes
+    ----------
+    soft_targets
+        The type of a teacher's distributions, which follows from the rest: `"float64"` for a run of that precision from
+        soft targets, else `"float16"`, whose relative rounding error is up to 2^-11, before they are normalized again. Of
+        more than 256 classes, which are not stored, the latter are in the teacher's precision instead.
     """
 
     optimizer: Optimizer
@@ -675,6 +702,7 @@ class Training(Teacher):
     n_evaluation: int = 4096
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     data_seed: int | None = later(None)
+    soft_targets: Literal["float16", "float64"] = derived("float16")
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -725,6 +753,8 @@ class Training(Teacher):
                 f"a teacher of the student's task, {self.task}",
             )
             self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
+            if self.precision == "float64" and self.supervision.targets == "soft":
+                object.__setattr__(self, "soft_targets", "float64")
 
     @property
     def stream(self) -> ExampleStream:

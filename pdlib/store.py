@@ -4,7 +4,8 @@ The published layer ships with the project and is read-only: tables and label bi
 user's local store, which also holds checkpoints and unfinished runs. A result exists when its
 `result.json` does; that file is written last, names the SHA-256 of every other file, and is what readers
 check against. Everything is written to a temporary file and moved into place, so nothing half-written is
-ever read, and a full disk loses nothing that was there before.
+ever read, and a full disk loses nothing that was there before. A result's table is in Parquet, which keeps its
+types; results of before have CSV instead, and are read as they are.
 
 The store knows specs and bytes, no models.
 """
@@ -17,6 +18,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ from pdlib.specs import Run, Spec, SpecError, Training
 
 Source = Literal["published", "local", "trained now"]
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+ROWS = "table/rows"  # in a file of progress, beside the parameters: the table so far
 
 
 class StoreError(RuntimeError):
@@ -127,11 +130,17 @@ class Store:
         return None
 
     def save(self, spec: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
-        """Write a finished result; from then on `find` returns it."""
+        """Write a finished result; from then on `find` returns it.
+
+        Raises
+        ------
+        StoreError
+            If a column of the table holds values of several types, or nothing can be written.
+        """
         folder = self.run_folder(spec)
-        text = table_text(table)
-        write_bytes(folder / "table.csv", text)
-        files = {"table.csv": _sha256(text)}
+        data = table_bytes(table)
+        write_bytes(folder / "table.parquet", data)
+        files = {"table.parquet": _sha256(data)}
         for path in sorted(folder.glob("checkpoints/*.safetensors")):
             files[f"checkpoints/{path.name}"] = _sha256(path.read_bytes())
         record = {
@@ -141,7 +150,8 @@ class Store:
             "provenance": provenance,
         }
         write_bytes(folder / "result.json", _json_bytes(record | {"sha256": _sha256(_json_bytes(record))}))
-        (folder / "progress.safetensors").unlink(missing_ok=True)
+        for unused in ("progress.safetensors", "table.csv"):
+            (folder / unused).unlink(missing_ok=True)
 
     def run_folder(self, spec: Run) -> Path:
         """Return the local folder of a spec's result."""
@@ -210,24 +220,47 @@ class Store:
         cost: Mapping[str, float] | None = None,
     ) -> None:
         """Write the state of an unfinished training, to be resumed from `step`, and what it has cost so far."""
-        meta = {"run": spec.fingerprint, "step": str(step), "table": table_text(table).decode()}
+        meta = {"run": spec.fingerprint, "step": str(step)}
         meta |= {name: repr(float(seconds)) for name, seconds in (cost or {}).items()}
-        _write_tensors(self.run_folder(spec) / "progress.safetensors", parameters, meta)
+        tensors = parameters | {ROWS: np.frombuffer(table_bytes(table), np.uint8)}
+        _write_tensors(self.run_folder(spec) / "progress.safetensors", tensors, meta)
 
     def load_progress(self, spec: Training) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame] | None:
-        """Return step, parameters and table of an unfinished training, or None."""
+        """Return step, parameters and table of an unfinished training, or None.
+
+        A file that is damaged, or belongs to another run, is deleted with a warning: it costs what had been done, not the
+        run. Who calls this holds the run's lock.
+        """
+        found = self._progress(spec)
+        return None if found is None else found[:3]
+
+    def progress_cost(self, spec: Training) -> dict[str, float]:
+        """Return what an unfinished training had cost when its state was written: `wall_s` and `cpu_s`; else zeros."""
+        found = self._progress(spec)
+        meta = {} if found is None else found[3]
+        return {name: float(meta.get(name, 0.0)) for name in ("wall_s", "cpu_s")}
+
+    def _progress(
+        self, spec: Training
+    ) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame, dict[str, str]] | None:
         path = self.run_folder(spec) / "progress.safetensors"
         if not path.exists():
             return None
-        parameters = _read_tensors(path, {"run": spec.fingerprint})
-        meta = _metadata(path.read_bytes())
-        return int(meta["step"]), parameters, parse_table(meta["table"].encode())
-
-    def progress_cost(self, spec: Training) -> dict[str, float]:
-        """Return what an unfinished training had cost when its state was written: `wall_s` and `cpu_s`."""
-        path = self.run_folder(spec) / "progress.safetensors"
-        meta = _metadata(path.read_bytes()) if path.exists() else {}
-        return {name: float(meta.get(name, 0.0)) for name in ("wall_s", "cpu_s")}
+        try:
+            parameters = _read_tensors(path, {"run": spec.fingerprint})
+            meta = _metadata(path.read_bytes())
+            rows = parameters.pop(ROWS, None)
+            table = parse_table(meta["table"].encode()) if rows is None else parse_table_bytes(rows.tobytes())
+            return int(meta["step"]), parameters, table, meta
+        except (DamagedError, KeyError, ValueError) as error:
+            path.unlink()
+            what = f"it has no {error}" if isinstance(error, KeyError) else error
+            warnings.warn(
+                f"{path} could not be used and was deleted: training {spec.fingerprint} starts again from the beginning. "
+                f"({what})",
+                stacklevel=3,
+            )
+            return None
 
     # ------------------------------------------------------------------- labels
 
@@ -362,7 +395,7 @@ def _metadata(data: bytes) -> dict[str, str]:
 def _damaged(path: Path, what: str) -> DamagedError:
     return DamagedError(
         f"{path}: {what}. Expected the bytes that were written. Delete "
-        f"{path.parent if path.name in ('table.csv', 'result.json') else path} and run again; it will be made anew."
+        f"{path if path.suffix == '.safetensors' else path.parent} and run again; it will be made anew."
     )
 
 
@@ -400,7 +433,8 @@ def _read_record(folder: Path, fingerprint: str, source: Source) -> Record:
     record = _read_result(path)
     try:
         spec = Spec.from_canonical(record["spec"])
-        expected = record["files"]["table.csv"]
+        name = table_name(record)
+        expected = record["files"][name]
         provenance = record["provenance"]
     except KeyError as error:
         raise _damaged(path, f"it has no {error}") from error
@@ -408,10 +442,15 @@ def _read_record(folder: Path, fingerprint: str, source: Source) -> Record:
         raise StoreError(f"{path}: {error}") from error
     if spec.fingerprint != fingerprint or record.get("fingerprint") != fingerprint:
         raise _damaged(path, f"its spec has the fingerprint {spec.fingerprint}, not {fingerprint}")
-    text = (folder / "table.csv").read_bytes() if (folder / "table.csv").exists() else b""
-    if _sha256(text) != expected:
-        raise _damaged(folder / "table.csv", "its SHA-256 is not the one in result.json")
-    return Record(spec, parse_table(text), provenance, source)
+    data = (folder / name).read_bytes() if (folder / name).exists() else b""
+    if _sha256(data) != expected:
+        raise _damaged(folder / name, "its SHA-256 is not the one in result.json")
+    return Record(spec, (parse_table if name == "table.csv" else parse_table_bytes)(data), provenance, source)
+
+
+def table_name(record: Mapping[str, Any]) -> str:
+    """Return which file holds the table of a `result.json`: `table.parquet`, or `table.csv` of a result of before."""
+    return "table.csv" if "table.csv" in record["files"] else "table.parquet"
 
 
 def _is_current(fingerprint: str, record: dict[str, Any]) -> bool:
@@ -421,8 +460,42 @@ def _is_current(fingerprint: str, record: dict[str, Any]) -> bool:
         return False
 
 
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as Parquet: every type comes back as it was, numbers to the last bit.
+
+    Raises
+    ------
+    StoreError
+        If a column holds values of several types.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"word": ["null", "007", ""], "share": [0.1, float("inf"), float("nan")]})
+    >>> parse_table_bytes(table_bytes(table)).equals(table)
+    True
+    """
+    try:
+        return bytes(table.to_parquet(index=False))
+    except (TypeError, ValueError, NotImplementedError) as error:  # Arrow's own are of these kinds
+        kinds = {
+            name: sorted({type(value).__name__ for value in column.dropna()})
+            for name, column in table.items()
+            if column.dtype == object
+        }
+        mixed = "; ".join(f"{name!r} holds {', '.join(of)}" for name, of in kinds.items() if len(of) > 1)
+        raise StoreError(
+            f"a table that cannot be stored: {f'column {mixed}' if mixed else error}. Expected columns with names of their "
+            "own, each of one type: numbers, text, or true and false."
+        ) from error
+
+
+def parse_table_bytes(data: bytes) -> pd.DataFrame:
+    """Return the table of `table_bytes`."""
+    return pd.read_parquet(io.BytesIO(data))
+
+
 def table_text(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV; numbers are written so that they read back to the last bit."""
+    """Return a table as CSV, to be read by people; numbers read back to the last bit, words that look like them as such."""
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 

@@ -328,10 +328,10 @@ def test_a_failure_is_reported_what_waits_for_it_is_not_run_and_the_rest_is_kept
 
 def test_damage_is_reported_before_anything_is_trained(store: Store, ran: list[str]) -> None:
     execute([TEACHER], store, progress=False)
-    path = store.run_folder(TEACHER) / "table.csv"
+    path = store.run_folder(TEACHER) / "table.parquet"
     path.write_bytes(path.read_bytes()[:-5])
     ran.clear()
-    with pytest.raises(StoreError, match=r"table\.csv: its SHA-256 is not"):
+    with pytest.raises(StoreError, match=r"table\.parquet: its SHA-256 is not"):
         execute([TEACHER], store, progress=False)
     assert ran == []
 

@@ -430,10 +430,7 @@ def asked(spec: Training, store: Store) -> Callable[[int, Tensor, Tensor], Tenso
             values = output(modules[piece.checkpoint], x if x.dtype == torch.int64 else (x < 0).long())
         if how.targets == "hard":
             return values.argmax(dim=1)
-        kept = (
-            torch.from_numpy(softmax(values.numpy(), how.temperature)).half().double()
-        )  # as labels are stored
-        return kept / kept.sum(dim=1, keepdim=True)
+        return torch.from_numpy(softmax(values.double().numpy(), how.temperature))
 
     return targets
 

@@ -143,9 +143,7 @@ def test_cached_hard_labels_train_the_student_that_the_teacher_at_every_step_tra
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 def test_cached_soft_labels_do_so_within_float16(taught: Store, schedule: Any) -> None:
-    student = tiny.student(
-        schedule=schedule, n_steps=1500, precision="float64", targets="soft", temperature=2.0
-    )
+    student = tiny.student(schedule=schedule, n_steps=1500, targets="soft", temperature=2.0)
     train(student, taught)
     final = tiny.final(student, taught)
     assert (
@@ -154,6 +152,82 @@ def test_cached_soft_labels_do_so_within_float16(taught: Store, schedule: Any) -
     assert 0 < distance(final, online(student, taught)) < 2e-3
     hard = tiny.student(schedule=schedule, n_steps=1500, precision="float64")
     assert distance(final, online(hard, taught)) > 0.01  # the control
+
+
+EXACT = replace(tiny.TEACHER, precision="float64", n_steps=1000, checkpoint_every=250, seed=3)
+PUPIL = tiny.student(
+    EXACT, Explicit((250, -1), (150,)), "soft", 2.0, precision="float64", n_steps=400, optimizer=SGD(0.1)
+)
+
+
+def plain(student: Training, store: Store, rounded: bool = False) -> dict[str, Any]:
+    """The student of a float64 teacher in NumPy alone: the teacher's softmax, then a step, example by example."""
+    how = student.supervision
+    assert isinstance(how, Distillation)
+
+    def distribution(p: dict[str, Any], hidden: Any, temperature: float = 1.0) -> Any:
+        values = np.exp((p["2.weight"] @ hidden + p["2.bias"]) / temperature)
+        return values / values.sum()
+
+    p = student.model.initial(10, 2, student.seed)
+    inputs, _ = student.stream.examples(0, student.n_steps)
+    for piece in student.pieces:
+        t = store.load_checkpoint(EXACT, piece.checkpoint)
+        for x in inputs[piece.start : piece.stop].astype(np.float64):
+            target = distribution(t, np.maximum(t["0.weight"] @ x + t["0.bias"], 0), how.temperature)
+            if rounded:
+                target = target.astype(np.float16).astype(np.float64)
+                target /= target.sum()
+            before = p["0.weight"] @ x + p["0.bias"]
+            hidden = np.maximum(before, 0)
+            step = -student.optimizer.learning_rate * (distribution(p, hidden) - target)
+            first = (p["2.weight"].T @ step) * (before > 0)
+            p["2.weight"] += np.outer(step, hidden)
+            p["2.bias"] += step
+            p["0.weight"] += np.outer(first, x)
+            p["0.bias"] += first
+    return p
+
+
+def test_a_float64_student_of_stored_soft_labels_is_the_one_of_the_teachers_own_softmax(store: Store) -> None:
+    execute([PUPIL], store, progress=False, n_workers=1)
+    assert labels.stored(PUPIL, store)
+    assert distance(tiny.final(PUPIL, store), plain(PUPIL, store)) < 1e-12
+    assert distance(tiny.final(PUPIL, store), plain(PUPIL, store, rounded=True)) > 1e-6  # the control
+
+
+def test_soft_labels_are_stored_in_float64_for_a_float64_run_and_in_float16_for_any_other(
+    store: Store,
+) -> None:
+    narrow = replace(PUPIL, precision="float32")
+    execute([PUPIL, narrow], store, progress=False, n_workers=1)
+    how, block = PUPIL.supervision, Piece(150, 400, 1000)
+    assert isinstance(how, Distillation)
+    values = logits(store.load_checkpoint(EXACT, 1000), PUPIL.stream.examples(150, 400)[0])
+    exact = softmax(values, 2.0)
+    for spec, dtype, error in ((PUPIL, "float64", 1e-12), (narrow, "float16", 5e-4)):
+        found = labels.label_block(how, spec.stream, block, 2, store, soft_targets=spec.soft_targets)
+        assert found.dtype == dtype == spec.soft_targets
+        np.testing.assert_allclose(found.astype(np.float64), exact, rtol=error)
+        used = labels.Targets(spec, spec.stream, store).of(150, 400, np.zeros(0, np.uint8))
+        assert used.dtype == spec.precision
+        np.testing.assert_allclose(used, exact, rtol=error)
+    assert np.abs(found.astype(np.float64) - exact).max() > 1e-5  # the control: float16 is another thing
+    name = labels.key(how, PUPIL.stream, block)
+    assert name["kind"] == "soft at temperature 2.0"
+    assert labels.key(how, PUPIL.stream, block, "float64") == name | {
+        "kind": "soft at temperature 2.0, float64"
+    }
+    hard = replace(how, targets="hard", temperature=1.0)
+    assert labels.key(hard, PUPIL.stream, block, "float64") == labels.key(hard, PUPIL.stream, block)
+
+
+def test_soft_targets_from_a_float32_teacher_are_computed_in_float64_for_a_float64_run(taught: Store) -> None:
+    how, block = Distillation(tiny.TEACHER, OneShot()), Piece(0, 300, 1000)
+    values = logits(taught.load_checkpoint(tiny.TEACHER, 1000), STREAM.examples(0, 300)[0])
+    found = labels.label_block(how, STREAM, block, 2, taught, soft_targets="float64")
+    np.testing.assert_allclose(found, softmax(values.astype(np.float64)), rtol=1e-12)
+    assert np.abs(found - softmax(values)).max() > 1e-9  # the control: float32's softmax
 
 
 def test_labels_are_the_argmax_of_the_checkpoint_that_the_schedule_names(taught: Store) -> None:
@@ -353,6 +427,14 @@ def test_distributions_over_many_classes_are_made_again_and_never_stored(
         monkeypatch.setattr(labels, "UNKEPT_GRID", grid)
         found = labels.Targets(student, stream, store).of(40, 72, classes[:0])
         np.testing.assert_allclose(found, softmax(values, 2.0), rtol=0, atol=1e-6)
+        assert found.dtype == np.float32
+    how, block, n = student.supervision, Piece(40, 72, 8), inputs.n_targets
+    assert isinstance(how, Distillation)
+    exact = labels.label_block(how, stream, block, 300, store, counts=n, soft_targets="float64")
+    np.testing.assert_allclose(exact, softmax(values.astype(np.float64), 2.0), rtol=1e-12)
+    assert np.abs(exact - softmax(values, 2.0)).max() > 1e-10  # the control
+    of_float64 = labels.Targets(replace(student, precision="float64"), stream, store).of(40, 72, classes[:0])
+    np.testing.assert_allclose(of_float64.sum(axis=1), 1.0, rtol=1e-14)  # float32: 1e-7
 
 
 def test_labels_of_another_width_are_an_error(store: Store) -> None:
@@ -373,6 +455,18 @@ def test_distributions_over_so_many_classes_that_they_fill_the_memory_are_refuse
     counts = np.full(4096, 19)
     with pytest.raises(SpecError, match=r"30522 classes, 5 GB for 77824 labels: .*Use targets='hard'"):
         labels.label_block(how, NUMBERS.stream(0, "train"), Piece(0, 4096, 8), 30_522, store, counts=counts)
+    with pytest.raises(
+        SpecError, match=r"30522 classes, 5 GB for 19456 labels"
+    ):  # a quarter as many, four times as wide
+        labels.label_block(
+            how,
+            NUMBERS.stream(0, "train"),
+            Piece(0, 1024, 8),
+            30_522,
+            store,
+            counts=counts[:1024],
+            soft_targets="float64",
+        )
 
 
 def test_a_student_whose_labels_are_stored_needs_no_teacher(taught: Store) -> None:

@@ -280,15 +280,12 @@ def test_a_student_of_cached_labels_is_the_student_of_its_teacher(
         source = store.load_checkpoint(teacher, 6 if step < 5 else 12)
         inputs, _ = stream.examples(16 * step, 16 * step + 16)
         values = torch.from_numpy(network().logits(source, inputs))
-        if "targets" in targets:
-            wanted = np.eye(4)[values.argmax(dim=1)]
-        else:
-            wanted = (values / 0.5).softmax(dim=1).half().double().numpy()
-            wanted /= wanted.sum(axis=1, keepdims=True)
+        soft = (values.double() / 0.5).softmax(dim=1).numpy()
+        wanted = np.eye(4)[values.argmax(dim=1)] if "targets" in targets else soft
         learner.steps(inputs, wanted, rates[step : step + 1])
     last = store.load_checkpoint(student, 12)
     for name, value in learner.parameters().items():
-        np.testing.assert_allclose(value, last[name], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(value, last[name], rtol=0, atol=1e-11)  # Adam, of gradients that vanish
     assert found.table.step.tolist() == [0, 6, 12]
 
 

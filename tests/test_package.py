@@ -221,7 +221,8 @@ def test_a_published_run_of_other_code_is_not_taken_for_that_of_a_page_run_anew(
     execute([spec], Store(published, None), progress=False)
     monkeypatch.setattr("pdlib.engine.commit", lambda: "1" * 40)
     mine = Store(tmp_path / "mine", None)
-    execute([spec], mine, progress=False)
+    (found_here,) = execute([spec], mine, progress=False)
+    (published / "runs" / spec.fingerprint / "table.csv").write_text("step\n")  # as results of before have
     path = claims.page_file(mine.root, "parity", "laptop")
     path.parent.mkdir()
     path.write_text(json.dumps({"runs": [spec.fingerprint], "commits": ["1" * 40], "claims": []}))
@@ -238,6 +239,10 @@ def test_a_published_run_of_other_code_is_not_taken_for_that_of_a_page_run_anew(
     monkeypatch.setenv("PDLIB_PUBLISHED", "ignore")
     assert main(["store", "publish", "parity"]) == 0
     assert json.loads(copy.read_text())["provenance"]["commit"] == "1" * 40
+    found = Store(tmp_path / "none", published).find(spec.fingerprint)
+    assert found is not None
+    assert found.table.equals(found_here.table)
+    assert sorted(p.name for p in copy.parent.glob("*.*")) == ["result.json", "table.parquet"]
 
 
 def test_a_teachers_labels_are_published_with_all_that_cannot_be_made_from_them(

@@ -48,23 +48,51 @@ def test_equal_split_gives_each_checkpoint_the_same_share_of_the_run(n_steps: in
     assert max(shares) - min(shares) <= 1
 
 
-@given(LENGTHS, DIVISORS, st.floats(0.1, 1.0))
+@given(LENGTHS, DIVISORS, st.integers(1, 120))
 def test_kappa_split_is_truncated_by_the_run_and_says_which_checkpoints_it_used(
-    n_steps: int, n: int, kappa: float
+    n_steps: int, n: int, duration: int
 ) -> None:
-    duration = round(kappa * 120 / n)
-    assume(duration >= 1)
+    assume(duration <= 120 // n)
+    kappa = duration * n / 120
     plain = [120 * (min(t // duration, n - 1) + 1) // n for t in range(n_steps)]
     assert by_step(KappaSplit(n, kappa), n_steps) == plain
     used = [p.checkpoint for p in KappaSplit(n, kappa).pieces(KEPT, n_steps)]
     assert used == sorted(set(plain))
 
 
-@given(LENGTHS, DIVISORS, st.floats(0.1, 1.0))
+@given(LENGTHS, DIVISORS, st.integers(1, 120))
 def test_multiples_of_a_divisor_of_the_teachers_steps_are_the_kappa_split(
-    n_steps: int, n: int, kappa: float
+    n_steps: int, n: int, duration: int
 ) -> None:
+    assume(duration <= 120 // n)
+    kappa = duration * n / 120
     assert MultiplesSplit(120 // n, kappa).pieces(KEPT, n_steps) == KappaSplit(n, kappa).pieces(KEPT, n_steps)
+
+
+def test_a_share_that_is_no_whole_number_of_steps_is_refused_and_the_kappas_named_that_would_do() -> None:
+    every_step = tuple(range(1, 101))
+    said = r"kappa T0 / N = 0.51 x 100 / 100 = 0.51 steps for each checkpoint: expected a whole number of steps, "
+    with pytest.raises(SpecError, match=said + r"at least one\. Use kappa = 1\.0, or other checkpoints\."):
+        KappaSplit(100, 0.51).pieces(every_step, 100)
+    with pytest.raises(SpecError, match=r"= 5\.5 steps .* Use kappa = 0\.5 or 0\.6,"):
+        KappaSplit(10, 0.55).pieces(every_step, 100)
+    with pytest.raises(SpecError, match=r"kappa C1 = 0\.55 x 10 = 5\.5 steps .* Use kappa = 0\.5 or 0\.6,"):
+        MultiplesSplit(10, 0.55).pieces(every_step, 100)
+    for kappa in (0.5, 0.6):
+        assert KappaSplit(10, kappa).pieces(every_step, 100)[0].stop == round(10 * kappa)
+    with pytest.raises(
+        SpecError, match=r"= 5 steps for each"
+    ):  # a thousandth of a step is not rounding noise
+        KappaSplit(10, 0.5 + 1e-8).pieces(every_step, 100)
+
+
+def test_a_share_is_not_refused_for_the_rounding_of_its_kappa() -> None:
+    kept = tuple(range(200, 1401, 200))
+    assert 0.35 * 1400 / 7 != 70
+    assert [p.stop for p in KappaSplit(7, 0.35).pieces(kept, 200)] == [70, 140, 200]
+    assert MultiplesSplit(200, 0.35).pieces(kept, 200) == KappaSplit(7, 0.35).pieces(kept, 200)
+    for duration in range(1, 201):
+        assert KappaSplit(7, duration / 200).pieces(kept, 9999)[0].stop == duration
 
 
 def test_where_the_first_checkpoint_divides_nothing_the_final_one_follows_the_last_multiple() -> None:
@@ -115,8 +143,8 @@ def test_a_kappa_split_as_long_as_that_is_cut_instead() -> None:
             r"teacher checkpoints at \[15, 45, 75, 105\]: expected steps that the teacher keeps",
         ),
         (MultiplesSplit(130), r"first = 130: expected at most the teacher's 120 steps"),
-        (MultiplesSplit(10, 0.01), r"kappa C1 = 0.01 x 10: expected a step or more"),
-        (KappaSplit(12, 0.01), r"kappa T0 / N = 0.01 x 120 / 12: expected a step or more"),
+        (MultiplesSplit(10, 0.01), r"kappa C1 = 0.01 x 10 = 0.1 steps .* Use kappa = 0.1,"),
+        (KappaSplit(12, 0.01), r"kappa T0 / N = 0.01 x 120 / 12 = 0.1 steps .* Use kappa = 0.1,"),
     ],
 )
 def test_a_schedule_that_does_not_fit_its_run_or_its_teacher_is_an_error_never_a_skip(

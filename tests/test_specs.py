@@ -482,6 +482,33 @@ def test_a_field_that_came_later_is_left_out_at_its_default_and_a_stored_record_
         Spec.from_canonical(old | {"places": [0, 1, 3]})
 
 
+def test_a_float64_run_from_soft_targets_says_their_type_and_no_other_run_does() -> None:
+    soft = tiny.student(targets="soft", precision="float64")
+    assert soft.soft_targets == soft.canonical()["soft_targets"] == "float64"
+    others = [
+        tiny.training(precision="float64"),
+        tiny.student(precision="float64"),
+        tiny.student(targets="soft"),
+    ]
+    for other in (*others, replace(soft, precision="float32")):
+        assert other.soft_targets == "float16"
+        assert "soft_targets" not in other.canonical()
+    assert Spec.from_canonical(soft.canonical()) == soft == replace(replace(soft, seed=1), seed=soft.seed)
+
+
+def test_a_float64_run_from_soft_targets_in_float16_is_another_codes() -> None:
+    soft = tiny.student(targets="soft", precision="float64")
+    before = {k: v for k, v in soft.canonical().items() if k != "soft_targets"}  # as it was stored
+    with pytest.raises(
+        SpecError, match=r"Training with soft_targets 'float16': expected 'float64', that of this"
+    ):
+        Spec.from_canonical(before)
+    assert Spec.from_canonical(before, current_code=True) == soft
+    hard = tiny.student(precision="float64")
+    with pytest.raises(SpecError, match=r"Training with soft_targets 'float64': expected 'float16'"):
+        Spec.from_canonical(hard.canonical() | {"soft_targets": "float64"})
+
+
 def test_published_results_keep_their_fingerprints_when_a_kind_gets_a_field() -> None:
     checked = 0
     for path in (published_folder() / "runs").glob("*/result.json"):
@@ -519,7 +546,7 @@ def test_a_fingerprint_is_the_same_in_another_process() -> None:
 
 def test_the_other_values_below_cover_every_field_of_every_kind() -> None:
     for cls, values in OTHER.items():
-        assert set(values) == {f.name for f in fields(cls)}, cls.__name__
+        assert set(values) == {f.name for f in fields(cls) if f.init}, cls.__name__
     with_fields = {type(s) for s in SPECS if fields(s)} | {Distillation}
     assert set(OTHER) == with_fields
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,9 +19,10 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdlib import store as module
 from pdlib.engine import execute
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD
+from pdlib.specs import SGD, Training
 from pdlib.store import (
     DamagedError,
     MissingError,
@@ -27,7 +30,9 @@ from pdlib.store import (
     StoreError,
     label_file,
     parse_table,
+    parse_table_bytes,
     published_folder,
+    table_bytes,
     table_text,
     write_bytes,
 )
@@ -54,21 +59,20 @@ def files(store: Store) -> dict[str, tuple[Path, Callable[[], Any]]]:
     run = store.run_folder(SPEC)
     return {
         "checkpoint": (run / "checkpoints" / "100.safetensors", lambda: store.load_checkpoint(SPEC, 100)),
-        "progress": (run / "progress.safetensors", lambda: store.load_progress(SPEC)),
         "labels": (label_file(store.root, KEY), lambda: store.load_labels(KEY)),
-        "table.csv": (run / "table.csv", lambda: store.find(SPEC.fingerprint)),
+        "table.parquet": (run / "table.parquet", lambda: store.find(SPEC.fingerprint)),
         "result.json": (run / "result.json", lambda: store.find(SPEC.fingerprint)),
     }
 
 
-KINDS = ("checkpoint", "progress", "labels", "table.csv", "result.json")
+KINDS = ("checkpoint", "labels", "table.parquet", "result.json")
 
 
 # Round trips
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=1), st.lists(st.integers(-(2**62), 2**62), min_size=1))
-def test_numbers_in_a_table_come_back_to_the_last_bit(floats: list[float], integers: list[int]) -> None:
+def test_numbers_in_a_csv_come_back_to_the_last_bit(floats: list[float], integers: list[int]) -> None:
     n = min(len(floats), len(integers))
     table = pd.DataFrame({"loss_nats": floats[:n], "step": integers[:n]})
     back = parse_table(table_text(table))
@@ -77,9 +81,107 @@ def test_numbers_in_a_table_come_back_to_the_last_bit(floats: list[float], integ
 
 
 @given(st.lists(st.text(alphabet="abc ,;'\"\n|é", min_size=1).filter(lambda s: s.strip() == s), min_size=1))
-def test_words_in_a_table_come_back(words: list[str]) -> None:
+def test_words_in_a_csv_come_back(words: list[str]) -> None:
     table = pd.DataFrame({"method": words, "step": range(len(words))})
     assert parse_table(table_text(table)).method.tolist() == words
+
+
+EMPTY = {"step": np.zeros(0, np.int64), "loss_nats": np.zeros(0), "word": pd.Series([], dtype="str")}
+TABLES = {
+    "words that look like something else": pd.DataFrame({"word": ["null", "NA", "", "nan", "007", "True"]}),
+    "a word that is missing": pd.DataFrame({"word": ["null", None, ""]}),
+    "columns alone": pd.DataFrame(columns=["step", "accuracy"]),
+    "columns with types alone": pd.DataFrame(EMPTY),
+    "nothing": pd.DataFrame(),
+    "whole numbers": pd.DataFrame({"step": [2**62 + 1, -7]}),
+    "whole numbers of a byte": pd.DataFrame({"class": np.array([255, 0], np.uint8)}),
+    "all kinds of floats": pd.DataFrame({"loss_nats": [1 / 3, math.inf, -math.inf, math.nan, -0.0, 5e-324]}),
+    "floats that are whole": pd.DataFrame({"width": [1.0, 2.0]}),
+    "short floats": pd.DataFrame({"loss_nats": np.array([0.1], np.float32)}),
+    "truths": pd.DataFrame({"inside": [True, False]}),
+    "truths, one unknown": pd.DataFrame({"inside": [True, None]}),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_stored_table_keeps_its_types_and_its_bits(store: Store, name: str) -> None:
+    table = TABLES[name]
+    store.save(SPEC, table, {})
+    store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, table)
+    found, resumed = store.find(SPEC.fingerprint), store.load_progress(SPEC)
+    assert found is not None
+    assert resumed is not None
+    for back in (found.table, resumed[2]):
+        assert list(back) == list(table)
+        assert back.dtypes.equals(table.dtypes)
+        pd.testing.assert_frame_equal(back, table, check_exact=True, check_column_type=len(table.columns) > 0)
+        for column, values in table.select_dtypes("number").items():
+            assert back[column].to_numpy().tobytes() == values.to_numpy().tobytes()
+    assert list(resumed[1]) == ["0.bias"]  # the rows are no parameter
+
+
+def test_control_csv_keeps_neither_words_nor_types() -> None:
+    for name in ("words that look like something else", "whole numbers of a byte"):
+        assert not parse_table(table_text(TABLES[name])).equals(TABLES[name])
+    with pytest.raises(pd.errors.EmptyDataError):
+        parse_table(table_text(TABLES["nothing"]))
+
+
+def test_equal_tables_have_equal_bytes() -> None:
+    for table in TABLES.values():
+        assert table_bytes(table.copy()) == table_bytes(table)
+        again = parse_table_bytes(table_bytes(table))
+        assert not len(table.columns) or table_bytes(again) == table_bytes(table)
+    assert table_bytes(TABLE) != table_bytes(TABLE.assign(step=[0, 11]))
+
+
+@pytest.mark.parametrize(
+    ("values", "kinds"), [([1, "x"], "int, str"), ([True, 2], "bool, int"), ([0.5, "0.5"], "float, str")]
+)
+def test_a_column_of_several_types_is_refused_by_its_name(
+    store: Store, values: list[Any], kinds: str
+) -> None:
+    table = TABLE.assign(n_units=pd.Series(values, dtype=object))
+    said = rf"column 'n_units' holds {kinds}\. Expected columns with names of their own, each of one type"
+    with pytest.raises(StoreError, match=said):
+        store.save(SPEC, table, {})
+    assert store.find(SPEC.fingerprint) is None
+    with pytest.raises(StoreError, match=said):
+        store.save_progress(SPEC, 100, {}, table)
+    with pytest.raises(StoreError, match=r"Duplicate column names found.* names of their own"):
+        store.save(SPEC, pd.DataFrame([[1, 2]], columns=["step", "step"]), {})
+
+
+def as_before(store: Store, spec: Training) -> None:
+    """Turn a result into one as it was stored before, its table in CSV."""
+    folder = store.run_folder(spec)
+    found = store.find(spec.fingerprint)
+    assert found is not None
+    text = table_text(found.table)
+    (folder / "table.csv").write_bytes(text)
+    (folder / "table.parquet").unlink()
+
+    def change(record: dict[str, Any]) -> None:
+        del record["files"]["table.parquet"]
+        record["files"]["table.csv"] = hashlib.sha256(text).hexdigest()
+
+    rewritten(folder / "result.json", change)
+
+
+def test_a_result_of_before_with_its_table_in_csv_is_read_and_checked(filled: Store) -> None:
+    as_before(filled, SPEC)
+    found = filled.find(SPEC.fingerprint)
+    assert found is not None
+    pd.testing.assert_frame_equal(found.table, TABLE, check_exact=True)
+    assert filled.has_checkpoints(SPEC)
+    (record,) = execute([SPEC], filled, progress=False)
+    assert record.source == "local"
+    path = filled.run_folder(SPEC) / "table.csv"
+    path.write_text(path.read_text().replace("1.0\n", "0.9\n"))
+    with pytest.raises(DamagedError, match=r"table\.csv: its SHA-256 is not the one in result\.json"):
+        filled.find(SPEC.fingerprint)
+    filled.save(SPEC, TABLE, {})
+    assert not path.exists()  # the new result has another table
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.uint8])
@@ -105,16 +207,14 @@ def test_a_result_comes_back_with_its_spec_and_provenance(filled: Store) -> None
     assert filled.find("0" * 32) is None
 
 
-def test_what_is_stored_can_be_read_by_a_person(filled: Store) -> None:
+def test_what_is_stored_can_be_read_by_any_program(filled: Store) -> None:
     run = filled.run_folder(SPEC)
-    assert (run / "table.csv").read_text().splitlines()[:2] == [
-        "step,loss_nats,accuracy",
-        "0,0.6931471805599453,0.5",
-    ]
+    pd.testing.assert_frame_equal(pd.read_parquet(run / "table.parquet"), TABLE, check_exact=True)
     result = json.loads((run / "result.json").read_text("utf-8"))
     assert result["spec"]["optimizer"]["learning_rate"] == 0.05
-    assert set(result["files"]) == {"table.csv", *(f"checkpoints/{s}.safetensors" for s in SPEC.checkpoints)}
-    assert stat.S_IMODE((run / "table.csv").stat().st_mode) == 0o644
+    checkpoints = {f"checkpoints/{s}.safetensors" for s in SPEC.checkpoints}
+    assert set(result["files"]) == {"table.parquet", *checkpoints}
+    assert stat.S_IMODE((run / "table.parquet").stat().st_mode) == 0o644
     assert not [p for p in filled.root.rglob("*") if p.suffix in (".pkl", ".pt", ".pickle", ".npy")]
 
 
@@ -133,7 +233,7 @@ def test_a_truncated_file_is_named_and_the_remedy_works(filled: Store, kind: str
         said = str(caught.value)
         assert str(path) in said
         assert "Expected the bytes that were written" in said
-        remedy = path.parent if kind in ("table.csv", "result.json") else path
+        remedy = path.parent if kind in ("table.parquet", "result.json") else path
         assert f"Delete {remedy} and run again" in said
     path.write_bytes(data)
     read()
@@ -157,9 +257,41 @@ def test_no_flipped_bit_goes_unseen(filled: Store, kind: str) -> None:
     assert not unseen
 
 
+def test_a_damaged_file_of_progress_costs_what_was_done_and_is_gone(filled: Store) -> None:
+    path = filled.run_folder(SPEC) / "progress.safetensors"
+    data = path.read_bytes()
+    flipped = [bytearray(data) for _ in range(40)]
+    for i, changed in enumerate(flipped):
+        changed[i * (len(data) - 1) // 39] ^= 1 << (5 * i % 8)
+    truncated = [data[:size] for size in (0, 1, 8, len(data) // 2, len(data) - 1)]
+    checkpoint = (filled.run_folder(SPEC) / "checkpoints" / "100.safetensors").read_bytes()
+    for damaged in (*flipped, *truncated, checkpoint, b"{}" * 99):
+        for read, nothing in (
+            (filled.load_progress, None),
+            (filled.progress_cost, {"wall_s": 0.0, "cpu_s": 0.0}),
+        ):
+            path.write_bytes(damaged)
+            said = f"{path} could not be used and was deleted: training {SPEC.fingerprint} starts again"
+            with pytest.warns(UserWarning, match=re.escape(said)):
+                assert read(SPEC) == nothing
+            assert not path.exists()
+            assert read(SPEC) == nothing
+    path.write_bytes(data)
+    assert filled.progress_cost(SPEC) == {"wall_s": 0.5, "cpu_s": 1 / 3}
+
+
+def test_progress_of_before_with_its_table_in_csv_is_read(filled: Store) -> None:
+    meta = {"run": SPEC.fingerprint, "step": "100", "table": table_text(TABLE).decode(), "wall_s": "0.5"}
+    module._write_tensors(filled.run_folder(SPEC) / "progress.safetensors", {"0.bias": np.ones(2)}, meta)
+    resumed = filled.load_progress(SPEC)
+    assert resumed is not None
+    assert (resumed[0], list(resumed[1])) == (100, ["0.bias"])
+    pd.testing.assert_frame_equal(resumed[2], TABLE, check_exact=True)
+
+
 def test_a_missing_table_is_damage_not_an_empty_result(filled: Store) -> None:
-    (filled.run_folder(SPEC) / "table.csv").unlink()
-    with pytest.raises(DamagedError, match=r"table\.csv"):
+    (filled.run_folder(SPEC) / "table.parquet").unlink()
+    with pytest.raises(DamagedError, match=r"table\.parquet"):
         filled.find(SPEC.fingerprint)
 
 
@@ -180,8 +312,8 @@ def test_a_result_or_a_checkpoint_in_anothers_place_is_damage(filled: Store) -> 
 
 
 def test_a_table_edited_by_hand_is_not_believed(filled: Store) -> None:
-    path, read = files(filled)["table.csv"]
-    path.write_text(path.read_text().replace("1.0\n", "0.9\n"))
+    path, read = files(filled)["table.parquet"]
+    path.write_bytes(table_bytes(TABLE.assign(accuracy=[0.5, 0.9])))
     with pytest.raises(DamagedError, match=r"its SHA-256 is not the one in result\.json"):
         read()
 
@@ -207,10 +339,8 @@ def test_labels_are_found_by_their_whole_key(filled: Store) -> None:
 # Other code
 
 
-def rewritten(path: Path, change: Callable[[dict[str, Any]], None], written_by: Store) -> None:
+def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Write a result.json as other code would have, its hash right."""
-    from pdlib import store as module
-
     record = json.loads(path.read_bytes())
     record.pop("sha256")
     change(record)
@@ -243,7 +373,7 @@ def test_a_record_whose_version_was_edited_is_refused(filled: Store) -> None:
     def edit(record: dict[str, Any]) -> None:
         record["spec"]["model"]["version"] = 2
 
-    rewritten(path, edit, filled)
+    rewritten(path, edit)
     with pytest.raises(StoreError, match="MLP of version 2: expected version 1"):
         read()
     assert filled.outdated("local") == [SPEC.fingerprint]
@@ -251,10 +381,10 @@ def test_a_record_whose_version_was_edited_is_refused(filled: Store) -> None:
 
 def test_a_record_that_says_another_spec_is_damage_even_with_a_right_hash(filled: Store) -> None:
     path, read = files(filled)["result.json"]
-    rewritten(path, lambda r: r["spec"].update(seed=5), filled)
+    rewritten(path, lambda r: r["spec"].update(seed=5))
     with pytest.raises(DamagedError, match="its spec has the fingerprint"):
         read()
-    rewritten(path, lambda r: r.pop("files"), filled)
+    rewritten(path, lambda r: r.pop("files"))
     with pytest.raises(DamagedError, match="it has no 'files'"):
         read()
 
@@ -390,7 +520,7 @@ def test_leftovers_of_a_killed_writer_are_never_read(filled: Store) -> None:
 
 def test_a_run_that_is_not_finished_is_no_result(store: Store) -> None:
     store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, TABLE, {"wall_s": 0.5, "cpu_s": 1 / 3})
-    write_bytes(store.run_folder(SPEC) / "table.csv", table_text(TABLE))
+    write_bytes(store.run_folder(SPEC) / "table.parquet", table_bytes(TABLE))
     assert store.find(SPEC.fingerprint) is None
     assert list(store.records("local")) == []
     assert store.progress_cost(SPEC) == {"wall_s": 0.5, "cpu_s": 1 / 3}

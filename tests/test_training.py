@@ -16,6 +16,7 @@ import tiny
 import torch
 
 from pdlib import labels
+from pdlib.engine import execute
 from pdlib.models.mlp import MLP, as_module
 from pdlib.models.transformer import Transformer, bert
 from pdlib.schedules import OneShot, Progressive
@@ -302,19 +303,27 @@ def test_a_run_killed_from_outside_at_any_moment_ends_with_the_same_bits(
     assert record.provenance["wall_s"] > spent  # of all its parts
 
 
-def test_a_resumed_run_does_not_repeat_what_was_done(store: Store, tmp_path: Path) -> None:
-    spec = tiny.training(n_steps=2000, evaluate_every=200)
+class Stopped(BaseException):
+    """What ends a run that is interrupted in this process."""
 
-    class Stopped(BaseException):
-        pass
 
-    def stop_at_1000(n: int, done: list[int] = [0]) -> None:  # noqa: B006
-        done[0] += n
-        if done[0] > 1000:
+def interrupted(spec: Training, store: Store, at_step: int) -> None:
+    """Train, saving the state at every cut, until a step is done."""
+    done = 0
+
+    def stop(n: int) -> None:
+        nonlocal done
+        done += n
+        if done > at_step:
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(spec, store, save_every_s=0, on_steps=stop_at_1000)
+        train(spec, store, save_every_s=0, on_steps=stop)
+
+
+def test_a_resumed_run_does_not_repeat_what_was_done(store: Store, tmp_path: Path) -> None:
+    spec = tiny.training(n_steps=2000, evaluate_every=200)
+    interrupted(spec, store, 1000)
     steps: list[int] = []
     resumed = train(spec, store, on_steps=steps.append)
     assert steps[0] == 1000  # said at once, not trained again
@@ -322,6 +331,40 @@ def test_a_resumed_run_does_not_repeat_what_was_done(store: Store, tmp_path: Pat
     other = Store(tmp_path / "other", published=None)
     pd.testing.assert_frame_equal(resumed, train(spec, other), check_exact=True)
     tiny.assert_same_parameters(tiny.final(spec, store), tiny.final(spec, other))
+
+
+def truncated(path: Path, other: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def altered(path: Path, other: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def anothers(path: Path, other: Path) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("damage", [truncated, altered, anothers], ids=lambda f: f.__name__)
+def test_damaged_progress_costs_the_progress_and_not_the_run(
+    store: Store, tmp_path: Path, damage: Callable[[Path, Path], None]
+) -> None:
+    spec, other = (tiny.training(n_steps=2000, evaluate_every=200, seed=seed) for seed in (0, 1))
+    whole = Store(tmp_path / "whole", published=None)
+    execute([spec], whole, progress=False)
+    interrupted(spec, store, 1000)
+    interrupted(other, store, 1000)
+    path, of_other = (store.run_folder(s) / "progress.safetensors" for s in (spec, other))
+    damage(path, of_other)
+    with pytest.warns(UserWarning, match=rf"{path} could not be used .* starts again from the beginning"):
+        (record,) = execute([spec], store, progress=False)
+    tiny.assert_same_result(spec, store, whole)
+    assert record.provenance["resumed"] is False
+    assert not path.exists()
+    (record,) = execute([other], store, progress=False)
+    assert record.provenance["resumed"] is True  # the control: the other one's was whole
 
 
 def test_of_two_processes_on_one_spec_one_trains_and_both_return(
