@@ -48,7 +48,6 @@ class PageRuns:
             specs,
             self.store,
             pool=self.pool,
-            criteria=claims.hashes(self.page),
             progress=self.profile != "smoke",
         )
         self.elapsed_s[part] = self.elapsed_s.get(part, 0.0) + time.perf_counter() - started
