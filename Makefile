@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. Each makes its environment on first use and reuses it.
 #
 # PYTHON         the Python (3.11 to 3.13) that makes the environment
-# PROFILE        smoke, laptop or paper
+# PROFILE        smoke, laptop, desk or paper
 # PAGE, TEACHER  for `reproduce`: one page; `TEACHER=retrain` trains the teacher too instead of reading its labels
 # PIP_FIND_LINKS a folder of wheels to prefer, read by pip and, below, by uv
 #

@@ -21,6 +21,7 @@ from pdlib.specs import Distillation, Run, Spec, Training, ancestors
 from pdlib.store import Record, Store, StoreError, label_key, published_folder, table_name
 from pdlib.tables import prediction_interval
 
+JUDGED = [profile for profile in pages.PROFILES if profile != "smoke"]
 VERIFIED_S = 120  # seconds of processor time of a run that is verified, with its teacher's
 BENCHES = ("parity", "parity_transformers", "hierarchical", "pcfg", "wiki", "gpt2", "theory")
 
@@ -64,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     references.add_argument("pages", nargs="*")
 
     reproduce = command("reproduce", _reproduce, "train a page again, ignoring published tables, and compare")
-    reproduce.add_argument("--page", default=None, help="default: every page")
-    reproduce.add_argument("--profile", choices=claims.JUDGED_PROFILES, default="laptop")
+    reproduce.add_argument("--page", default=None, help="default: every page that has the profile")
+    reproduce.add_argument("--profile", choices=JUDGED, default="laptop")
     reproduce.add_argument("--teacher", choices=("labels", "retrain"), default="labels")
     _overrides(reproduce)
     reproduce.add_argument("--resume", action="store_true", help="go on with an interrupted reproduction")
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     outdated.set_defaults(call=_outdated)
     publish = actions.add_parser("publish", help="copy a page's results to the published layer")
     publish.add_argument("page")
-    publish.add_argument("--profile", choices=claims.JUDGED_PROFILES, default="laptop")
+    publish.add_argument("--profile", choices=JUDGED, default="laptop")
     publish.add_argument("--labels", action="store_true", help="also the hard labels of its teachers")
     publish.set_defaults(call=_publish)
     share = actions.add_parser("publish-labels", help="copy a teacher's table and hard labels there")
@@ -134,7 +135,7 @@ def _reproduce(args: argparse.Namespace) -> int:
     os.environ["PDLIB_STORE"] = str(folder / "store")
     os.environ["PDLIB_PUBLISHED"] = "ignore" if args.teacher == "retrain" else "labels"
     all_inside = True
-    for page in [args.page] if args.page else pages.page_names():
+    for page in [args.page] if args.page else pages.page_names(profile=args.profile):
         published = claims.load_page(published_folder(), page, args.profile)
         pages.execute(page, folder / f"{page}.ipynb", _values(args, page))
         new = claims.load_page(folder / "store", page, args.profile)

@@ -15,7 +15,7 @@ import platform
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
@@ -70,7 +70,6 @@ def execute(
     pool: Pool | None = None,
     n_workers: int | None = None,
     device: str | None = None,
-    criteria: Mapping[str, str] | None = None,
     need_checkpoints: bool = False,
     progress: bool = True,
 ) -> list[Record]:
@@ -94,8 +93,6 @@ def execute(
     device
         Where trainings compute: `"cpu"`, or a PyTorch device; by default `$PDLIB_DEVICE`, else the CPU. `"cuda"` takes all
         GPUs of the machine, one run each; `"cuda:0"` that one.
-    criteria
-        Hashes of the criteria that will judge these runs, stored with them; see `pdlib.claims`.
     need_checkpoints
         Train even if a table is stored, unless the checkpoints are too.
     progress
@@ -120,7 +117,7 @@ def execute(
     store = store or Store()
     graph = _graph(specs, store, need_checkpoints)
     if graph:
-        provenance = {"commit": commit(), "criteria": dict(criteria or {})}
+        provenance = {"commit": commit()}
         published = str(store.published) if store.published is not None else None
         device = device or os.environ.get("PDLIB_DEVICE", "cpu")
         workplace = Workplace(str(store.root), published, device, provenance)

@@ -37,7 +37,12 @@ from typing import Any, NamedTuple
 import yaml
 from tqdm import tqdm
 
-PROFILES = ("smoke", "laptop", "paper")
+PROFILES = (
+    "smoke",
+    "laptop",
+    "desk",
+    "paper",
+)  # seconds, minutes, hours on two cores, the paper's; desk is not for all
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
 
 _IPYTHON = {"In", "Out"}  # IPython's own lists of inputs and outputs
@@ -250,10 +255,11 @@ def checkout(start: Path | None = None) -> Path:
     )
 
 
-def page_names(root: Path | None = None) -> list[str]:
-    """The pages' names, by folder: each ``notebooks/*.py`` is one."""
+def page_names(root: Path | None = None, profile: str | None = None) -> list[str]:
+    """The pages' names, by folder: each ``notebooks/*.py`` is one; with a profile, those that have a file for it."""
     root = root or checkout()
-    return sorted(path.stem for path in (root / "notebooks").glob("*.py"))
+    names = sorted(path.stem for path in (root / "notebooks").glob("*.py"))
+    return [n for n in names if profile is None or (root / f"book/parameters/{profile}/{n}.yaml").is_file()]
 
 
 def _source(page: str, root: Path) -> Path:
@@ -608,9 +614,10 @@ def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path |
     Parameters
     ----------
     profile
-        ``smoke``, ``laptop`` or ``paper``.
+        ``smoke``, ``laptop``, ``desk`` or ``paper``.
     pages
-        Which ones to execute; the others are shown as last executed, or as their committed reference.
+        Which ones to execute, by default all that have the profile; the others are shown as last executed, or as their
+        committed reference.
 
     Returns
     -------
@@ -618,7 +625,9 @@ def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path |
         The built ``index.html``, which opens without a server and without a network.
     """
     root = root or checkout()
-    pages = pages or page_names(root)
+    pages = pages or page_names(root, profile)
+    if left := sorted(set(page_names(root)) - set(pages)):
+        print(f"Not executed at profile {profile}: {', '.join(left)}.", flush=True)
     values = {
         page: load_parameters(profile, page, root=root) for page in pages
     }  # all checked before any runs

@@ -21,6 +21,7 @@ from pdlib.pages import PageError, ParameterError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = pages.page_names(ROOT)
+FILES = [(profile, page) for profile in pages.PROFILES for page in pages.page_names(ROOT, profile)]
 TINY = """\
 # %% [markdown]
 # # A tiny page
@@ -87,11 +88,11 @@ def test_every_parameter_file_belongs_to_a_page_and_a_profile() -> None:
     found = {
         (path.parent.name, path.stem) for path in (ROOT / "book" / "parameters").rglob("*") if path.is_file()
     }
-    assert found == {(profile, page) for profile in pages.PROFILES for page in PAGES}
+    assert found == set(FILES)
+    assert {(profile, page) for profile in ("smoke", "laptop", "paper") for page in PAGES} <= found
 
 
-@pytest.mark.parametrize("profile", pages.PROFILES)
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("profile", "page"), FILES)
 def test_parameter_file_names_only_what_the_page_declares(page: str, profile: str) -> None:
     values = pages.load_parameters(profile, page, root=ROOT)
     assert values["profile"] == profile
@@ -101,7 +102,7 @@ def test_parameter_file_names_only_what_the_page_declares(page: str, profile: st
 def test_every_parameter_is_written_in_every_profile(page: str) -> None:
     declared = pages.declared_parameters(page, root=ROOT)
     assert {"profile", "figures"} <= set(declared)
-    for profile in pages.PROFILES:
+    for profile in (profile for profile, of in FILES if of == page):
         path = ROOT / "book" / "parameters" / profile / f"{page}.yaml"
         assert set(yaml.safe_load(path.read_text("utf-8"))) == set(declared), path
 
@@ -218,7 +219,7 @@ def test_one_changed_digit_in_the_committed_reference_fails(page: str, tmp_path:
         ({"widths": 3}, "widths = 3 is an int, expected list[int]."),
         ({"rates": [1, "1e-3"]}, "YAML reads 1e-3 as text, write 1.0e-3."),
         ({"figures": "al"}, "figures = 'al', expected one of core, all."),
-        ({"profile": "large"}, "profile = 'large', expected one of smoke, laptop, paper."),
+        ({"profile": "large"}, "profile = 'large', expected one of smoke, laptop, desk, paper."),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_was_expected(given: dict[str, object], message: str) -> None:
@@ -307,6 +308,34 @@ def test_a_wrong_parameter_file_is_named(text: str, message: str, tiny: Path) ->
     (tiny / "book" / "parameters" / "laptop" / "tiny.yaml").write_text(text)
     with pytest.raises(ParameterError, match=re.escape(message)):
         pages.load_parameters("laptop", "tiny", root=tiny)
+
+
+def test_a_page_is_named_among_those_of_a_profile_that_it_has_a_file_for(tiny: Path) -> None:
+    (tiny / "notebooks" / "other.py").write_text(TINY)
+    assert pages.page_names(tiny) == ["other", "tiny"]
+    assert pages.page_names(tiny, "laptop") == ["tiny"]
+    assert pages.page_names(tiny, "desk") == []
+    (tiny / "book" / "parameters" / "desk").mkdir()
+    (tiny / "book" / "parameters" / "desk" / "tiny.yaml").write_text("profile: desk\nn_bits: 30\n")
+    assert pages.page_names(tiny, "desk") == ["tiny"]
+    assert pages.load_parameters("desk", "tiny", root=tiny)["n_bits"] == 30
+    with pytest.raises(PageError, match=r"page 'other' has the profiles \(none\)"):
+        pages.load_parameters("desk", "other", root=tiny)
+
+
+def test_the_book_of_a_profile_executes_the_pages_that_have_it_and_names_the_others(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiny / "notebooks" / "other.py").write_text(TINY)
+    executed: list[str] = []
+    monkeypatch.setattr(pages, "execute", lambda page, *_, **__: executed.append(page))
+    monkeypatch.setattr(pages, "stage", lambda source, *_, **__: source)
+    monkeypatch.setattr(pages, "build_site", lambda *_: tiny / "index.html")
+    pages.build_book("laptop", root=tiny)
+    assert executed == ["tiny"]
+    assert "Not executed at profile laptop: other." in capsys.readouterr().out
+    with pytest.raises(PageError, match="page 'other' has the profiles"):
+        pages.build_book("laptop", ["other"], root=tiny)
 
 
 def test_a_missing_profile_or_page_is_an_error(tiny: Path) -> None:

@@ -375,12 +375,10 @@ def test_of_two_processes_on_one_spec_one_trains_and_both_return(
     spec = tiny.training(n_steps=30_000, evaluate_every=1000)
     store.root.mkdir()
     gate = multiprocessing.get_context("forkserver").Barrier(2)
-    processes = [start(tiny.run, [spec], store.root, who=who, gate=gate) for who in ("a", "b")]
+    processes = [start(tiny.run, [spec], store.root, gate=gate) for _ in range(2)]
     for process in processes:
         process.join()
         assert process.exitcode == 0
     (trained,) = (store.root / "trained-by").iterdir()
-    record = store.find(spec.fingerprint)
-    assert record is not None
-    winner = next(w for w, p in zip("ab", processes, strict=True) if trained.name.endswith(f"-{p.pid}"))
-    assert record.provenance["criteria"] == {"who": winner}
+    assert trained.name in {f"{spec.fingerprint}-{process.pid}" for process in processes}
+    assert store.find(spec.fingerprint) is not None

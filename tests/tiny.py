@@ -100,7 +100,6 @@ def run(
     kill_at_write: int | None = None,
     moment: Literal["half written", "before the move", "after the move"] = "before the move",
     largest_file: int | None = None,
-    who: str = "",
     gate: Any = None,
 ) -> None:
     """Execute specs, saving the state at every cut; die by SIGKILL at a write, or fail at a file that is too large."""
@@ -122,7 +121,7 @@ def run(
     if gate is not None:
         gate.wait()
     try:
-        engine.execute(specs, Store(root, published=None), n_workers=1, criteria={"who": who}, progress=False)
+        engine.execute(specs, Store(root, published=None), n_workers=1, progress=False)
     except Exception as error:
         (root / "error.txt").write_text(f"{type(error).__name__}: {error}"[:1500])
         raise SystemExit(1) from None
