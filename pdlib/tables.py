@@ -12,10 +12,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
 SIBLINGS = 1000  # ancestries that are equal modulo this share teacher and inputs
+NEIGHBORS = 2  # evaluations on either side that a slope is taken over: noise of .01 nats does not move C1
+LEAST_DROP = 0.1  # nats; a loss that falls by less from its plateau to the end has not left it
 Choice = TypeVar("Choice")  # what a rule chooses from a teacher's table
 
 
@@ -643,39 +646,66 @@ def cost(provenances: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {"n_runs": len(seconds), "core_minutes": round(sum(seconds) / 60, 2)}
 
 
-def halfway_down(teacher: pd.DataFrame, below: float, kept: Sequence[int]) -> int | None:
-    """Return the first kept checkpoint at which the loss has fallen half of the way from its plateau to its end.
+def steepest_drop(teacher: pd.DataFrame, below: float, kept: Sequence[int], warmup: int = 0) -> int | None:
+    r"""Return the checkpoint C1: the steepest point of the drop of a teacher's loss that follows its plateau.
 
-    The plateau's loss is that of the first evaluation below the loss of a predictor that knows the frequencies of tokens
-    alone. On the paper's loss curve (Figure 4) the rule gives its own choice, step 1,000.
+    Of the evaluations from the first with a loss less than `below` on, it is the kept one at which the loss falls fastest
+    among those at which it falls faster than at an earlier one: a first fall, to the frequencies of tokens, only slows
+    down, however steep it is. The plateau is where the loss falls most slowly before C1. With steps :math:`t` and losses
+    :math:`L` of an evaluation and its neighbors, as many on either side and at most `NEIGHBORS`, it falls by
+
+    .. math:: -\frac{\sum_j (t_j - \bar t) L_j}{\sum_j (t_j - \bar t)^2}
+
+    nats a step. On the paper's curve (Figure 4) the rule gives its own choice, step 1,000. A loss that falls rapidly at
+    once, as GPT-2's does, has no plateau: that is so if after it the loss falls by less than it had come below `below`. It
+    never leaves its plateau if it falls by `LEAST_DROP` or less.
 
     Parameters
     ----------
     teacher
         Columns `step`, `loss_nats`; one run.
     below
-        The loss of that predictor, nats.
+        The loss of a predictor that knows the frequencies of tokens alone, nats.
     kept
         Steps whose checkpoints are kept.
+    warmup
+        Evaluations at or before this step do not count.
 
     Returns
     -------
     int or None
-        The step; None if the loss never falls below.
+        The step; None if the loss never comes below, has no plateau, or never leaves it.
 
     Examples
     --------
-    >>> run = pd.DataFrame({"step": [0, 1, 2, 3, 4], "loss_nats": [1.4, 1.0, 0.9, 0.5, 0.2]})
-    >>> halfway_down(run, below=1.1, kept=(2, 3, 4))
-    3
+    >>> run = pd.DataFrame({"step": range(8), "loss_nats": [1.4, 1.02, 1.0, 0.9, 0.5, 0.3, 0.25, 0.2]})
+    >>> steepest_drop(run, below=1.1, kept=range(8))
+    4
     """
-    rows = teacher.sort_values("step")
-    under = rows.loss_nats[rows.loss_nats < below]
-    if under.empty:
+    rows = teacher[teacher.step > warmup].sort_values("step")
+    rows = rows[(rows.loss_nats < below).cummax()]
+    step, loss = rows.step.to_numpy(float), rows.loss_nats.to_numpy(float)
+    if len(step) < 3:
         return None
-    level = (under.iloc[0] + rows.loss_nats.iloc[-1]) / 2
-    fallen = rows.step[(rows.loss_nats <= level) & rows.step.isin(kept)]
-    return int(fallen.iloc[0]) if len(fallen) else None
+    speed = _falling(step, loss)
+    drops = np.flatnonzero((speed > np.minimum.accumulate(speed)) & np.isin(step, list(kept)))
+    if len(drops) == 0:
+        return None
+    drop = int(drops[speed[drops].argmax()])
+    plateau = float(loss[speed[:drop].argmin()])
+    return int(step[drop]) if plateau - loss[-1] > max(LEAST_DROP, below - plateau) else None
+
+
+def _falling(step: NDArray[np.float64], loss: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how fast a loss falls at each step: least squares over neighbors; at both ends over the one there is."""
+    last = len(step) - 1
+    speed = []
+    for i in range(len(step)):
+        n = min(NEIGHBORS, i, last - i)
+        near = slice(i - n, i + n + 1) if n else slice(0, 2) if i == 0 else slice(last - 1, None)
+        t = step[near] - step[near].mean()
+        speed.append(-(t @ loss[near]) / (t @ t))
+    return np.array(speed)
 
 
 def peak(table: pd.DataFrame, value: str) -> int:

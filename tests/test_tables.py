@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.interpolate import PchipInterpolator
 
 from pdlib import tables
 from pdlib.tables import (
@@ -301,6 +304,100 @@ def test_candidate_rows_carry_the_teachers_accuracy() -> None:
     rows = candidate_rows(both, {1: Candidates(0, 10, 20), 2: Candidates(10, 10, 20)})
     assert rows.accuracy.tolist() == [0.5, 0.7, 1.0, 0.7, 0.7, 1.0]
     assert rows.candidate.tolist() == ["before", "middle", "after"] * 2
+
+
+# The checkpoint C1
+
+UNIGRAM = 1.0986  # ln 3: three tokens, about as frequent
+FIGURE_4 = [(0, 1.45), (100, 1.03), (600, 1.03), (1000, 0.53), (2000, 0.19), (8000, 0.04)]  # read off
+PILOT = {  # two teachers at another size; the first fall, to the plateau at step 180, is not in the table
+    360: [1.450, 1.06, 1.02, 1.013, 0.928, 0.762, 0.705, 0.642, 0.550, 0.482, 0.453],
+    300: [1.391, 1.06, 1.02, 1.016, 0.790, 0.719, 0.648, 0.575, 0.472, 0.385, 0.356],
+}
+PILOT_STEPS = [0, 60, 120, 180, 360, 540, 720, 900, 1260, 1800, 2340]
+
+
+def losses(points: Sequence[tuple[float, float]], every: int) -> pd.DataFrame:
+    """The smooth curve without overshoot through points, evaluated every so many steps."""
+    at, loss = zip(*points, strict=True)
+    steps = np.arange(0, at[-1] + 1, every)
+    return pd.DataFrame({"step": steps, "loss_nats": PchipInterpolator(at, loss)(steps)})
+
+
+def c1(curve: pd.DataFrame, below: float = UNIGRAM, **changes: Any) -> int | None:
+    return tables.steepest_drop(curve, below, changes.pop("kept", curve.step), **changes)
+
+
+def test_c1_of_the_papers_figure_4_is_the_papers_own() -> None:
+    assert c1(losses(FIGURE_4, every=200)) == 1000
+    flat_start = [(0, 1.12), *FIGURE_4[1:]]  # a first fall that is hardly one
+    assert c1(losses(flat_start, every=200)) == 1000
+    assert c1(losses(FIGURE_4, every=100)) == 800  # between 600 and 1,000 its slope is that of a line
+
+
+@pytest.mark.parametrize("step", [300, 360])
+def test_c1_of_the_pilots_teachers_is_where_they_were_found_steepest_or_the_next(step: int) -> None:
+    curve = losses(list(zip(PILOT_STEPS, PILOT[step], strict=True)), every=60)
+    found = c1(curve)
+    assert found is not None
+    assert abs(found - step) <= 60  # what lies between the table's steps is not known
+    first_fall = curve.step[curve.loss_nats.diff(-1).argmax()]
+    assert first_fall == 0  # the control: without a plateau a search finds the first fall
+
+
+@pytest.mark.parametrize("plateau", [2, 5, 40])
+def test_a_first_fall_that_is_steeper_than_the_drop_is_not_chosen(plateau: int) -> None:
+    fall = 2.0 * 0.5 ** np.arange(6)  # six evaluations from 3 to about 1
+    drop = 0.9 / (1 + np.exp(-np.arange(-5, 6.0)))
+    loss = np.concatenate([1.0 + fall, np.full(plateau, 1.03), 1.0 - drop, np.linspace(0.1, 0.08, 30)])
+    curve = pd.DataFrame({"step": 10 * np.arange(len(loss)), "loss_nats": loss})
+    steepest = 10 * (6 + plateau + 5)
+    assert c1(curve, below=1.7) == steepest
+    assert c1(curve, below=1.1) == steepest
+    falls = -curve.loss_nats[curve.loss_nats < 1.7].diff()
+    assert falls.idxmax() == 3  # the control: right after coming below
+    assert c1(curve, below=1.7, warmup=steepest) is None  # no drop is left after it
+
+
+def test_evaluations_before_the_end_of_warm_up_do_not_count() -> None:
+    early = losses(
+        [(0, 1.0), (200, 0.95), (400, 0.5), (600, 0.45), *((s + 600, x - 0.6) for s, x in FIGURE_4[1:])], 100
+    )
+    assert c1(early) == 300
+    later = c1(early, warmup=600)
+    assert later is not None
+    assert 1300 <= later <= 1600
+
+
+@pytest.mark.parametrize("every", [100, 200])
+def test_noise_of_evaluation_moves_c1_by_one_checkpoint_at_most(every: int) -> None:
+    curve, generator = losses(FIGURE_4, every), np.random.default_rng(0)
+    for _ in range(100):
+        found = c1(curve.assign(loss_nats=curve.loss_nats + generator.normal(0, 0.01, len(curve))))
+        assert found is not None
+        assert abs(found - (c1(curve) or 0)) <= every
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_loss_that_falls_at_once_or_never_leaves_its_plateau_has_no_c1(noise: float) -> None:
+    generator, t = np.random.default_rng(1), np.arange(0, 1401, 35)
+    at_once = 0.2 + 0.15 * np.exp(-t / 600) + 1.6 * np.exp(-t / 40)  # as GPT-2's at level 3
+    for _ in range(50):
+        shaken = generator.normal(0, noise, (4, len(t)))
+        curves = [at_once, 1.0 + 0.4 * np.exp(-t / 30), np.full(len(t), UNIGRAM), 1.2 + 0.1 * np.exp(-t / 30)]
+        for loss in curves + shaken:
+            assert c1(pd.DataFrame({"step": t, "loss_nats": loss})) is None
+        assert c1(pd.DataFrame({"step": t, "loss_nats": curves[1] - 0.6 * (t > 700) + shaken[1]})) in (
+            700,
+            735,
+        )
+
+
+def test_c1_is_a_kept_checkpoint_whatever_the_order_of_rows() -> None:
+    curve = losses(FIGURE_4, every=200)
+    assert c1(curve.sample(frac=1, random_state=0), kept=(400, 1200, 8000)) == 1200
+    assert c1(curve, kept=(200,)) is None
+    assert c1(curve[:2]) is None
 
 
 # The choice of rates
