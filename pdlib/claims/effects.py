@@ -148,7 +148,8 @@ def lead_over_teacher(
     teacher = teacher[teacher.step <= teacher.seed.map(last)]
     if measure == "mean":
         return mine.groupby("seed").accuracy.mean() - teacher.groupby("seed").accuracy.mean()
-    return mine.groupby("seed").accuracy.last() - _at(_rows(tables, "teacher"), "accuracy", last)
+    taught = _rows(tables, "teacher").query("seed in @last.index")
+    return mine.groupby("seed").accuracy.last() - _at(taught, "accuracy", last)
 
 
 def rates_learned(
