@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     _overrides(reproduce)
     reproduce.add_argument("--resume", action="store_true", help="go on with an interrupted reproduction")
 
-    ledger = command("claims", _claims, "print every claim with its verdict")
+    ledger = command(
+        "claims", _claims, "print every claim with its verdict, the paper's numbered results first"
+    )
     ledger.add_argument("--page", help="only this page's")
+    ledger.add_argument(
+        "--lock", action="store_true", help="register new and changed criteria, as of their `since`"
+    )
 
     store = commands.add_parser("store", help="look at, publish or check stored results")
     actions = store.add_subparsers(required=True, metavar="ACTION")
@@ -166,11 +172,29 @@ def _readable(table: pd.DataFrame) -> str:
 
 
 def _claims(args: argparse.Namespace) -> int:
-    table = claims.ledger(outdated=Store().outdated("published"))
+    """Print the ledger at the largest size run; 1 if a criterion is not the one registered."""
+    if args.lock:
+        claims.write_lock(claims.register())
+    complaints = claims.lock_complaints(claims.register(), claims.locked())
+    table = claims.at_a_glance(claims.ledger(outdated=Store().outdated("published")))
     if args.page:
         table = table[table.page == args.page]
-    print(table[["claim", "page", "profile", "interval", "n_seeds", "verdict"]].to_string(index=False))
-    return 0
+    numbered = table.claim.isin(claims.HEADLINES)
+    for row in table[numbered].to_dict("records"):
+        word = row["verdict"] + (f", {row['cause']}" if row["cause"] else "")
+        print(f"{row['claim']}: {word}" + (f" ({row['remarks']})" if row["remarks"] else ""))
+        print(textwrap.fill(row["the paper says"], 110, initial_indent="  ", subsequent_indent="  "))
+        print(
+            f"  {row['measured'] or 'nothing measured'}"
+            + (f"; {row['agree']} agree" if row["agree"] else "")
+            + "\n"
+        )
+    columns = ["claim", "page", "measured", "agree", "verdict", "cause", "remarks"]
+    if not numbered.all():
+        print(table.loc[~numbered, columns].to_string(index=False))
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    return 1 if complaints else 0
 
 
 def _outdated(args: argparse.Namespace) -> int:
