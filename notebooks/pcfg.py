@@ -664,7 +664,7 @@ if figures == "all":
 # %% [markdown]
 # ### Two schedules, two students, two temperatures (Figures 24 and 25)
 #
-# The multiples of $C_1$ are set beside themselves at twice the pace ($\kappa = 1/2$) and at temperature 1, and beside equally spaced
+# The multiples of $C_1$ are set beside themselves at twice the pace ($\kappa = 1/2$), with hard labels and at temperature 1, and beside equally spaced
 # checkpoints that ignore $C_1$: over $T_0$, and over the student's own run, which leaves out no checkpoint however short the run is. The
 # stronger student has more heads.
 
@@ -680,9 +680,7 @@ if figures == "all":
             "progressive_half": Distillation(t, half, targets="hard"),
             "progressive_equal": Distillation(t, equal, targets="hard"),
             "progressive_split": Distillation(t, split, targets="hard"),
-            "progressive_soft": Distillation(
-                t, MultiplesSplit(first[seed])
-            ),
+            "progressive_soft": Distillation(t, half),
         }
 
     settings = {"small": student_heads, "strong": strong_heads}

@@ -328,9 +328,10 @@ def compare(
     ValueError
         If a seed is both chosen on and reported, or the page has compared something else by this name.
     """
-    if both := set(tuning_seeds) & set(seeds):
+    if both := {data_seed(s) for s in tuning_seeds} & {data_seed(s) for s in seeds}:
         raise ValueError(f"seeds {sorted(both)} are both tuned on and reported: expected disjoint sets.")
-    if name in runs.choices:
+    names = list(methods(tuning_seeds[0]))
+    if name in runs.choices and set(runs.choices[name].rates.method) != set(names):
         raise ValueError(f"two comparisons are named {name!r}: expected a name of its own for each.")
 
     def run(tries: list[tuple[str, float, int]]) -> tuple[pd.DataFrame, list[Record]]:
@@ -349,7 +350,6 @@ def compare(
         ]
         return (joined(zip(labels, records, strict=True)) if records else pd.DataFrame()), records
 
-    names = list(methods(tuning_seeds[0]))
     tried, new = sorted(learning_rates), sorted(learning_rates)
     tuning, tuning_records, left = pd.DataFrame(), list[Record](), {0: grow, -1: grow}
     while new:

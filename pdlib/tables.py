@@ -708,50 +708,6 @@ def _falling(step: NDArray[np.float64], loss: NDArray[np.float64]) -> NDArray[np
     return np.array(speed)
 
 
-def inflection_ratio(
-    run: pd.DataFrame, value: str, start: float, turn: float, end: float, least: float
-) -> float:
-    r"""Return log2 of how fast a measure moves in the phase before a step over how fast after it.
-
-    .. math:: \log_2 \frac{\max(v, |y(t_1) - y(t_0)| \, / \, (t_1 - t_0))}{\max(v, |y(t_2) - y(t_1)| \, / \, (t_2 - t_1))}
-
-    Above 0 the measure has an inflection at the turn :math:`t_1`: it moved faster before. Speeds are compared, not
-    changes, which are the larger the longer a phase is; in a phase without length nothing moves.
-
-    Parameters
-    ----------
-    run
-        One run's `step` and the column `value`, :math:`y`, which is interpolated between measured steps.
-    value
-        Name of that column.
-    start, turn, end
-        The steps :math:`t_0`, :math:`t_1`, :math:`t_2`; outside the measured ones the nearest of those.
-    least
-        By how much the measure changes in :math:`t_2` steps at the least speed :math:`v` that is told from standing still.
-
-    Raises
-    ------
-    ValueError
-        If the steps are not in this order.
-
-    Examples
-    --------
-    >>> run = pd.DataFrame({"step": [0, 100, 1000], "median": [0.0, 0.4, 0.2]})
-    >>> round(inflection_ratio(run, "median", 0, 100, 1000, least=0.02), 3)
-    4.17
-    """
-    if not start <= turn <= end:
-        raise ValueError(
-            f"steps {start:g}, {turn:g} and {end:g} of a phase, its turn and the end: expected them in order."
-        )
-    rows = run.sort_values("step")
-    steps = np.clip([start, turn, end], rows.step.min(), rows.step.max())
-    lengths, changes = np.diff(steps), np.abs(np.diff(np.interp(steps, rows.step, rows[value])))
-    speeds = changes / np.where(lengths > 0, lengths, 1.0)
-    before, after = np.maximum(speeds, least / end)
-    return float(np.log2(before / after))
-
-
 def peak(table: pd.DataFrame, value: str) -> int:
     """Return the step at which a column is largest, the first of several.
 

@@ -278,9 +278,10 @@ def test_a_rate_at_which_training_diverges_is_tried_and_worthless(store: Store) 
     assert not found.rates.at_edge.any()  # the next one was tried
 
 
-def test_a_comparison_has_a_name_of_its_own(store: Store) -> None:
+def test_a_comparison_has_a_name_of_its_own_and_its_cell_can_be_executed_again(store: Store) -> None:
     fake = Peaked(store, {"a": 0.1})
-    fake.compare([0.1, 0.2])
+    assert fake.compare([0.1, 0.2]).rates.equals(fake.compare([0.1, 0.2]).rates)
+    fake.best = {"b": 0.1}
     with pytest.raises(ValueError, match="two comparisons are named 'students'"):
         fake.compare([0.1, 0.2])
 

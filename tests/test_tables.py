@@ -400,62 +400,6 @@ def test_c1_is_a_kept_checkpoint_whatever_the_order_of_rows() -> None:
     assert c1(curve[:2]) is None
 
 
-# Inflections
-
-
-def measured(steps: Sequence[float], values: Sequence[float]) -> pd.DataFrame:
-    return pd.DataFrame({"step": steps, "median": values}).sample(frac=1, random_state=0)
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize(("before", "after"), [(8, 1), (1, 8), (2, -2), (3, 0.5)])
-def test_the_ratio_of_a_curve_of_two_lines_is_that_of_their_slopes(
-    before: float, after: float, sign: int
-) -> None:
-    run = measured([0, 100, 250, 1000], sign * np.array([0, 100 * before, 100 * before + 150 * after, 0]))
-    run.loc[run.step == 1000, "median"] = sign * (100 * before + 900 * after)
-    found = tables.inflection_ratio(run, "median", 0, 100, 1000, least=1e-6)
-    assert found == pytest.approx(math.log2(before / abs(after)))
-    inside = tables.inflection_ratio(run, "median", 50, 100, 600, least=1e-6)  # between measured steps
-    assert inside == pytest.approx(found)
-
-
-def test_a_curve_that_moves_evenly_has_no_inflection_wherever_one_looks() -> None:
-    run = measured([10, 500, 1000], [0.1, 0.5, 0.91])
-    even = measured([0, 1000], [0.0, 0.9])
-    for turn in (100, 500, 900):
-        assert tables.inflection_ratio(even, "median", 0, turn, 1000, least=0.02) == pytest.approx(0)
-        assert abs(tables.inflection_ratio(run, "median", 0, turn, 1000, least=0.02)) < 0.1
-
-
-def test_a_measure_that_stands_still_moves_at_the_least_speed_and_a_phase_without_length_stands_still() -> (
-    None
-):
-    run = measured([0, 100, 1000], [0.5, 0.5, 0.5])
-    assert tables.inflection_ratio(run, "median", 0, 100, 1000, least=0.02) == 0
-    rises = measured([0, 100, 1000], [0.0, 0.4, 0.4])
-    found = tables.inflection_ratio(rises, "median", 0, 100, 1000, least=0.02)
-    assert found == pytest.approx(math.log2(0.4 / 100 / (0.02 / 1000)))
-    assert tables.inflection_ratio(rises, "median", 0, 0, 0 + 100, least=0.02) == pytest.approx(
-        math.log2(0.02 / 0.4)
-    )
-    assert tables.inflection_ratio(rises, "median", 100, 100, 100, least=0.02) == 0
-
-
-def test_a_phase_that_begins_before_the_first_measured_step_is_as_long_as_what_was_measured_of_it() -> None:
-    run = measured([50, 100, 1000], [0.0, 0.4, 0.5])
-    expected = math.log2((0.4 / 50) / (0.1 / 900))
-    assert tables.inflection_ratio(run, "median", 0, 100, 1000, least=0.02) == pytest.approx(expected)
-    assert tables.inflection_ratio(run, "median", 0, 100, 5000, least=0.02) == pytest.approx(expected)
-
-
-def test_steps_out_of_order_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="steps 100, 50 and 1000 of a phase, its turn and the end: expected them in"
-    ):
-        tables.inflection_ratio(measured([0, 1000], [0, 1]), "median", 100, 50, 1000, least=0.02)
-
-
 # The choice of rates
 
 

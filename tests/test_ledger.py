@@ -1,0 +1,162 @@
+"""Pages' results are kept as values and judged again when they are read; the ledger shows every claim once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tiny
+import yaml
+
+from pdlib import claims, pages
+from pdlib.store import DamagedError, Record, Store
+
+ROOT = Path(__file__).parents[1]
+CANDIDATES = ("two_checkpoint_middle", "two_checkpoint_before", "two_checkpoint_after")
+METHODS = (*CANDIDATES, "progressive", "one_shot", "one_shot_hard", "cross_entropy")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path, published=None)
+
+
+def students(fast: tuple[str, ...] = ("two_checkpoint_middle", "progressive")) -> dict[str, pd.DataFrame]:
+    rows = [
+        (m, s, step, 0.99 + 0.001 * s if step and m in fast else 0.5 + 0.001 * s)
+        for m in METHODS
+        for s in range(5)
+        for step in (0, 10, 20)
+    ]
+    return {"students": pd.DataFrame(rows, columns=["method", "seed", "step", "accuracy"])}
+
+
+def record(date: str = "2099-01-01T00:00:10+00:00", wall_s: float = 10.0) -> Record:
+    provenance = {"date": date, "wall_s": wall_s, "commit": "0" * 40, "machine": "a machine", "cpu_s": 1.0}
+    return Record(tiny.training(), pd.DataFrame(), provenance, "local")
+
+
+def judged(store: Store, *records: Record, profile: str = "laptop", **tables: Any) -> pd.Series[str]:
+    shown = claims.judge_page("parity", profile, tables or students(), records or [record()], store)
+    return shown[shown.primary].set_index("claim").verdict
+
+
+def test_a_verdict_carries_its_size_and_a_claim_without_tables_is_not_run(store: Store) -> None:
+    found = judged(store)
+    assert found["R2"] == "reproduced (reduced size)"
+    assert found["Figure 7 (left)"] == "not run"
+    assert judged(store, profile="desk")["R2"] == "reproduced (reduced size)"
+    assert judged(store, profile="paper")["R2"] == "reproduced (paper's size)"
+    assert set(judged(store, profile="smoke")) == {"not judged", "not run"}
+
+
+def test_runs_that_began_before_their_criterion_are_judged_after_the_fact(store: Store) -> None:
+    (r2,) = (c for c in claims.of_page("parity") if c.id == "R2")
+    since = r2.primary.since.isoformat()
+    late = "reproduced (reduced size), judged after the fact"
+    assert judged(store, record(since, wall_s=1.0))["R2"] == late
+    assert judged(store, record(), record(since, wall_s=1.0))["R2"] == late
+    assert judged(store, record(since, wall_s=0.0))["R2"] == "reproduced (reduced size)"
+
+
+def test_a_stored_verdict_is_never_trusted(store: Store) -> None:
+    judged(store)
+    path = claims.page_file(store.root, "parity", "laptop")
+    kept = json.loads(path.read_text())
+    assert not any("verdict" in key for row in kept["criteria"] for key in row)
+    for row in kept["criteria"]:
+        if row["values"] and row["interval"] == "student":
+            row["values"] = {rival: [-v for v in values] for rival, values in row["values"].items()}
+    path.write_text(json.dumps(kept))
+    table = claims.ledger(store.root)
+    assert set(table[(table.claim == "R2") & table.primary].part_verdict) == {"not reproduced"}
+
+
+def test_the_ledger_has_every_claim_the_numbered_ones_first_and_the_largest_size(store: Store) -> None:
+    judged(store)
+    judged(store, profile="paper", **students(fast=()))
+    table = claims.ledger(store.root)
+    assert set(table.claim) == {claim.id for claim in claims.register()}
+    r2 = table[(table.claim == "R2") & table.primary]
+    assert r2[["profile", "verdict"]].to_numpy().tolist() == [
+        ["paper", "not reproduced (paper's size)"],
+        ["laptop", "reproduced (reduced size)"],
+    ]
+    glance = claims.at_a_glance(table).set_index("claim")
+    assert glance.index.tolist()[:8] == [*(f"R{i}" for i in range(1, 8)), "Theorem 3.2"]
+    assert glance.loc["R2", ["verdict", "agree"]].tolist() == ["not reproduced (paper's size)", "0 of 5"]
+    assert glance.loc["R3", "verdict"] == "not run"
+    assert glance.loc["Figure 3", "verdict"] == "illustration"
+
+
+def test_the_ledgers_page_shows_words_values_and_remarks(store: Store) -> None:
+    assert "No page has published results." in claims.ledger_markdown(store.root)
+    claims.judge_page(
+        "parity", "laptop", students(), [record()], store, edges=["students: progressive at an end"]
+    )
+    text = claims.ledger_markdown(store.root)
+    assert "| **R2** |" in text
+    assert "laptop: **reproduced (reduced size)** (students: progressive at an end)" in text
+    assert "of an older version of the code" in claims.ledger_markdown(store.root, [record().fingerprint])
+
+
+def test_new_numbers_are_compared_with_the_published_ones_rival_by_rival(
+    store: Store, tmp_path: Path
+) -> None:
+    judged(store)
+    one = claims.load_page(store.root, "parity", "laptop")
+    other = Store(tmp_path / "other", published=None)
+    judged(other, **students(fast=()))
+    two = claims.load_page(other.root, "parity", "laptop")
+    assert one is not None
+    assert two is not None
+    assert claims.compare(one, one).inside.all()
+    table = claims.compare(one, two)
+    assert "only the middle teaches (one_shot)" in set(table.part)
+    assert not table[table.claim == "R2"].inside.all()
+
+
+def test_tables_of_a_large_size_are_kept_and_a_changed_one_is_refused(store: Store) -> None:
+    judged(store, profile="desk")
+    assert claims.load_tables(store.root, "parity", "desk")["students"].equals(students()["students"])
+    assert claims.load_tables(store.root, "parity", "laptop") == {}
+    table = claims.page_file(store.root, "parity", "desk").with_suffix("") / "students.csv"
+    table.write_bytes(table.read_bytes().replace(b"0.5", b"0.6"))
+    with pytest.raises(DamagedError, match=r"students\.csv: its SHA-256"):
+        claims.load_tables(store.root, "parity", "desk")
+
+
+def test_what_is_published_and_not_reproduced_or_undecided_names_its_cause() -> None:
+    table = claims.ledger()
+    open_ones = table[table.primary & table.part_verdict.isin(["inconclusive", "not reproduced"])]
+    assert len(open_ones) > 0
+    assert open_ones[open_ones.cause == ""].claim.tolist() == []
+
+
+# ------------------------------------------------------- parameters that decide power
+
+
+@pytest.mark.parametrize("profile", ["laptop", "desk"])
+def test_there_are_ancestries_enough_to_decide_and_four_to_tune_on(profile: str) -> None:
+    files = sorted((ROOT / "book" / "parameters" / profile).glob("*.yaml"))
+    assert len(files) >= 4
+    for path in files:
+        if path.stem == "theory":  # its experiments are one function each, with 20 seeds
+            continue
+        given = yaml.safe_load(path.read_text("utf-8"))
+        assert len(given["seeds"]) >= 8, path
+        assert len(given["ablation_seeds"]) >= 6, path
+        assert len(given["tuning_seeds"]) >= 4, path
+        assert len(given.get("ablation_tuning_seeds", range(4))) >= 4, path
+        assert given["grow"] >= 1, path
+        assert not set(given["tuning_seeds"]) & set(given["seeds"]), path
+
+
+def test_at_the_papers_size_one_of_four_teachers_is_for_tuning() -> None:
+    for page in ("parity", "hierarchical"):
+        given: dict[str, Any] = pages.load_parameters("paper", page)
+        assert len({s % 1000 for s in [*given["seeds"], *given["tuning_seeds"]]}) >= 4
+        assert len(given["tuning_seeds"]) == 1
