@@ -9,18 +9,16 @@ runs the same graph on a scheduler's address, where all workers see the same sto
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -28,11 +26,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from pdlib import labels
+from pdlib.progress import Display, State, Tracker, append
 from pdlib.specs import Calculation, Distillation, Measurement, Run, Teacher, Training, ancestors
-from pdlib.store import Record, Store, StoreError, write_bytes
+from pdlib.store import Record, Store, StoreError
 from pdlib.training import clock, place, train, untrained
 from pdlib.training.online_sgd import set_threads
 
@@ -96,7 +94,7 @@ def execute(
     need_checkpoints
         Train even if a table is stored, unless the checkpoints are too.
     progress
-        Show a bar while something is computed.
+        Show how far it is while something is computed: a bar or, if standard error is no terminal, a line a minute.
 
     Raises
     ------
@@ -125,16 +123,16 @@ def execute(
         if executor is None and n_workers is None:
             n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else _workers(at_once)
         scheduler = os.environ.get("PDLIB_SCHEDULER")
-        with _progress(graph, progress) as advance:
+        with _tracker(graph, progress) as tracker:
             if executor is not None:
-                _run_on(executor, graph, workplace, advance)
+                _run_on(executor, graph, workplace, tracker)
             elif scheduler:
-                _run_on_cluster(scheduler, graph, workplace, advance)
+                _run_on_cluster(scheduler, graph, workplace, tracker)
             elif n_workers == 1:
-                _run_here(graph, workplace, advance)
+                _run_here(graph, workplace, tracker)
             else:
                 with nullcontext(pool) if pool else Pool() as workers:
-                    workers.run(min(int(n_workers or 1), len(graph)), graph, workplace, advance)
+                    workers.run(min(int(n_workers or 1), len(graph)), graph, workplace, tracker)
     records = []
     for spec in specs:
         computed = spec.fingerprint in graph
@@ -257,13 +255,13 @@ def measure(spec: Measurement, store: Store, device: str = "cpu") -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _run_here(graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]) -> None:
+def _run_here(graph: dict[str, Node], workplace: Workplace, tracker: Tracker) -> None:
     failed: dict[str, BaseException] = {}
     before = torch.get_num_threads()
     if sum(_work(node.spec) for node in graph.values()) < LIGHT:
         set_threads(1)  # waking more threads for small products costs more than they save
     try:
-        _run_each(graph, workplace, advance, failed)
+        _run_each(graph, workplace, tracker, failed)
     finally:
         set_threads(before)
     _raise_failures(graph, failed)
@@ -272,21 +270,26 @@ def _run_here(graph: dict[str, Node], workplace: Workplace, advance: Callable[[i
 def _run_each(
     graph: dict[str, Node],
     workplace: Workplace,
-    advance: Callable[[int], None],
+    tracker: Tracker,
     failed: dict[str, BaseException],
 ) -> None:
     for fingerprint, node in graph.items():
         if node.waits_for & failed.keys():
             failed[fingerprint] = _not_run(node, failed)
-            continue
-        try:
-            compute(node.spec, workplace, advance)
-        except Exception as error:
-            failed[fingerprint] = error
+        else:
+            try:
+                compute(node.spec, workplace, tracker.advance)
+            except Exception as error:
+                failed[fingerprint] = error
+        tracker.run_done(fingerprint, _steps(node.spec), failed=fingerprint in failed)
 
 
 def _run_on(
-    executor: Executor, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
+    executor: Executor,
+    graph: dict[str, Node],
+    workplace: Workplace,
+    tracker: Tracker,
+    n_workers: int | None = None,
 ) -> None:
     longest_first = sorted(
         graph, key=lambda f: _work(graph[f].spec), reverse=True
@@ -294,10 +297,12 @@ def _run_on(
     waiting, done = {f: graph[f] for f in longest_first}, set[str]()
     known: dict[Future[None], str] = {}
     failed: dict[str, BaseException] = {}
+    tracker.under_way = lambda: min(len(known), n_workers or len(known))
     while waiting or known:
         for fingerprint, node in list(waiting.items()):
             if node.waits_for & failed.keys():
                 failed[fingerprint] = _not_run(waiting.pop(fingerprint), failed)
+                tracker.run_done(fingerprint, _steps(node.spec), failed=True)
             elif node.waits_for <= done:
                 known[executor.submit(compute, waiting.pop(fingerprint).spec, workplace)] = fingerprint
         finished, _ = wait(known, return_when=FIRST_COMPLETED)
@@ -308,9 +313,9 @@ def _run_on(
                 raise error
             if error is None:
                 done.add(fingerprint)
-                advance(_steps(graph[fingerprint].spec))
             else:
                 failed[fingerprint] = error
+            tracker.run_done(fingerprint, _steps(graph[fingerprint].spec), failed=error is not None)
     _raise_failures(graph, failed)
 
 
@@ -379,13 +384,11 @@ class Pool:
             _, workers = self._kept.popitem()
             workers.shutdown(wait=True, cancel_futures=True)
 
-    def run(
-        self, n: int, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
-    ) -> None:
+    def run(self, n: int, graph: dict[str, Node], workplace: Workplace, tracker: Tracker) -> None:
         """Run a graph on `n` workers."""
         for attempt in range(POOL_RETRIES + 1):
             try:
-                return _run_on(self._workers(n, workplace.device), graph, workplace, advance)
+                return _run_on(self._workers(n, workplace.device), graph, workplace, tracker, n)
             except RunsFailedError:
                 raise
             except BaseException as error:
@@ -408,15 +411,13 @@ class Pool:
         return self._kept[n, device]
 
 
-def _run_on_cluster(
-    address: str, graph: dict[str, Node], workplace: Workplace, advance: Callable[[int], None]
-) -> None:
+def _run_on_cluster(address: str, graph: dict[str, Node], workplace: Workplace, tracker: Tracker) -> None:
     try:
         from distributed import Client
     except ModuleNotFoundError as error:
         raise RuntimeError("a Dask scheduler needs the extra: pip install 'pdlib[cluster]'") from error
     with Client(address) as client:  # type: ignore[no-untyped-call]
-        _run_on(client.get_executor(retries=POOL_RETRIES, pure=False), graph, workplace, advance)
+        _run_on(client.get_executor(retries=POOL_RETRIES, pure=False), graph, workplace, tracker)
 
 
 def _not_run(node: Node, failed: dict[str, BaseException]) -> RuntimeError:
@@ -450,27 +451,15 @@ def _label(spec: Run) -> str:
     return f"{kind} {training.model} on {training.task}, seed {training.seed}"
 
 
-@contextmanager
-def _progress(graph: dict[str, Node], show: bool) -> Iterator[Callable[[int], None]]:
-    """Show the steps done, in a bar or, if `PDLIB_PROGRESS` names a file, there for whoever watches it."""
-    total = sum(_steps(node.spec) for node in graph.values())
+def _tracker(graph: dict[str, Node], show: bool) -> Tracker:
+    """Return what shows how far a graph is, here or, if `PDLIB_PROGRESS` names a file, to whoever watches that."""
     path = os.environ.get("PDLIB_PROGRESS")
-    done, written = 0, 0.0
-    with tqdm(
-        total=total, unit=" steps", unit_scale=True, desc=f"{len(graph)} runs", disable=not show or bool(path)
-    ) as bar:
-
-        def advance(n: int) -> None:
-            nonlocal done, written
-            done += n
-            bar.update(n)
-            if path and (time.monotonic() - written > 1 or done >= total):
-                write_bytes(
-                    Path(path), json.dumps({"done": done, "total": total, "runs": len(graph)}).encode()
-                )
-                written = time.monotonic()
-
-        yield advance
+    tell: Callable[[State], None] = Display().show if show else lambda state: None
+    return Tracker(
+        len(graph),
+        sum(_steps(node.spec) for node in graph.values()),
+        partial(append, Path(path)) if path else tell,
+    )
 
 
 # ----------------------------------------------------------------- provenance

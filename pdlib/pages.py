@@ -17,7 +17,6 @@ import contextlib
 import difflib
 import importlib
 import io
-import json
 import os
 import re
 import shutil
@@ -35,7 +34,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from tqdm import tqdm
+
+from pdlib.progress import Display, appended
 
 PROFILES = (
     "smoke",
@@ -369,7 +369,8 @@ def execute(
     """Run a page from its source and write the executed notebook.
 
     The same page run twice gives the same bytes: no times, no random cell ids, no progress bars. How far
-    its cells and its trainings are is shown in the terminal. Warnings stay in the notebook.
+    its cells and its trainings are is shown in the terminal or, in plain lines, in the file that standard error
+    is. Warnings stay in the notebook.
 
     Parameters
     ----------
@@ -395,14 +396,14 @@ def execute(
         raw, done = Path(folder, "page.ipynb"), Path(folder, "done.ipynb")
         nbformat.write(notebook, raw)
         try:
-            with _progress_of_runs(page, Path(folder, "progress.json")):
+            with _progress_of_runs(page, Path(folder, "progress")):
                 papermill.execute_notebook(
                     str(raw),
                     str(done),
                     parameters=dict(parameters or {}),
                     kernel_name="python3",
                     cwd=str(source.parent),  # as nbval does, so that relative paths agree
-                    progress_bar={"desc": page, "file": sys.stderr},
+                    progress_bar=sys.stderr.isatty() and {"desc": page, "file": sys.stderr},
                 )
         except Exception as error:
             kept = root / "_build" / "failed" / f"{page}.ipynb"
@@ -426,25 +427,12 @@ def _progress_of_runs(page: str, file: Path) -> Iterator[None]:
     stop = threading.Event()
 
     def watch() -> None:
-        bar = tqdm(disable=True)
-        while not stop.wait(0.5):
-            try:
-                state = json.loads(file.read_text("utf-8"))
-            except (OSError, ValueError):
-                continue  # nothing trains yet
-            if bar.disable or bar.total != state["total"] or state["done"] < bar.n:
-                bar.close()
-                title = f"{page}: {state['runs']} runs"
-                bar = tqdm(
-                    total=state["total"],
-                    desc=title,
-                    unit=" steps",
-                    unit_scale=True,
-                    leave=False,
-                    file=sys.stderr,
-                )
-            bar.update(state["done"] - bar.n)
-        bar.close()
+        display, states, ended = Display(f"{page}: ", sys.stderr, leave=False), appended(file), False
+        while not ended:
+            ended = stop.wait(0.5)
+            for state in next(states):
+                display.show(state)
+        display.close()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -478,24 +478,7 @@ def alive(process: int) -> bool:
     return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-# Progress
-
-
-def test_progress_is_told_to_whoever_watches_the_file(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "progress.json"
-    monkeypatch.setenv("PDLIB_PROGRESS", str(path))
-    execute([STUDENT], store)
-    assert path.read_text() == '{"done": 1200, "total": 1200, "runs": 2}'
-    assert capsys.readouterr().err == ""
-
-
-def test_a_bar_counts_the_steps_of_all_runs(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    execute([STUDENT], store)
-    assert "2 runs: 100%" in capsys.readouterr().err
-    execute([STUDENT], store)
-    assert capsys.readouterr().err == ""  # nothing to do, nothing shown
+# Where
 
 
 def test_a_light_graph_runs_here_and_a_heavy_one_in_a_pool(
@@ -553,7 +536,7 @@ def test_each_worker_of_a_pool_has_a_device_of_its_own(
     monkeypatch.setattr(engine, "_own_device", None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     workplace = engine.Workplace(str(tmp_path), None, "cuda", {})
-    engine.Pool().run(3, {}, workplace, lambda n: None)
+    engine.Pool().run(3, {}, workplace, engine.Tracker(0, 0, lambda state: None))
     assert given == ["cuda:0", "cuda:1", "cuda:0"]
 
 
@@ -595,9 +578,9 @@ def test_the_number_of_workers_comes_from_the_environment(
 ) -> None:
     asked: list[int] = []
 
-    def pool(_: Any, n: int, graph: Any, workplace: Any, advance: Any) -> None:
+    def pool(_: Any, n: int, graph: Any, workplace: Any, tracker: Any) -> None:
         asked.append(n)
-        engine._run_here(graph, workplace, advance)
+        engine._run_here(graph, workplace, tracker)
 
     monkeypatch.setattr(engine.Pool, "run", pool)
     monkeypatch.setattr(engine, "LIGHT", 0.0)

@@ -29,12 +29,13 @@ ALLOWED = {
     "store": {"specs"},
     "labels": {"specs", "store", "models"},
     "training": {"specs", "store", "models", "labels"},
-    "engine": {"specs", "store", "labels", "training"},
+    "progress": set(),
+    "engine": {"specs", "store", "labels", "training", "progress"},
     "tables": set(),
     "plots": {"tables"},
     "claims": {"specs", "store", "tables"},
     "comparison": {"specs", "schedules", "store", "tables", "claims", "engine", "training"},
-    "pages": {"claims", "plots", "store", "tables"},
+    "pages": {"claims", "plots", "store", "tables", "progress"},
 }
 LIGHT = [
     "pdlib",

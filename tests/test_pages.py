@@ -388,11 +388,14 @@ def test_a_page_executed_twice_gives_the_same_bytes(tiny: Path) -> None:
 
 def test_progress_is_shown_and_left_out_while_warnings_stay(tiny: Path, capfd: Any) -> None:
     lines = [
-        "import json, os, pathlib, sys, time, warnings",
+        "import os, pathlib, sys, warnings",
+        "from pdlib.progress import State, append",
         "print('\\rbar', end='', file=sys.stderr, flush=True)",
-        "state = {'done': 30, 'total': 70, 'runs': 3}",
-        "pathlib.Path(os.environ['PDLIB_PROGRESS']).write_text(json.dumps(state))",
-        "time.sleep(1.5)",
+        "told = pathlib.Path(os.environ['PDLIB_PROGRESS'])",
+        "append(told, State(3, 7_000))",
+        "append(told, State(3, 7_000, finished=1, under_way=2, done=30, elapsed_s=59, moment='on'))",
+        "append(told, State(3, 7_000, finished=1, under_way=2, done=3_000, elapsed_s=60, moment='on'))",
+        "append(told, State(3, 7_000, finished=3, done=7_000, elapsed_s=90, moment='end'))",
         "# %%",
         "warnings.warn('look here')",
     ]
@@ -402,8 +405,12 @@ def test_progress_is_shown_and_left_out_while_warnings_stay(tiny: Path, capfd: A
     assert "bar" not in outputs
     assert "look here" in outputs
     shown = capfd.readouterr().err
-    assert "tiny: 3 runs" in shown
-    assert "30.0/70.0" in shown
+    assert [line for line in shown.splitlines() if line.startswith("tiny: ")] == [
+        "tiny: 0 of 3 runs done; 0 of 7,000 steps",
+        "tiny: 1 of 3 runs done, 2 under way; 3,000 of 7,000 steps; 0:01:00 so far, about 0:01:20 left",
+        "tiny: 3 of 3 runs done; 7,000 of 7,000 steps; 0:01:30 so far",
+    ]
+    assert "\r" not in shown  # standard error is no terminal here
     assert "PDLIB_PROGRESS" not in os.environ
 
 
