@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 PAGES = {"parity", "parity_transformers", "hierarchical", "theory", "pcfg", "wiki", "gpt2"}
-FIELDS = {"id", "statement", "quote", "source", "page", "parts", "kind"}
+FIELDS = {"id", "statement", "quote", "source", "page", "parts", "kind", "criteria", "open"}
 ILLUSTRATIONS = {"Figure 3", "Figure 16", "Figure 20", "Figure 21"}
 STATEMENTS = [
     *("Theorem B.1", "Lemma B.2", "Claim B.3", "Claim B.4", "Lemma B.5", "Corollary B.6", "Lemma B.7"),

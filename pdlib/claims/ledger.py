@@ -414,9 +414,11 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
 def glance_markdown(root: Path | None = None) -> str:
     """Return the paper's numbered results with their verdicts, as the table of the README."""
     table = at_a_glance(ledger(root))
-    table = table[table.claim.isin(HEADLINES) & (table.verdict != NOT_RUN)]
-    if table.empty:
+    table = table[table.claim.isin(HEADLINES)]
+    if (table.verdict == NOT_RUN).all():
         return "No page has published results.\n"
+    notes = [f"; {note}" if note else "" for note in table.remarks]
+    table = table.assign(verdict=table.verdict + notes)
     return (
         "\n".join(_markdown(table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]))
         + "\n"
