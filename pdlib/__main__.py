@@ -19,7 +19,16 @@ import yaml
 
 from pdlib import claims, labels, pages
 from pdlib.specs import Distillation, Run, Spec, Training, ancestors
-from pdlib.store import Record, Store, StoreError, label_key, published_folder, table_name
+from pdlib.store import (
+    DamagedError,
+    Record,
+    Store,
+    StoreError,
+    label_key,
+    published_folder,
+    table_name,
+    write_bytes,
+)
 from pdlib.tables import prediction_interval
 
 JUDGED = [profile for profile in pages.PROFILES if profile != "smoke"]
@@ -88,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("page")
     publish.add_argument("--profile", choices=JUDGED, default="laptop")
     publish.add_argument("--labels", action="store_true", help="also the hard labels of its teachers")
+    publish.add_argument(
+        "--partial",
+        action="store_true",
+        help="what is finished of an unfinished page, without verdicts, so that its run can go on elsewhere",
+    )
     publish.set_defaults(call=_publish)
     share = actions.add_parser("publish-labels", help="copy a teacher's table and hard labels there")
     share.add_argument("teacher", help="its fingerprint")
@@ -207,6 +221,8 @@ def _outdated(args: argparse.Namespace) -> int:
 
 def _publish(args: argparse.Namespace) -> int:
     """Copy what a page used, if all of it was computed by committed code."""
+    if args.partial:
+        return _publish_partial(args)
     store = Store()
     result = claims.load_page(store.root, args.page, args.profile)
     if result is None:
@@ -215,15 +231,9 @@ def _publish(args: argparse.Namespace) -> int:
             f"Run it first: python -m pdlib run {args.page} --profile {args.profile}"
         )
     _require_clean(result["commits"], f"runs of {args.page}")
-    destination, teachers = published_folder(), set[str]()
+    destination = published_folder()
     records = [_of_page(fingerprint, result, store) for fingerprint in result["runs"]]
-    for record in records:
-        _copy_run(record, store, destination)
-        supervision = getattr(record.spec, "supervision", None)
-        if args.labels and isinstance(supervision, Distillation):
-            teachers.add(supervision.teacher.fingerprint)
-    for teacher in sorted(teachers):
-        _copy_labels(teacher, store, destination)
+    _copy_runs(records, store, destination, with_labels=args.labels)
     path = claims.page_file(destination, args.page, args.profile)
     path.parent.mkdir(parents=True, exist_ok=True)
     source = claims.page_file(store.root, args.page, args.profile)
@@ -231,6 +241,7 @@ def _publish(args: argparse.Namespace) -> int:
     for name in result.get("tables", ()):
         path.with_suffix("").mkdir(exist_ok=True)
         shutil.copy2(source.with_suffix("") / name, path.with_suffix("") / name)
+    _partial_file(destination, args).unlink(missing_ok=True)  # the page is finished
     used = {f for file in path.parent.glob("*.json") for f in json.loads(file.read_text())["runs"]}
     published = Store(destination, destination)
     for old in (destination / "runs").iterdir():
@@ -240,6 +251,59 @@ def _publish(args: argparse.Namespace) -> int:
     readme.write_text(claims.with_glance(readme.read_text("utf-8")), "utf-8")
     print(f"{len(result['runs'])} runs and the verdicts of {args.page} are in {destination}.")
     return 0
+
+
+def _publish_partial(args: argparse.Namespace) -> int:
+    """Copy what is finished of the runs that an unfinished page has asked for, and list it beside the pages' results.
+
+    Nothing is judged, and the ledger shows nothing of it. Where these results are published, they are not computed again,
+    so a page's run can go on there. Checkpoints do not travel: for a student or a measurement that is still to be done
+    there, its teacher is trained again, although its table is published; a student of hard labels that are published too
+    does without. What an earlier partial publication listed stays listed, until the page is published as a whole.
+    """
+    store, destination = Store(), published_folder()
+    asked = store.remembered_runs(args.page, args.profile)
+    again = f"python -m pdlib run {args.page} --profile {args.profile}"
+    if not asked:
+        raise StoreError(
+            f"{store.root} knows of no run of page {args.page} at profile {args.profile}: expected that it has been "
+            f"started with this store: {again}"
+        )
+    records, of_other_code = [], 0
+    for fingerprint in asked:
+        try:
+            record = store.find(fingerprint)
+        except DamagedError:
+            raise
+        except StoreError:
+            of_other_code += 1
+            continue
+        records += [] if record is None else [record]
+    if not records:
+        raise StoreError(
+            f"none of the {len(asked)} runs that page {args.page} has asked for at profile {args.profile} is finished in "
+            f"{store.root}: expected one or more. Let it go on: {again}"
+        )
+    commits = sorted({record.provenance["commit"] for record in records})
+    _require_clean(commits, f"runs of {args.page}")
+    _copy_runs(records, store, destination, with_labels=args.labels)
+    path = _partial_file(destination, args)
+    before = json.loads(path.read_bytes()) if path.exists() else {"runs": [], "commits": []}
+    listed = {
+        "page": args.page,
+        "profile": args.profile,
+        "runs": list(dict.fromkeys([*before["runs"], *(record.fingerprint for record in records)])),
+        "commits": sorted({*before["commits"], *commits}),
+        "unfinished": True,
+    }
+    write_bytes(path, (json.dumps(listed, indent=1) + "\n").encode())
+    other = f" ({of_other_code} of other code left out)" if of_other_code else ""
+    print(f"{len(records)} of {len(asked)} runs that {args.page} has asked for{other} are in {destination}.")
+    return 0
+
+
+def _partial_file(destination: Path, args: argparse.Namespace) -> Path:
+    return destination / "pages" / f"{args.page}-{args.profile}.partial.json"
 
 
 def _publish_labels(args: argparse.Namespace) -> int:
@@ -300,6 +364,18 @@ def _of_page(fingerprint: str, result: dict[str, Any], store: Store) -> Record:
             f"{', '.join(result['commits'])}. Publish with $PDLIB_PUBLISHED as it was when the page ran, such as 'ignore'."
         )
     return record
+
+
+def _copy_runs(records: Sequence[Record], store: Store, destination: Path, *, with_labels: bool) -> None:
+    """Copy results and, if asked for, the hard labels of their teachers."""
+    teachers = set()
+    for record in records:
+        _copy_run(record, store, destination)
+        supervision = getattr(record.spec, "supervision", None)
+        if with_labels and isinstance(supervision, Distillation):
+            teachers.add(supervision.teacher.fingerprint)
+    for teacher in sorted(teachers):
+        _copy_labels(teacher, store, destination)
 
 
 def _copy_run(record: Record, store: Store, destination: Path) -> None:

@@ -19,7 +19,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,6 +175,44 @@ class Store:
         return [
             fingerprint for fingerprint, record in self.records(layer) if not _is_current(fingerprint, record)
         ]
+
+    # -------------------------------------------------------------------- pages
+
+    def remember_runs(self, page: str, profile: str, fingerprints: Iterable[str]) -> None:
+        """Add to the runs that a page has asked for so far, finished or not; none is ever taken off.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> store = Store(tempfile.mkdtemp(), published=None)
+        >>> store.remember_runs("pcfg", "desk", ["0" * 32]), store.remember_runs("pcfg", "desk", ["1" * 32, "0" * 32])
+        (None, None)
+        >>> [name[:2] for name in store.remembered_runs("pcfg", "desk")]
+        ['00', '11']
+        """
+        path = self._remembered(page, profile)
+        with _lock(self.root / "locks" / f"{path.stem}.lock"):
+            before = self.remembered_runs(page, profile)
+            runs = list(dict.fromkeys([*before, *fingerprints]))
+            if runs != before:
+                write_bytes(path, _json_bytes({"page": page, "profile": profile, "runs": runs}))
+
+    def remembered_runs(self, page: str, profile: str) -> list[str]:
+        """Return the fingerprints of the runs that a page has asked for, in that order; none if it never ran here.
+
+        Raises
+        ------
+        DamagedError
+            If the file that holds them is not whole.
+        """
+        path = self._remembered(page, profile)
+        try:
+            return list(json.loads(path.read_bytes())["runs"]) if path.exists() else []
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(path, f"no list of runs ({error})") from error
+
+    def _remembered(self, page: str, profile: str) -> Path:
+        return self.root / "pages" / f"{page}-{profile}.runs.json"
 
     # -------------------------------------------------------------- checkpoints
 
@@ -393,9 +431,9 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 
 def _damaged(path: Path, what: str) -> DamagedError:
+    remedy = path.parent if path.stem in ("table", "result") else path
     return DamagedError(
-        f"{path}: {what}. Expected the bytes that were written. Delete "
-        f"{path if path.suffix == '.safetensors' else path.parent} and run again; it will be made anew."
+        f"{path}: {what}. Expected the bytes that were written. Delete {remedy} and run again; it will be made anew."
     )
 
 

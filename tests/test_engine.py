@@ -467,15 +467,9 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as page:
         assert page.stdout is not None
         worker = int(page.stdout.readline())
-        assert alive(worker)
+        assert tiny.alive(worker)
         page.kill()
-    tiny.wait_until(lambda: not alive(worker), "the end of its worker")
-
-
-def alive(process: int) -> bool:
-    """Whether a process runs; one that has ended but that nobody has waited for does not."""
-    status = Path(f"/proc/{process}/stat")
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    tiny.wait_until(lambda: not tiny.alive(worker), "the end of its worker")
 
 
 # Where

@@ -22,6 +22,7 @@ from pdlib.engine import execute
 from pdlib.models.huggingface import load_pretrained
 from pdlib.models.transformer import tokens_of
 from pdlib.schedules import MultiplesSplit
+from pdlib.specs import Measurement
 from pdlib.store import Store
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
@@ -277,6 +278,158 @@ def test_a_teachers_labels_are_published_with_all_that_cannot_be_made_from_them(
     assert main(["store", "publish", "parity"]) == 0
     left = {path.name for path in (published / "runs").iterdir()}
     assert left == runs | {other.fingerprint}
+
+
+def partly_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str
+) -> tuple[Store, Path, dict[str, Training | Measurement]]:
+    """A page that was stopped: a teacher and one of its students are done, and published."""
+    teacher = tiny.training(seed=3)
+    specs: dict[str, Training | Measurement] = {
+        "teacher": teacher,
+        "done": tiny.student(teacher),
+        "same labels": tiny.student(teacher, model=MLP(9)),
+        "soft": tiny.student(teacher, targets="soft"),
+        "measurement": tiny.measurement(teacher),
+    }
+    mine, published = Store(tmp_path / "mine", None), tmp_path / "published"
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40)
+    monkeypatch.setenv("PDLIB_STORE", str(mine.root))
+    monkeypatch.setattr("pdlib.__main__.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.claims.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
+    mine.remember_runs("pcfg", "desk", [spec.fingerprint for spec in specs.values()])
+    execute([specs["teacher"], specs["done"]], mine, progress=False)
+    assert main(["store", "publish", "pcfg", "--profile", "desk", "--partial", *options]) == 0
+    return mine, published, specs
+
+
+def test_what_is_finished_of_an_unfinished_page_is_published_without_a_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
+    _, published, specs = partly_published(tmp_path, monkeypatch)
+    assert "2 of 5 runs that pcfg has asked for are in" in capsys.readouterr().out
+    finished = [specs[name].fingerprint for name in ("teacher", "done")]
+    assert {path.name for path in (published / "runs").iterdir()} == set(finished)
+    assert json.loads((published / "pages" / "pcfg-desk.partial.json").read_text()) == {
+        "page": "pcfg",
+        "profile": "desk",
+        "runs": finished,
+        "commits": ["0" * 40],
+        "unfinished": True,
+    }
+    assert [path.name for path in (published / "pages").iterdir()] == ["pcfg-desk.partial.json"]
+    assert not (published / "labels").exists()
+    assert "old" in readme.read_text()
+    assert claims.load_page(published, "pcfg", "desk") is None  # nothing that a ledger would read
+
+
+def test_a_run_that_goes_on_elsewhere_computes_nothing_that_is_published_but_a_teacher_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, published, specs = partly_published(tmp_path, monkeypatch)
+    elsewhere = Store(tmp_path / "elsewhere", published)
+    found = execute([specs["teacher"], specs["done"]], elsewhere, progress=False)
+    assert [record.source for record in found] == ["published"] * 2
+    assert not elsewhere.root.exists()
+    found = execute(list(specs.values()), elsewhere, progress=False)
+    assert [record.source for record in found] == ["trained now", "published", *["trained now"] * 3]
+    assert elsewhere.has_checkpoints(specs["teacher"])  # trained again, since checkpoints do not travel
+
+
+def test_a_student_of_published_labels_goes_on_elsewhere_without_its_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, published, specs = partly_published(tmp_path, monkeypatch, "--labels")
+    assert len(list((published / "labels").glob("*/*"))) == 4
+    elsewhere = Store(tmp_path / "elsewhere", published)
+    found = execute([specs[name] for name in ("teacher", "done", "same labels")], elsewhere, progress=False)
+    assert [record.source for record in found] == ["published", "published", "trained now"]
+    assert not elsewhere.run_folder(specs["teacher"]).exists()
+
+
+def test_a_partial_publication_grows_is_kept_by_other_pages_and_ends_with_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
+    mine, published, specs = partly_published(tmp_path, monkeypatch)
+    path = published / "pages" / "pcfg-desk.partial.json"
+    first = json.loads(path.read_text())["runs"]
+
+    # Elsewhere the page has asked for less so far, and did more of it
+    monkeypatch.setenv("PDLIB_STORE", str(tmp_path / "elsewhere"))
+    elsewhere = Store(tmp_path / "elsewhere", published)
+    monkeypatch.setattr("pdlib.store.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "1" * 40)
+    elsewhere.remember_runs("pcfg", "desk", [specs["soft"].fingerprint])
+    execute([specs["soft"]], elsewhere, progress=False)
+    assert main(["store", "publish", "pcfg", "--profile", "desk", "--partial"]) == 0
+    listed = json.loads(path.read_text())
+    assert listed["runs"] == [*first, specs["soft"].fingerprint]
+    assert listed["commits"] == ["0" * 40, "1" * 40]
+
+    # Another page is published: what the unfinished one uses stays, what nobody uses goes
+    (published / "runs" / ("f" * 32)).mkdir()
+    other = claims.page_file(elsewhere.root, "parity", "laptop")
+    other.parent.mkdir(exist_ok=True)
+    other.write_text(json.dumps({"runs": [], "commits": [], "claims": []}))
+    assert main(["store", "publish", "parity"]) == 0
+    assert {p.name for p in (published / "runs").iterdir()} == set(listed["runs"])
+
+    # The page is finished, at last with two of its runs
+    monkeypatch.setenv("PDLIB_STORE", str(mine.root))
+    whole = {"runs": first, "commits": ["0" * 40], "claims": []}
+    claims.page_file(mine.root, "pcfg", "desk").write_text(json.dumps(whole))
+    assert main(["store", "publish", "pcfg", "--profile", "desk"]) == 0
+    assert not path.exists()
+    assert {p.name for p in (published / "runs").iterdir()} == set(first)
+    capsys.readouterr()
+
+
+def test_a_partial_publication_of_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, published, spec = Store(tmp_path / "mine", None), tmp_path / "published", tiny.training(seed=3)
+    monkeypatch.setenv("PDLIB_STORE", str(mine.root))
+    monkeypatch.setattr("pdlib.__main__.published_folder", lambda: published)
+    command = ["store", "publish", "pcfg", "--profile", "desk", "--partial"]
+
+    def refused() -> str:
+        assert main(command) == 1
+        assert not published.exists()
+        return capsys.readouterr().err
+
+    said = refused()
+    assert f"{mine.root} knows of no run of page pcfg at profile desk" in said
+    assert "started with this store: python -m pdlib run pcfg --profile desk" in said
+    mine.remember_runs("pcfg", "desk", [spec.fingerprint])
+    assert "none of the 1 runs that page pcfg has asked for at profile desk is finished in" in refused()
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40 + "+changes")
+    execute([spec], mine, progress=False)
+    assert f"computed by uncommitted code ({'0' * 40}+changes): expected clean commits" in refused()
+    table = mine.run_folder(spec) / "table.parquet"
+    table.write_bytes(table.read_bytes()[:-1])
+    assert f"DamagedError: {table}" in refused()
+
+
+def test_a_run_of_other_code_is_left_out_of_a_partial_publication_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, published, kept = Store(tmp_path / "mine", None), tmp_path / "published", tiny.training()
+    monkeypatch.setenv("PDLIB_STORE", str(mine.root))
+    monkeypatch.setattr("pdlib.__main__.published_folder", lambda: published)
+    monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40)
+    with monkeypatch.context() as before:
+        before.setattr(MLP, "version", 0)
+        old = tiny.training(seed=4)
+        execute([old], mine, progress=False)
+    execute([kept], mine, progress=False)
+    mine.remember_runs("pcfg", "desk", [old.fingerprint, kept.fingerprint])
+    assert main(["store", "publish", "pcfg", "--profile", "desk", "--partial"]) == 0
+    assert "1 of 2 runs that pcfg has asked for (1 of other code left out)" in capsys.readouterr().out
+    assert [path.name for path in (published / "runs").iterdir()] == [kept.fingerprint]
 
 
 def test_runs_that_need_text_are_told_apart_and_peers_differ_in_what_follows_from_the_seed_alone() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import jupytext
 import nbformat
 import pytest
 import yaml
+from tiny import alive, wait_until
 
 from pdlib import pages
 from pdlib.pages import PageError, ParameterError
@@ -412,6 +414,72 @@ def test_progress_is_shown_and_left_out_while_warnings_stay(tiny: Path, capfd: A
     ]
     assert "\r" not in shown  # standard error is no terminal here
     assert "PDLIB_PROGRESS" not in os.environ
+
+
+LONG = """# %%
+import multiprocessing, os, pathlib, threading
+import pdlib.engine
+from pdlib import MLP, SGD, SparseParity, Training, execute
+from pdlib.store import Store
+pool, store = pdlib.engine.Pool(), Store("store", published=None)
+short = [Training(SparseParity(8, 2), MLP(8), SGD(0.1), 10, 10, seed=s) for s in (0, 1)]
+execute(short, store, n_workers=2, pool=pool)
+pathlib.Path("workers").write_text(" ".join(str(p.pid) for p in multiprocessing.active_children()))
+long = [Training(SparseParity(50, 6), MLP(99), SGD(0.01), 10**9, 10**9, s, checkpoint_every=1000) for s in (0, 1)]
+execute(long, store, n_workers=2, pool=pool)
+"""
+HALTED = """# %%
+import os, pathlib, threading
+import pdlib.engine
+from pdlib import MLP, SGD, SparseParity, Training, execute
+from pdlib.store import Store
+train, store = pdlib.engine.train, Store("store", published=None)
+def slow(spec, store, *, on_steps, **named):
+    def halt(n):
+        on_steps(n)
+        if os.environ.get("HALT") and (store.run_folder(spec) / "progress.safetensors").exists():
+            threading.Event().wait()
+    return train(spec, store, save_every_s=0, on_steps=halt, **named)
+pdlib.engine.train = slow
+execute([Training(SparseParity(10, 3), MLP(16), SGD(0.05), 6_000, evaluate_every=500)], store, n_workers=1)
+"""
+
+
+def page_in_another_process(root: Path, text: str, **environment: str) -> subprocess.Popen[bytes]:
+    """Execute a page as `python -m pdlib run` does."""
+    (root / "notebooks" / "tiny.py").write_text(text)
+    code = (
+        "import sys; from pathlib import Path; from pdlib import pages;"
+        "root = Path(sys.argv[1]); pages.execute('tiny', root / 'out.ipynb', root=root)"
+    )
+    command = [sys.executable, "-c", code, str(root)]
+    return subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_page_that_is_ended_from_outside_ends_its_workers(tiny: Path, sent: signal.Signals) -> None:
+    page = page_in_another_process(tiny, LONG)
+    runs = tiny / "notebooks" / "store" / "runs"
+    wait_until(lambda: len(list(runs.glob("*/checkpoints/?000.safetensors"))) > 1, "a run in a worker")
+    workers = [int(pid) for pid in (tiny / "notebooks" / "workers").read_text().split()]
+    assert len(workers) == 2
+    assert all(alive(worker) for worker in workers)
+    page.send_signal(sent)
+    assert page.wait() == -sent
+    wait_until(lambda: not any(alive(worker) for worker in workers), "the end of the workers")
+    assert not (tiny / "out.ipynb").exists()
+
+
+def test_a_page_that_was_ended_from_outside_goes_on_where_it_was(tiny: Path) -> None:
+    page, folder = page_in_another_process(tiny, HALTED, HALT="1"), tiny / "notebooks" / "store" / "runs"
+    wait_until(lambda: len(list(folder.glob("*/progress.safetensors"))) > 0, "progress")
+    page.terminate()
+    page.wait()
+    assert not list(folder.glob("*/result.json"))
+    assert page_in_another_process(tiny, HALTED).wait() == 0
+    assert (tiny / "out.ipynb").exists()
+    (result,) = folder.glob("*/result.json")
+    assert json.loads(result.read_text())["provenance"]["resumed"] is True
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import stat
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -387,6 +388,46 @@ def test_a_record_that_says_another_spec_is_damage_even_with_a_right_hash(filled
     rewritten(path, lambda r: r.pop("files"))
     with pytest.raises(DamagedError, match="it has no 'files'"):
         read()
+
+
+# Pages
+
+
+def test_the_runs_that_a_page_asked_for_are_remembered_in_order_once_and_by_profile(store: Store) -> None:
+    assert store.remembered_runs("pcfg", "desk") == []
+    store.remember_runs("pcfg", "desk", ["b", "a"])
+    store.remember_runs("pcfg", "desk", iter(["a", "c", "c"]))
+    store.remember_runs("pcfg", "laptop", ["d"])
+    assert store.remembered_runs("pcfg", "desk") == ["b", "a", "c"]
+    path = store.root / "pages" / "pcfg-desk.runs.json"
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    store.remember_runs("pcfg", "desk", ["c"])
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before  # nothing new, nothing written
+
+
+def test_two_processes_that_remember_at_once_lose_nothing(store: Store) -> None:
+    names = [[f"{who}{i}" for i in range(25)] for who in "abcd"]
+    others = [Store(store.root, published=None) for _ in names]
+
+    def remember(other: Store, mine: list[str]) -> None:
+        for name in mine:
+            other.remember_runs("pcfg", "desk", [name])
+
+    threads = [threading.Thread(target=remember, args=pair) for pair in zip(others, names, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(store.remembered_runs("pcfg", "desk")) == sorted(name for mine in names for name in mine)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"page": "pcfg"}'])
+def test_a_damaged_list_of_remembered_runs_is_named(store: Store, text: str) -> None:
+    store.remember_runs("pcfg", "desk", ["a"])
+    path = store.root / "pages" / "pcfg-desk.runs.json"
+    path.write_text(text)
+    with pytest.raises(DamagedError, match=rf"no list of runs .*Delete {path} and run again"):
+        store.remembered_runs("pcfg", "desk")
 
 
 # Layers

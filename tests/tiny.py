@@ -90,6 +90,12 @@ def wait_until(condition: Callable[[], bool], what: str, at_most_s: float = 120.
         time.sleep(0.002)
 
 
+def alive(process: int) -> bool:
+    """Whether a process runs; one that has ended but that nobody has waited for does not."""
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 # ------------------------------------------------------- run in other processes
 
 
