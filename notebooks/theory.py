@@ -72,7 +72,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 from pdlib import claims, pages, plots, tables
-from pdlib.claims.theory import power
+from pdlib.claims.effects import read_off_power
 from pdlib.comparison import PageRuns
 from pdlib.tables import joined
 from pdlib.theory import (
@@ -663,7 +663,7 @@ for (k, rule, name), rows in batches.groupby(
         continue
     c = float(name.split("=")[1]) if "=" in name else np.inf
     theory_says = 0 if "intermediate" in name else min(2 * c, k - 1)
-    measured = power({"rows": rows}, "rows", "batch_size", "n_bits")
+    measured = read_off_power({"batches": batches}, name, k, rule)
     slopes.append(
         {
             "k": k,
@@ -1170,12 +1170,12 @@ plt.show()
 # %% [markdown]
 # ## Verdicts
 #
-# Criteria stand in `pdlib/claims/theory.py`. Exact statements are judged case by case, and one failing case refutes; experiments
+# Criteria are rows of `pdlib/claims/register.yaml`; one, in bold type, decides a claim. Exact statements are judged case by case, and one failing case refutes; experiments
 # by the 95 % interval over seeds. In the smoke profile nothing is judged.
 
 # %%
 verdicts = runs.judge(page_tables)
-claims.by_claim(verdicts).drop(columns="n_seeds")
+claims.by_claim(verdicts)[["claim", "verdict"]]
 
 # %% tags=["nbval-ignore-output"]
 claims.by_criterion(verdicts)

@@ -46,6 +46,7 @@ class PageRuns:
     def __call__(self, specs: Sequence[Run], part: str = "core") -> list[Record]:
         """Return the results of `specs`, stored or computed now; `part` is `core` or `ablations`."""
         started = time.perf_counter()
+        self.store.remember_runs(self.page, self.profile, [spec.fingerprint for spec in specs])
         found = execute(
             specs,
             self.store,

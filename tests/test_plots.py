@@ -285,6 +285,25 @@ def texts() -> pd.DataFrame:
 
 RISING = pd.DataFrame({"step": [0, 10, 20], "accuracy": [0.5, 0.7, 1.0]})
 
+
+def tried() -> pd.DataFrame:
+    """Tuning runs of two methods at three rates; at the largest one method diverged."""
+    return pd.DataFrame(
+        {
+            "seed": s,
+            "method": m,
+            "learning_rate": r,
+            "step": step,
+            "accuracy": 0.5 + 0.4 * r * step + 0.01 * s,
+        }
+        for s in (1, 2)
+        for m in ("one_shot", "progressive")
+        for r in (0.1, 0.2, 0.4)
+        for step in (0, 1)
+        if (m, r) != ("one_shot", 0.4)
+    )
+
+
 DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
     "plot_accuracy": (
         lambda ax: plots.plot_accuracy(accuracy("one_shot", "progressive"), ax),
@@ -400,6 +419,11 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         lambda ax: plots.plot_horizons(horizons(), ax, 0.96),
         ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"],
         ("student's training steps (T₀: the teacher's)", "final held-out accuracy"),
+    ),
+    "plot_rates": (
+        lambda ax: plots.plot_rates(tried(), ax, tried().query("learning_rate == 0.2")),
+        ["one-shot, τ = 1", "progressive"],
+        ("learning rate", "final held-out accuracy"),
     ),
     "plot_first_checkpoints": (
         lambda ax: plots.plot_first_checkpoints(
