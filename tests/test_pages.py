@@ -104,7 +104,9 @@ def test_parameter_file_names_only_what_the_page_declares(page: str, profile: st
 def test_every_parameter_is_written_in_every_profile(page: str) -> None:
     declared = pages.declared_parameters(page, root=ROOT)
     assert {"profile", "figures"} <= set(declared)
-    for profile in (profile for profile, of in FILES if of == page and profile != "smoke"):  # that is the defaults
+    for profile in (
+        profile for profile, of in FILES if of == page and profile != "smoke"
+    ):  # that is the defaults
         path = ROOT / "book" / "parameters" / profile / f"{page}.yaml"
         assert set(yaml.safe_load(path.read_text("utf-8"))) == set(declared), path
 
