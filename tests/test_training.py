@@ -343,11 +343,11 @@ def altered(path: Path, other: Path) -> None:
     path.write_bytes(data)
 
 
-def anothers(path: Path, other: Path) -> None:
+def of_another(path: Path, other: Path) -> None:
     path.write_bytes(other.read_bytes())
 
 
-@pytest.mark.parametrize("damage", [truncated, altered, anothers], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("damage", [truncated, altered, of_another], ids=lambda f: f.__name__)
 def test_damaged_progress_costs_the_progress_and_not_the_run(
     store: Store, tmp_path: Path, damage: Callable[[Path, Path], None]
 ) -> None:
