@@ -189,12 +189,12 @@ def registered(tmp_path: Path, claim: dict[str, Any] | None = None, **changes: A
         ({"effect": "_rows"}, "R9: ahead: unknown effect '_rows'"),
         ({"effect": "Mapping"}, "R9: ahead: unknown effect 'Mapping'"),
         (
-            {"arguments": {"tabel": "students"}},
-            "R9: ahead: arguments of gain: .*tabel|missing a required argument",
+            {"arguments": {"tables_": "students"}},
+            "R9: ahead: arguments of gain: .*tables_|missing a required argument",
         ),
         ({"primary": False}, "R9: 0 primary criteria: expected exactly one"),
         ({"side": "over"}, "R9: ahead: side 'over'"),
-        ({"treshold": 1}, "R9: ahead: unknown field 'treshold'"),
+        ({"limit": 1}, "R9: ahead: unknown field 'limit'"),
         ({"since": "2999-01-01T00:00:00Z"}, "R9: ahead: since 2999-01-01T00:00:00.00:00 lies in the future"),
     ],
 )
