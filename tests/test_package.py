@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from pdlib.store import Store
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
 
+LEDGER = import_module("pdlib.claims.ledger")  # as an attribute of the package it is the function
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -157,7 +159,8 @@ def test_uncommitted_code_publishes_nothing(
         "profile": "laptop",
         "runs": [],
         "commits": ["0" * 40 + "+changes"],
-        "claims": [],
+        "criteria": [],
+        "began": None,
     }
     path = claims.page_file(tmp_path, "parity", "laptop")
     path.parent.mkdir()
@@ -189,7 +192,7 @@ def test_published_labels_train_a_student_again_without_its_teacher(
     mine, published = Store(tmp_path / "mine", None), tmp_path / "published"
     monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40)
     (first,) = execute([student], mine, progress=False)
-    result = {"page": "parity", "profile": "laptop", "commits": ["0" * 40], "claims": []}
+    result = {"page": "parity", "profile": "laptop", "commits": ["0" * 40], "criteria": [], "began": None}
     result["runs"] = [student.fingerprint]  # the teacher's table is not published
     path = claims.page_file(mine.root, "parity", "laptop")
     path.parent.mkdir()
@@ -197,7 +200,7 @@ def test_published_labels_train_a_student_again_without_its_teacher(
     (tmp_path / "README.md").write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
     monkeypatch.setenv("PDLIB_STORE", str(mine.root))
     monkeypatch.setattr("pdlib.__main__.published_folder", lambda: published)
-    monkeypatch.setattr("pdlib.claims.published_folder", lambda: published)
+    monkeypatch.setattr(LEDGER, "published_folder", lambda: published)
     monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
     (published / "runs").mkdir(parents=True)
     assert main(["store", "publish", "parity", "--labels"]) == 0
@@ -226,11 +229,13 @@ def test_a_published_run_of_other_code_is_not_taken_for_that_of_a_page_run_anew(
     (published / "runs" / spec.fingerprint / "table.csv").write_text("step\n")  # as results of before have
     path = claims.page_file(mine.root, "parity", "laptop")
     path.parent.mkdir()
-    path.write_text(json.dumps({"runs": [spec.fingerprint], "commits": ["1" * 40], "claims": []}))
+    path.write_text(
+        json.dumps({"runs": [spec.fingerprint], "commits": ["1" * 40], "criteria": [], "began": None})
+    )
     (tmp_path / "README.md").write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
     monkeypatch.setenv("PDLIB_STORE", str(mine.root))
-    for module in ("pdlib.__main__", "pdlib.store", "pdlib.claims"):
-        monkeypatch.setattr(f"{module}.published_folder", lambda: published)
+    for module in (import_module("pdlib.__main__"), import_module("pdlib.store"), LEDGER):
+        monkeypatch.setattr(module, "published_folder", lambda: published)
     monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
     copy = published / "runs" / spec.fingerprint / "result.json"
     before = copy.read_bytes()
@@ -271,9 +276,11 @@ def test_a_teachers_labels_are_published_with_all_that_cannot_be_made_from_them(
     (published / "runs" / ("f" * 32)).mkdir()
     path = claims.page_file(mine.root, "parity", "laptop")
     path.parent.mkdir()
-    path.write_text(json.dumps({"runs": [other.fingerprint], "commits": ["0" * 40], "claims": []}))
+    path.write_text(
+        json.dumps({"runs": [other.fingerprint], "commits": ["0" * 40], "criteria": [], "began": None})
+    )
     (tmp_path / "README.md").write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
-    monkeypatch.setattr("pdlib.claims.published_folder", lambda: published)
+    monkeypatch.setattr(LEDGER, "published_folder", lambda: published)
     monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
     assert main(["store", "publish", "parity"]) == 0
     left = {path.name for path in (published / "runs").iterdir()}
@@ -296,7 +303,7 @@ def partly_published(
     monkeypatch.setattr("pdlib.engine.commit", lambda: "0" * 40)
     monkeypatch.setenv("PDLIB_STORE", str(mine.root))
     monkeypatch.setattr("pdlib.__main__.published_folder", lambda: published)
-    monkeypatch.setattr("pdlib.claims.published_folder", lambda: published)
+    monkeypatch.setattr(LEDGER, "published_folder", lambda: published)
     monkeypatch.setattr("pdlib.pages.checkout", lambda *_: tmp_path)
     mine.remember_runs("pcfg", "desk", [spec.fingerprint for spec in specs.values()])
     execute([specs["teacher"], specs["done"]], mine, progress=False)
@@ -374,13 +381,13 @@ def test_a_partial_publication_grows_is_kept_by_other_pages_and_ends_with_the_wh
     (published / "runs" / ("f" * 32)).mkdir()
     other = claims.page_file(elsewhere.root, "parity", "laptop")
     other.parent.mkdir(exist_ok=True)
-    other.write_text(json.dumps({"runs": [], "commits": [], "claims": []}))
+    other.write_text(json.dumps({"runs": [], "commits": [], "criteria": [], "began": None}))
     assert main(["store", "publish", "parity"]) == 0
     assert {p.name for p in (published / "runs").iterdir()} == set(listed["runs"])
 
     # The page is finished, at last with two of its runs
     monkeypatch.setenv("PDLIB_STORE", str(mine.root))
-    whole = {"runs": first, "commits": ["0" * 40], "claims": []}
+    whole = {"runs": first, "commits": ["0" * 40], "criteria": [], "began": None}
     claims.page_file(mine.root, "pcfg", "desk").write_text(json.dumps(whole))
     assert main(["store", "publish", "pcfg", "--profile", "desk"]) == 0
     assert not path.exists()
