@@ -163,7 +163,7 @@ class Judgement:
     >>> faster = Criterion("R2", "faster", "a gain", "gain", "above", 0.0, since)
     >>> judged = Judgement(faster, pd.DataFrame({"labels": [2.0, 3.0, 4.0], "one_shot": [0.5, 2.0, -1.0]}))
     >>> judged.verdict, judged.closest, str(judged.interval)
-    ('inconclusive', 'one_shot', '0.5 [-4.88, 5.88]')
+    ('inconclusive', 'one_shot', '0.5 [-4.87, 5.87]')
     """
 
     criterion: Criterion
