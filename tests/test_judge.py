@@ -155,6 +155,7 @@ def test_an_effect_without_a_value_is_undecided(monkeypatch: pytest.MonkeyPatch)
 
 # -------------------------------------------------------------------- the register
 
+GAIN = {"table": "students", "of": "a", "over": ["b"]}
 ROW: dict[str, Any] = {
     "id": "R9",
     "statement": "A statement.",
@@ -165,7 +166,7 @@ ROW: dict[str, Any] = {
             "name": "ahead",
             "words": "a gain",
             "effect": "gain",
-            "arguments": {"table": "students", "of": "a", "over": ["b"]},
+            "arguments": GAIN,
             "side": "above",
             "threshold": 0.0,
             "primary": True,
@@ -192,6 +193,15 @@ def registered(tmp_path: Path, claim: dict[str, Any] | None = None, **changes: A
             {"arguments": {"tables_": "students"}},
             "R9: ahead: arguments of gain: .*tables_|missing a required argument",
         ),
+        (
+            {"arguments": GAIN | {"table": "studnets"}},
+            "R9: ahead: unknown table 'studnets': expected one of .*students",
+        ),
+        (
+            {"arguments": GAIN | {"by": "methods"}},
+            "R9: ahead: unknown column 'methods': expected one of accuracy",
+        ),
+        ({"arguments": GAIN | {"where": {"lvl": 2}}}, "R9: ahead: unknown column 'lvl'"),
         ({"primary": False}, "R9: 0 primary criteria: expected exactly one"),
         ({"side": "over"}, "R9: ahead: side 'over'"),
         ({"limit": 1}, "R9: ahead: unknown field 'limit'"),

@@ -15,7 +15,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -35,7 +35,9 @@ REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inco
 NOT_RUN, NOT_JUDGED = "not run", "not judged"
 FEW = 3  # ancestries; at so few, "reproduced" also needs each of them to agree
 CAUSES = ("power", "scale", "setting", "contradicted")  # of a claim that is not reproduced or not decided
-REGISTER, LOCK = (Path(__file__).with_name(name) for name in ("register.yaml", "criteria.lock"))
+REGISTER, LOCK, TABLES = (
+    Path(__file__).with_name(n) for n in ("register.yaml", "criteria.lock", "tables.yaml")
+)
 _FIELDS = {"name", "words", "effect", "arguments", "side", "threshold", "primary", "since", "interval"}
 
 
@@ -305,7 +307,7 @@ def register(path: Path = REGISTER) -> tuple[Claim, ...]:
     Raises
     ------
     RegisterError
-        If a row names an unknown effect, argument, cause or field, has two primary criteria or none, or was registered in
+        If a row names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, or was registered in
         the future; the message names the claim.
 
     Examples
@@ -329,7 +331,7 @@ def _register(path: Path, _changed: int) -> tuple[Claim, ...]:
 
 def _claim(row: Mapping[str, Any]) -> Claim:
     name, illustration = row["id"], row.get("kind") == "illustration"
-    criteria = tuple(_criterion(name, c) for c in row.get("criteria", ()))
+    criteria = tuple(_criterion(name, row["page"], c) for c in row.get("criteria", ()))
     n = sum(c.primary for c in criteria)
     if n != 1 and (criteria or n):
         raise RegisterError(
@@ -354,7 +356,7 @@ def _claim(row: Mapping[str, Any]) -> Claim:
     )
 
 
-def _criterion(claim: str, row: Mapping[str, Any]) -> Criterion:
+def _criterion(claim: str, page: str, row: Mapping[str, Any]) -> Criterion:
     title = f"{claim}: {row.get('name', 'a criterion without a name')}"
     if unknown := sorted(row.keys() - _FIELDS):
         raise RegisterError(f"{title}: unknown field {unknown[0]!r}: expected {', '.join(sorted(_FIELDS))}.")
@@ -374,6 +376,7 @@ def _criterion(claim: str, row: Mapping[str, Any]) -> Criterion:
         inspect.signature(effect).bind({}, **arguments)
     except TypeError as error:
         raise RegisterError(f"{title}: arguments of {row['effect']}: {error}.") from error
+    _check_names(title, _tables_of(page), arguments)
     if row["side"] not in ("above", "below") or row.get("interval", "student") not in (
         "student",
         "share",
@@ -399,6 +402,35 @@ def _criterion(claim: str, row: Mapping[str, Any]) -> Criterion:
         bool(row.get("primary", False)),
         row.get("interval", "student"),
     )
+
+
+def _check_names(title: str, made: Mapping[str, Collection[str]], arguments: Mapping[str, Any]) -> None:
+    """Raise `RegisterError` if arguments name a table that the page does not make, or a column that its tables lack."""
+    named = [arguments[key] for key in ("table", "students") if key in arguments]
+    tables = [name for names in named for name in _names(names)]
+    if unknown := [name for name in tables if name not in made]:
+        raise RegisterError(
+            f"{title}: unknown table {unknown[0]!r}: expected one of {', '.join(sorted(made))}."
+        )
+    columns = [
+        c for key in ("where", "first", "second", "each", "by") for c in _names(arguments.get(key, ()))
+    ]
+    known = {column for name in tables or made for column in made[name]}
+    if unknown := [column for column in columns if column not in known]:
+        raise RegisterError(
+            f"{title}: unknown column {unknown[0]!r}: expected one of {', '.join(sorted(known))}."
+        )
+
+
+def _names(argument: str | Iterable[str]) -> list[str]:
+    return [argument] if isinstance(argument, str) else list(argument)
+
+
+@cache
+def _tables_of(page: str) -> dict[str, list[str]]:
+    """Return the tables that a page makes, each with its columns."""
+    pages = yaml.safe_load(TABLES.read_text(encoding="utf-8"))
+    return {name: table["columns"] for name, table in pages.get(page, {}).items()}
 
 
 def of_page(page: str) -> tuple[Claim, ...]:
