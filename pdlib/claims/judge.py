@@ -307,8 +307,8 @@ def register(path: Path = REGISTER) -> tuple[Claim, ...]:
     Raises
     ------
     RegisterError
-        If a row names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, or was registered in
-        the future; the message names the claim.
+        If a row names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, or was
+        registered in the future; the message names the claim.
 
     Examples
     --------
