@@ -80,9 +80,9 @@ from pdlib.tables import joined
 from pdlib.tasks.next_token import NextToken
 from pdlib.theory.best_prediction import BestPrediction
 
-_ = pages.check_parameters(globals())
+parameters = pages.check_parameters(globals())
 plots.house_style()
-runs = PageRuns("gpt2", profile)
+runs = PageRuns("gpt2", profile, parameters=parameters)
 
 # %% [markdown]
 # ## Boundary tokens

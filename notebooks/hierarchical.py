@@ -78,9 +78,9 @@ from pdlib.probes.features import FeatureCorrelations, feature_correlations
 from pdlib.specs import Measurement, Training
 from pdlib.tables import data_seed, joined
 
-_ = pages.check_parameters(globals())
+parameters = pages.check_parameters(globals())
 plots.house_style()
-runs = PageRuns("hierarchical", profile)
+runs = PageRuns("hierarchical", profile, parameters=parameters)
 REACHED = 0.99  # "100 %"
 INSIDE = ["pair_2_4", "pair_2_5", "pair_3_4", "pair_3_5", "pair_4_5"]
 OUTSIDE = ["pair_1_3", "pair_1_5", "pair_2_6", "pair_3_6", "pair_5_6"]

@@ -100,9 +100,9 @@ from pdlib.probes.softness import Softness
 from pdlib.specs import Labels, Measurement, Training
 from pdlib.tables import data_seed, joined
 
-_ = pages.check_parameters(globals())
+parameters = pages.check_parameters(globals())
 plots.house_style()
-runs = PageRuns("parity", profile)
+runs = PageRuns("parity", profile, parameters=parameters)
 
 # %% [markdown]
 # ## The setting

@@ -92,9 +92,9 @@ from pdlib.probes.attention import AttentionPaths, path_mass
 from pdlib.specs import Measurement, Training
 from pdlib.tables import joined
 
-_ = pages.check_parameters(globals())
+parameters = pages.check_parameters(globals())
 plots.house_style()
-runs = PageRuns("parity_transformers", profile)
+runs = PageRuns("parity_transformers", profile, parameters=parameters)
 
 # %% [markdown]
 # ## The setting

@@ -95,9 +95,9 @@ from pdlib.tables import joined
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 
-_ = pages.check_parameters(globals())
+parameters = pages.check_parameters(globals())
 plots.house_style()
-runs = PageRuns("pcfg", profile)
+runs = PageRuns("pcfg", profile, parameters=parameters)
 
 # %% [markdown]
 # ## A grammar

@@ -88,9 +88,9 @@ from pdlib.theory import (
 )
 from pdlib.theory.two_stage import Stage, train
 
-_ = pages.check_parameters(globals())
+parameters = pages.check_parameters(globals())
 plots.house_style()
-runs = PageRuns("theory", profile)
+runs = PageRuns("theory", profile, parameters=parameters)
 page_tables = {}
 
 

@@ -80,9 +80,9 @@ from pdlib.text.corpus import Corpus
 from pdlib.text.facts import CorpusFacts, MaskedExample
 from pdlib.text.references import TextReferences
 
-_ = pages.check_parameters(globals())
+parameters = pages.check_parameters(globals())
 plots.house_style()
-runs = PageRuns("wiki", profile)
+runs = PageRuns("wiki", profile, parameters=parameters)
 
 # %% [markdown]
 # ## Text

@@ -18,17 +18,10 @@ import pandas as pd
 import yaml
 
 from pdlib import claims, labels, pages
-from pdlib.specs import Distillation, Run, Spec, Training, ancestors
-from pdlib.store import (
-    DamagedError,
-    Record,
-    Store,
-    StoreError,
-    label_key,
-    published_folder,
-    table_name,
-    write_bytes,
-)
+from pdlib.files import DamagedError, StoreError
+from pdlib.published import Published, Record
+from pdlib.specs import Distillation, Spec, Training, ancestors
+from pdlib.store import Store
 from pdlib.tables import prediction_interval
 
 JUDGED = [profile for profile in pages.PROFILES if profile != "smoke"]
@@ -93,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     actions = store.add_subparsers(required=True, metavar="ACTION")
     outdated = actions.add_parser("outdated", help="list results that other versions of the code wrote")
     outdated.set_defaults(call=_outdated)
+    show = actions.add_parser("show", help="print a result: spec, provenance, table")
+    show.add_argument("fingerprint", help="or its first digits, if no other result begins with them")
+    show.set_defaults(call=_show)
     publish = actions.add_parser("publish", help="copy a page's results to the published layer")
     publish.add_argument("page")
     publish.add_argument("--profile", choices=JUDGED, default="laptop")
@@ -103,9 +99,6 @@ def _parser() -> argparse.ArgumentParser:
         help="what is finished of an unfinished page, without verdicts, so that its run can go on elsewhere",
     )
     publish.set_defaults(call=_publish)
-    share = actions.add_parser("publish-labels", help="copy a teacher's table and hard labels there")
-    share.add_argument("teacher", help="its fingerprint")
-    share.set_defaults(call=_publish_labels)
     verify = actions.add_parser("verify", help="train one published run again and compare")
     verify.add_argument("--pick", default="", help="text whose hash picks the run, such as a commit")
     verify.set_defaults(call=_verify)
@@ -156,9 +149,9 @@ def _reproduce(args: argparse.Namespace) -> int:
     os.environ["PDLIB_PUBLISHED"] = "ignore" if args.teacher == "retrain" else "labels"
     all_inside = True
     for page in [args.page] if args.page else pages.page_names(profile=args.profile):
-        published = claims.load_page(published_folder(), page, args.profile)
+        published = Published().page(page, args.profile)
         pages.execute(page, folder / f"{page}.ipynb", _values(args, page))
-        new = claims.load_page(folder / "store", page, args.profile)
+        new = Store(published=None).load_page(page, args.profile)
         if new is None:
             raise StoreError(
                 f"page {page} left no verdicts in {folder / 'store'}: expected its last cells to judge."
@@ -219,49 +212,70 @@ def _outdated(args: argparse.Namespace) -> int:
     return 0
 
 
+def _show(args: argparse.Namespace) -> int:
+    """Print a result for a person."""
+    store = Store()
+    known = {f for layer in ("published", "local") for f, _ in store.records(layer)}
+    found = sorted(f for f in known if f.startswith(args.fingerprint))
+    if len(found) != 1:
+        which = f"{len(found)} results, such as {', '.join(found[:3])}" if found else "no result"
+        raise StoreError(
+            f"{which} with a fingerprint that begins with {args.fingerprint!r}, published or in {store.root}: expected one."
+        )
+    record = store.find(found[0])
+    assert record is not None
+    print(f"{record.fingerprint} ({record.source})\n")
+    print(yaml.safe_dump({"spec": record.spec.canonical(), "provenance": record.provenance}, sort_keys=False))
+    print(record.table.to_string(index=False))
+    return 0
+
+
 def _publish(args: argparse.Namespace) -> int:
-    """Copy what a page used, if all of it was computed by committed code."""
+    """Publish what a page used, if it ran at the profile's parameters and all of it was computed by committed code."""
     if args.partial:
         return _publish_partial(args)
-    store = Store()
-    result = claims.load_page(store.root, args.page, args.profile)
+    store, published = Store(), Published()
+    result = store.load_page(args.page, args.profile)
     if result is None:
         raise StoreError(
             f"no result of page {args.page} at profile {args.profile} in {store.root}: expected one. "
             f"Run it first: python -m pdlib run {args.page} --profile {args.profile}"
         )
+    _require_parameters(args, result["parameters"])
     _require_clean(result["commits"], f"runs of {args.page}")
-    destination = published_folder()
     records = [_of_page(fingerprint, result, store) for fingerprint in result["runs"]]
-    _copy_runs(records, store, destination, with_labels=args.labels)
-    path = claims.page_file(destination, args.page, args.profile)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = claims.page_file(store.root, args.page, args.profile)
-    shutil.copy2(source, path)
-    for name in result.get("tables", ()):
-        path.with_suffix("").mkdir(exist_ok=True)
-        shutil.copy2(source.with_suffix("") / name, path.with_suffix("") / name)
-    _partial_file(destination, args).unlink(missing_ok=True)  # the page is finished
-    used = {f for file in path.parent.glob("*.json") for f in json.loads(file.read_text())["runs"]}
-    published = Store(destination, destination)
-    for old in (destination / "runs").iterdir():
-        if old.name not in used and not _needs_teacher(old.name, published):
-            shutil.rmtree(old)  # no page uses it any more, and it can be made again
+    tables = store.page_tables(args.page, args.profile)
+    if args.labels:
+        _publish_labels(records, store, published)
+    published.write_page(args.page, args.profile, records, result, tables)
     readme = pages.checkout() / "README.md"
-    readme.write_text(claims.with_glance(readme.read_text("utf-8")), "utf-8")
-    print(f"{len(result['runs'])} runs and the verdicts of {args.page} are in {destination}.")
+    readme.write_text(claims.with_glance(readme.read_text("utf-8"), published.root), "utf-8")
+    print(f"{len(records)} runs and the verdicts of {args.page} are in {published.root}.")
     return 0
 
 
+def _require_parameters(args: argparse.Namespace, ran: Mapping[str, object] | None) -> None:
+    """Refuse a result that was judged at other values than those of the profile that it would bear."""
+    asked = json.loads(json.dumps(pages.load_parameters(args.profile, args.page)))
+    of_page = json.loads(json.dumps(ran or {}))
+    names = [name for name in sorted({*asked, *of_page}) if asked.get(name) != of_page.get(name)]
+    if names:
+        other = "; ".join(f"{n} = {of_page.get(n)!r}, expected {asked.get(n)!r}" for n in names[:5])
+        raise StoreError(
+            f"page {args.page} ran at other values than profile {args.profile} has: {other}. Run it again without -p: "
+            f"python -m pdlib run {args.page} --profile {args.profile}"
+        )
+
+
 def _publish_partial(args: argparse.Namespace) -> int:
-    """Copy what is finished of the runs that an unfinished page has asked for, and list it beside the pages' results.
+    """Publish what is finished of the runs that an unfinished page has asked for.
 
     Nothing is judged, and the ledger shows nothing of it. Where these results are published, they are not computed again,
     so a page's run can go on there. Checkpoints do not travel: for a student or a measurement that is still to be done
     there, its teacher is trained again, although its table is published; a student of hard labels that are published too
-    does without. What an earlier partial publication listed stays listed, until the page is published as a whole.
+    does without. What an earlier partial publication held stays, until the page is published as a whole.
     """
-    store, destination = Store(), published_folder()
+    store, published = Store(), Published()
     asked = store.remembered_runs(args.page, args.profile)
     again = f"python -m pdlib run {args.page} --profile {args.profile}"
     if not asked:
@@ -269,8 +283,9 @@ def _publish_partial(args: argparse.Namespace) -> int:
             f"{store.root} knows of no run of page {args.page} at profile {args.profile}: expected that it has been "
             f"started with this store: {again}"
         )
+    before = published.unfinished(args.page, args.profile)
     records, of_other_code = [], 0
-    for fingerprint in asked:
+    for fingerprint in dict.fromkeys([*before, *asked]):
         try:
             record = store.find(fingerprint)
         except DamagedError:
@@ -284,65 +299,24 @@ def _publish_partial(args: argparse.Namespace) -> int:
             f"none of the {len(asked)} runs that page {args.page} has asked for at profile {args.profile} is finished in "
             f"{store.root}: expected one or more. Let it go on: {again}"
         )
-    commits = sorted({record.provenance["commit"] for record in records})
-    _require_clean(commits, f"runs of {args.page}")
-    _copy_runs(records, store, destination, with_labels=args.labels)
-    path = _partial_file(destination, args)
-    before = json.loads(path.read_bytes()) if path.exists() else {"runs": [], "commits": []}
-    listed = {
-        "page": args.page,
-        "profile": args.profile,
-        "runs": list(dict.fromkeys([*before["runs"], *(record.fingerprint for record in records)])),
-        "commits": sorted({*before["commits"], *commits}),
-        "unfinished": True,
-    }
-    write_bytes(path, (json.dumps(listed, indent=1) + "\n").encode())
+    _require_clean(sorted({r.provenance["commit"] for r in records}), f"runs of {args.page}")
+    if args.labels:
+        _publish_labels(records, store, published)
+    published.write_page(args.page, args.profile, records)
     other = f" ({of_other_code} of other code left out)" if of_other_code else ""
-    print(f"{len(records)} of {len(asked)} runs that {args.page} has asked for{other} are in {destination}.")
-    return 0
-
-
-def _partial_file(destination: Path, args: argparse.Namespace) -> Path:
-    return destination / "pages" / f"{args.page}-{args.profile}.partial.json"
-
-
-def _publish_labels(args: argparse.Namespace) -> int:
-    """Publish a teacher's hard labels, and the results that need the teacher: with these its students do without it.
-
-    The results are its own table, measurements of it, and students of its soft labels, as far as they are done.
-    """
-    store, destination = Store(), published_folder()
-    if store.find(args.teacher) is None:
-        raise StoreError(f"no result {args.teacher} in {store.root}: expected that of a trained teacher.")
-    names = _copy_labels(args.teacher, store, destination)
-    if not names:
-        raise StoreError(f"no hard labels of {args.teacher} in {store.root}: train a student of it first.")
-    published = Store(destination, destination)
-    records = [record for f, _ in store.records("local") if (record := store.find(f)) is not None]
-    needed = [
-        r for r in records if args.teacher in _about(r.spec) and labels.needs_teacher(r.spec, published)
-    ]
-    _require_clean([r.provenance["commit"] for r in needed], f"results of the teacher {args.teacher}")
-    for record in needed:
-        _copy_run(record, store, destination)
     print(
-        f"{len(names)} blocks of labels by {args.teacher} and {len(needed)} results that need it are in {destination}."
+        f"{len(records)} of {len(asked)} runs that {args.page} has asked for{other} are in {published.root}."
     )
     return 0
 
 
-def _needs_teacher(fingerprint: str, store: Store) -> bool:
-    """Whether a result of today's code needs a teacher whose labels are published in its place."""
-    try:
-        record = store.find(fingerprint)
-    except StoreError:  # of another version, or no whole result
-        return False
-    return record is not None and labels.needs_teacher(record.spec, store)
-
-
-def _about(spec: Run) -> set[str]:
-    """Return the fingerprints of the training that a run is, measures or learns from."""
-    return {a.fingerprint for a in ancestors(spec)} | {spec.fingerprint}
+def _publish_labels(records: Sequence[Record], store: Store, published: Published) -> None:
+    """Publish the hard labels of the teachers of these runs."""
+    supervisions = (getattr(record.spec, "supervision", None) for record in records)
+    teachers = {s.teacher.fingerprint for s in supervisions if isinstance(s, Distillation)}
+    for teacher in sorted(teachers):
+        if blocks := list(store.hard_labels(teacher)):
+            published.write_labels(teacher, blocks)
 
 
 def _require_clean(commits: Sequence[str], what: str) -> None:
@@ -366,45 +340,6 @@ def _of_page(fingerprint: str, result: dict[str, Any], store: Store) -> Record:
     return record
 
 
-def _copy_runs(records: Sequence[Record], store: Store, destination: Path, *, with_labels: bool) -> None:
-    """Copy results and, if asked for, the hard labels of their teachers."""
-    teachers = set()
-    for record in records:
-        _copy_run(record, store, destination)
-        supervision = getattr(record.spec, "supervision", None)
-        if with_labels and isinstance(supervision, Distillation):
-            teachers.add(supervision.teacher.fingerprint)
-    for teacher in sorted(teachers):
-        _copy_labels(teacher, store, destination)
-
-
-def _copy_run(record: Record, store: Store, destination: Path) -> None:
-    """Copy a result to the published layer, unless it comes from there."""
-    if record.source == "published":
-        return
-    target = destination / "runs" / record.fingerprint
-    target.mkdir(parents=True, exist_ok=True)
-    source = store.run_folder(record.spec)
-    table = table_name(json.loads((source / "result.json").read_bytes()))
-    for name in (table, "result.json"):
-        shutil.copy2(source / name, target / name)
-    for old in target.glob("table.*"):  # of the result that this one replaces
-        if old.name != table:
-            old.unlink()
-
-
-def _copy_labels(teacher: str, store: Store, destination: Path) -> list[str]:
-    """Copy the hard labels that a teacher gave, checked; soft ones are up to thirty-two times as large."""
-    copied = []
-    for path in sorted((store.root / "labels" / teacher).glob("*.safetensors")):
-        if label_key(path)["kind"] == "hard":
-            target = destination / "labels" / teacher / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
-            copied.append(path.name)
-    return copied
-
-
 def _verify(args: argparse.Namespace) -> int:
     """Train one published run again, from published labels if there are, and compare it within its tolerance.
 
@@ -415,7 +350,7 @@ def _verify(args: argparse.Namespace) -> int:
 
     from pdlib.engine import execute
 
-    published = Store(tempfile.mkdtemp(), published_folder())
+    published = Store(tempfile.mkdtemp(), Published().root)
     trainings = {f: r for f, r in published.records("published") if r["spec"]["kind"] == "Training"}
     names = [f for f, record in trainings.items() if not _has_kind(record["spec"], "Corpus")]
     first = int(hashlib.sha256(args.pick.encode()).hexdigest(), 16) % max(1, len(names))
@@ -423,7 +358,7 @@ def _verify(args: argparse.Namespace) -> int:
     pick = next(short, None)
     if pick is None:
         raise StoreError(
-            f"{published_folder()} holds no published training of at most {VERIFIED_S} s: expected one to verify."
+            f"{Published().root} holds no published training of at most {VERIFIED_S} s: expected one to verify."
         )
     stored = published.find(pick)
     assert stored is not None
@@ -436,7 +371,7 @@ def _verify(args: argparse.Namespace) -> int:
         and _but_seeds(r.spec.canonical()) == _but_seeds(spec.canonical())
     ]
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder, published_folder())
+        store = Store(folder, Published().root)
         store.published_tables = False
         (again,) = execute([spec], store)
     ok, lines = True, []

@@ -32,11 +32,14 @@ class PageRuns:
         A smoke run shows no progress bar.
     store
         By default `Store()`.
+    parameters
+        All values that the page runs at, as `pdlib.pages.check_parameters` returns them.
     """
 
     page: str
     profile: str
     store: Store = field(default_factory=Store)
+    parameters: Mapping[str, object] | None = None
     records: dict[str, Record] = field(default_factory=dict)
     parts: dict[str, list[str]] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
@@ -90,12 +93,12 @@ class PageRuns:
 
     def at_paper_size(self) -> tuple[dict[str, pd.DataFrame], list[Record], pd.DataFrame]:
         """Return the page's published tables, runs and verdicts at the profile `paper`; nothing if there are none."""
-        folder = self.store.published
-        result = claims.load_page(folder, self.page, "paper") if folder is not None else None
-        if folder is None or result is None:
+        published = self.store.published
+        result = published.page(self.page, "paper") if published is not None else None
+        if published is None or result is None:
             return {}, [], pd.DataFrame()
-        found = (self.store.find(f, as_data=True) for f in result["runs"])
-        tables = claims.load_tables(folder, self.page)
+        found = (published.find(fingerprint) for fingerprint in result["runs"])
+        tables = published.tables(self.page, "paper")
         return tables, [r for r in found if r is not None], claims.verdict_table(result)
 
     def provenance(self, records: Iterable[Record]) -> str:
@@ -128,6 +131,7 @@ class PageRuns:
             {**tables, **added},
             list(self.records.values()),
             self.store,
+            parameters=self.parameters,
             costs=self.cost(),
             edges=self.edges(),
         )

@@ -116,7 +116,7 @@ def execute(
     graph = _graph(specs, store, need_checkpoints)
     if graph:
         provenance = {"commit": commit()}
-        published = str(store.published) if store.published is not None else None
+        published = str(store.published.root) if store.published is not None else None
         device = device or os.environ.get("PDLIB_DEVICE", "cpu")
         workplace = Workplace(str(store.root), published, device, provenance)
         at_once = (os.cpu_count() or 1) if device == "cpu" else len(devices(device))

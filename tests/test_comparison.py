@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import tiny
 
-from pdlib import claims
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,
@@ -265,7 +264,7 @@ def test_a_choice_at_an_edge_is_flagged_by_itself(store: Store) -> None:
     assert found.rates.set_index("method").at_edge.to_dict() == {"a": True, "b": False}
     assert fake.page.edges() == ["widths: a at the largest of 3 rates tried, 0.2"]
     fake.page.judge({})
-    kept = claims.load_page(store.root, "parity", "smoke")
+    kept = store.load_page("parity", "smoke")
     assert kept is not None
     assert kept["edges"] == fake.page.edges()
 
@@ -295,7 +294,10 @@ def test_a_page_of_another_profile_sees_what_was_published_at_the_papers_size(tm
     (record,) = runs([tiny.training()])
     tables = {"teacher": record.table.assign(seed=1)}
     runs.judge(tables)
-    seen = PageRuns("parity", "smoke", Store(tmp_path / "mine", published=made.root))
+    published = tiny.published(made, tmp_path / "published")
+    result, kept = made.load_page("parity", "paper"), made.page_tables("parity", "paper")
+    published.write_page("parity", "paper", [record], result, kept)
+    seen = PageRuns("parity", "smoke", Store(tmp_path / "mine", published.root))
     found, records, verdicts = seen.at_paper_size()
     assert found["teacher"].equals(tables["teacher"])
     assert [(r.fingerprint, r.source) for r in records] == [(record.fingerprint, "published")]

@@ -26,7 +26,7 @@ from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.schedules import OneShot
 from pdlib.specs import SGD, Adam, Calculation, Measurement, Probe, Training
-from pdlib.store import MissingError, Record, Store, StoreError, label_key
+from pdlib.store import MissingError, Record, Store, StoreError
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.first_stage import SeparationShare
 from pdlib.theory.majority import FourierGap, Majority
@@ -93,9 +93,7 @@ def test_a_teacher_is_trained_only_when_its_checkpoints_are_needed(
     store: Store, tmp_path: Path, ran: list[str]
 ) -> None:
     execute([STUDENT], store, progress=False)
-    published = Store(
-        tmp_path / "fresh", published=store.root
-    )  # tables and labels, and no use of checkpoints
+    published = Store(tmp_path / "fresh", tiny.published(store, tmp_path / "published").root)
     for path in store.root.rglob("checkpoints/*"):
         path.unlink()
     ran.clear()
@@ -113,11 +111,8 @@ def test_with_labels_as_data_nothing_that_needs_the_teacher_is_computed_and_all_
 ) -> None:
     soft = tiny.student(TEACHER, targets="soft")
     execute([TEACHER, STUDENT, PROBE, soft, CALCULATION], store, progress=False)
-    for path in store.root.glob("labels/*/*"):
-        if label_key(path)["kind"] != "hard":
-            path.unlink()  # as published: hard labels alone
     ran.clear()
-    fresh = Store(tmp_path / "fresh", published=store.root)
+    fresh = Store(tmp_path / "fresh", tiny.published(store, tmp_path / "published").root)
     fresh.published_tables = False
     records = execute([TEACHER, STUDENT, PROBE, soft, CALCULATION], fresh, progress=False)
     assert [r.source for r in records] == ["published", "trained now", *["published"] * 2, "trained now"]
@@ -132,7 +127,7 @@ def test_checkpoints_can_be_asked_for_although_the_table_is_stored(
     store: Store, tmp_path: Path, ran: list[str]
 ) -> None:
     execute([TEACHER], store, progress=False)
-    fresh = Store(tmp_path / "fresh", published=store.root)
+    fresh = Store(tmp_path / "fresh", tiny.published(store, tmp_path / "published").root)
     ran.clear()
     execute([TEACHER], fresh, need_checkpoints=True, progress=False)
     execute([TEACHER], fresh, need_checkpoints=True, progress=False)

@@ -329,7 +329,7 @@ def test_a_label_file_under_a_wrong_name_is_an_error_that_says_what_differs(taug
     block = Piece(0, 100, 8000)
     labels.label_block(hard, STREAM, block, 2, taught)
     (made,) = taught.root.glob("labels/*/*")
-    from pdlib.store import key_hash
+    from pdlib.published import key_hash
 
     made.rename(made.with_name(f"{key_hash(labels.key(soft, STREAM, block))}.safetensors"))
     with pytest.raises(

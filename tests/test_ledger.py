@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pandas as pd
 import pytest
 import tiny
 import yaml
+from markdown_it import MarkdownIt
 
 from pdlib import claims, pages
-from pdlib.store import DamagedError, Record, Store
+from pdlib.files import DamagedError, table_bytes
+from pdlib.published import Published, Record
+from pdlib.store import Store
 
 ROOT = Path(__file__).parents[1]
 CANDIDATES = ("two_checkpoint_middle", "two_checkpoint_before", "two_checkpoint_after")
@@ -39,9 +43,22 @@ def record(date: str = "2099-01-01T00:00:10+00:00", wall_s: float = 10.0) -> Rec
     return Record(tiny.training(), pd.DataFrame(), provenance, "local")
 
 
-def judged(store: Store, *records: Record, profile: str = "laptop", **tables: Any) -> pd.Series[str]:
-    shown = claims.judge_page("parity", profile, tables or students(), records or [record()], store)
+def judged(
+    store: Store, *records: Record, profile: str = "laptop", edges: Sequence[str] = (), **tables: Any
+) -> pd.Series[str]:
+    """The words of a page that is judged and published, in the folder `published` of the store."""
+    found = records or (record(),)
+    shown = claims.judge_page("parity", profile, tables or students(), found, store, edges=edges)
+    if profile != "smoke":
+        kept = store.page_tables("parity", profile)
+        Published(store.root / "published").write_page("parity", profile, [], page_of(store, profile), kept)
     return shown[shown.primary].set_index("claim").verdict
+
+
+def page_of(store: Store, profile: str = "laptop") -> dict[str, Any]:
+    found = store.load_page("parity", profile)
+    assert found is not None
+    return found
 
 
 def test_a_verdict_carries_its_size_and_a_claim_without_tables_is_not_run(store: Store) -> None:
@@ -64,21 +81,20 @@ def test_runs_that_began_before_their_criterion_are_judged_after_the_fact(store:
 
 def test_a_stored_verdict_is_never_trusted(store: Store) -> None:
     judged(store)
-    path = claims.page_file(store.root, "parity", "laptop")
-    kept = json.loads(path.read_text())
+    kept = page_of(store)
     assert not any("verdict" in key for row in kept["criteria"] for key in row)
     for row in kept["criteria"]:
         if row["values"] and row["interval"] == "student":
             row["values"] = {rival: [-v for v in values] for rival, values in row["values"].items()}
-    path.write_text(json.dumps(kept))
-    table = claims.ledger(store.root)
+    Published(store.root / "published").write_page("parity", "laptop", [], kept)
+    table = claims.ledger(store.root / "published")
     assert set(table[(table.claim == "R2") & table.primary].part_verdict) == {"not reproduced"}
 
 
 def test_the_ledger_has_every_claim_the_numbered_ones_first_and_the_largest_size(store: Store) -> None:
     judged(store)
     judged(store, profile="paper", **students(fast=()))
-    table = claims.ledger(store.root)
+    table = claims.ledger(store.root / "published")
     assert set(table.claim) == {claim.id for claim in claims.register()}
     r2 = table[(table.claim == "R2") & table.primary]
     assert r2[["profile", "verdict"]].to_numpy().tolist() == [
@@ -93,26 +109,35 @@ def test_the_ledger_has_every_claim_the_numbered_ones_first_and_the_largest_size
 
 
 def test_the_ledgers_page_shows_words_values_and_remarks(store: Store) -> None:
-    assert "No page has published results." in claims.ledger_markdown(store.root)
-    claims.judge_page(
-        "parity", "laptop", students(), [record()], store, edges=["students: progressive at an end"]
-    )
-    text = claims.ledger_markdown(store.root)
-    assert "| **R2** |" in text
+    assert "No page has published results." in claims.ledger_markdown(store.root / "published")
+    judged(store, edges=["students: progressive at an end"])
+    text = claims.ledger_markdown(store.root / "published")
+    assert "| R2 | primary |" in text
     assert "laptop: **reproduced (reduced size)** (students: progressive at an end)" in text
-    assert "of an older version of the code" in claims.ledger_markdown(store.root, [record().fingerprint])
+    assert "of an older version of the code" in claims.ledger_markdown(
+        store.root / "published", [record().fingerprint]
+    )
+
+
+def test_no_text_of_a_claim_or_a_table_is_read_as_markup(store: Store) -> None:
+    odd = "<script>x</script> | `a` *b* _c_ [d](e) {doc}`f` $g$ &amp; \\ ~h~"
+    judged(store, edges=[odd])
+    text = claims.ledger_markdown(store.root / "published")
+    row = next(line for line in text.splitlines() if line.startswith("| R2 |") and "laptop:" in line)
+    shown = MarkdownIt("gfm-like", {"linkify": False}).render("| a | b | c | d |\n|-|-|-|-|\n" + row)
+    assert f"({html.escape(odd)})" in shown.replace("&quot;", '"')
+    verdicts = claims.verdict_table(page_of(store)).assign(measured=odd)
+    assert "<script>" not in claims.by_criterion(verdicts).to_html()
 
 
 def test_new_numbers_are_compared_with_the_published_ones_rival_by_rival(
     store: Store, tmp_path: Path
 ) -> None:
     judged(store)
-    one = claims.load_page(store.root, "parity", "laptop")
+    one = page_of(store)
     other = Store(tmp_path / "other", published=None)
     judged(other, **students(fast=()))
-    two = claims.load_page(other.root, "parity", "laptop")
-    assert one is not None
-    assert two is not None
+    two = page_of(other)
     assert claims.compare(one, one).inside.all()
     table = claims.compare(one, two)
     assert "only the middle teaches (one_shot)" in set(table.part)
@@ -121,12 +146,19 @@ def test_new_numbers_are_compared_with_the_published_ones_rival_by_rival(
 
 def test_tables_of_a_large_size_are_kept_and_a_changed_one_is_refused(store: Store) -> None:
     judged(store, profile="desk")
-    assert claims.load_tables(store.root, "parity", "desk")["students"].equals(students()["students"])
-    assert claims.load_tables(store.root, "parity", "laptop") == {}
-    table = claims.page_file(store.root, "parity", "desk").with_suffix("") / "students.csv"
-    table.write_bytes(table.read_bytes().replace(b"0.5", b"0.6"))
-    with pytest.raises(DamagedError, match=r"students\.csv: its SHA-256"):
-        claims.load_tables(store.root, "parity", "desk")
+    published = Published(store.root / "published")
+    for found in (published.tables("parity", "desk"), store.page_tables("parity", "desk")):
+        assert found["students"].equals(students()["students"])
+    judged(store)
+    assert published.tables("parity", "laptop") == {}
+    changed = students()["students"].replace(0.5, 0.6)
+    for folder in (published.root / "parity-desk" / "tables", store.root / "pages" / "parity-desk"):
+        (folder / "students.parquet").write_bytes(table_bytes(changed))
+    for read in (published.tables, store.page_tables):
+        with pytest.raises(
+            DamagedError, match=r"students\.parquet: not the table that the page was judged on"
+        ):
+            read("parity", "desk")
 
 
 def test_what_is_published_and_not_reproduced_or_undecided_names_its_cause() -> None:

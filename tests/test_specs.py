@@ -26,6 +26,7 @@ from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.probes.parts import PartAccuracy
+from pdlib.published import Published
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
 from pdlib.specs import (
     SGD,
@@ -40,7 +41,6 @@ from pdlib.specs import (
     ancestors,
     require,
 )
-from pdlib.store import published_folder
 from pdlib.tasks.grammar import Grammar, Rule, grammar
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction
@@ -511,15 +511,14 @@ def test_a_float64_run_from_soft_targets_in_float16_is_another_codes() -> None:
 
 def test_published_results_keep_their_fingerprints_when_a_kind_gets_a_field() -> None:
     checked = 0
-    for path in (published_folder() / "runs").glob("*/result.json"):
-        record = json.loads(path.read_text("utf-8"))["spec"]
+    for fingerprint, record in ((f, found["spec"]) for f, found in Published().records()):
         try:
             spec = Spec.from_canonical(record)
         except SpecError as error:
             if " of version " in str(error):  # of older code: marked as such until it is renewed
                 continue
             raise
-        assert (spec.canonical(), spec.fingerprint) == (record, path.parent.name)
+        assert (spec.canonical(), spec.fingerprint) == (record, fingerprint)
         checked += 1
     assert checked
 

@@ -18,6 +18,7 @@ import pandas as pd
 from pdlib import engine
 from pdlib.models.mlp import MLP
 from pdlib.probes.monomials import MonomialCorrelations
+from pdlib.published import Published
 from pdlib.schedules import Progressive
 from pdlib.specs import SGD, Distillation, Measurement, Run, Schedule, Training
 from pdlib.store import Store
@@ -155,3 +156,13 @@ def _die_at(n: int, moment: str) -> None:
         return result
 
     os.fsync, Path.replace = synced, moved  # type: ignore[method-assign,assignment]
+
+
+def published(store: Store, folder: Path) -> Published:
+    """What a store holds, published: results, and hard labels."""
+    found = Published(folder)
+    records = [store.find(fingerprint) for fingerprint, _ in store.records("local")]
+    found.write_page("parity", "desk", [r for r in records if r is not None])
+    for teacher in (store.root / "labels").glob("*"):
+        found.write_labels(teacher.name, list(store.hard_labels(teacher.name)))
+    return found

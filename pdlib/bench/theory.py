@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib import claims, pages
+from pdlib import pages
 from pdlib.bench import at_most, faster, medians
-from pdlib.store import published_folder
+from pdlib.published import Published
 from pdlib.theory.first_stage import FirstStageTeacher, PopulationGradient, steps_from_labels
 from pdlib.theory.majority import BRUTE_FORCE, coefficient, coefficients_by_enumeration, walsh_hadamard
 from pdlib.theory.network import Network, batch_gradient, first_rate, first_stage, initial
@@ -186,7 +186,7 @@ def _page() -> Iterator[dict[str, Any]]:
         pages.execute("theory", Path(folder) / "theory.ipynb", values)
         seconds = time.perf_counter() - started
     yield at_most("smoke page from an empty store", seconds, None, "s", 60.0)
-    published = claims.load_page(published_folder(), "theory", "laptop")
+    published = Published().page("theory", "laptop")
     if published is None:
         return
     cost = {part: values["core_minutes"] / 2 for part, values in published["cost"].items()}

@@ -6,8 +6,6 @@ can be stale.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -30,7 +28,8 @@ from pdlib.claims.judge import (
     of_page,
     register,
 )
-from pdlib.store import DamagedError, Record, Store, parse_table, published_folder, table_text, write_bytes
+from pdlib.published import Published, Record
+from pdlib.store import Store
 from pdlib.tables import mean_interval, prediction_interval
 
 SIZES = {
@@ -54,6 +53,7 @@ def judge_page(
     records: Iterable[Record],
     store: Store | None = None,
     *,
+    parameters: Mapping[str, object] | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     edges: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -67,6 +67,8 @@ def judge_page(
         The page's tidy tables, by name. A criterion whose tables are not there is "not run".
     records
         The runs behind them.
+    parameters
+        Those that the page ran at; it is published under a profile only if they are the profile's.
     costs
         What each part of the page cost.
     edges
@@ -77,6 +79,7 @@ def judge_page(
     result: dict[str, Any] = {
         "page": page,
         "profile": profile,
+        "parameters": None if parameters is None else dict(parameters),
         "runs": [r.fingerprint for r in records],
         "began": min((_began(r) for r in records), default=None),
         "cost": {part: dict(values) for part, values in (costs or {}).items()},
@@ -86,12 +89,7 @@ def judge_page(
         "edges": list(edges),
         "criteria": rows,
     }
-    if profile in KEPT:
-        texts = {f"{name}.csv": table_text(table) for name, table in tables.items()}
-        result["tables"] = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
-        for name, text in texts.items():
-            write_bytes(page_file(store.root, page, profile).with_suffix("") / name, text)
-    write_bytes(page_file(store.root, page, profile), (json.dumps(result, indent=1) + "\n").encode())
+    store.save_page(page, profile, result, tables if profile in KEPT else {})
     return verdict_table(result)
 
 
@@ -101,41 +99,6 @@ def _began(record: Record) -> str:
     return (ended - timedelta(seconds=float(record.provenance.get("wall_s", 0.0)))).isoformat(
         timespec="seconds"
     )
-
-
-def page_file(root: Path, page: str, profile: str) -> Path:
-    """Return where a page's result is kept below a store's or the published folder."""
-    return root / "pages" / f"{page}-{profile}.json"
-
-
-def load_page(root: Path, page: str, profile: str) -> dict[str, Any] | None:
-    """Return a page's result, or None."""
-    path = page_file(root, page, profile)
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def load_tables(root: Path, page: str, profile: str = "paper") -> dict[str, pd.DataFrame]:
-    """Return the tables that a page was judged on at a size at which they are kept, by name; none if it was not.
-
-    So a page shows results of this size beside those of the one it runs at, and trains nothing for them.
-
-    Raises
-    ------
-    DamagedError
-        If a table is not the one that was judged.
-    """
-    path = page_file(root, page, profile)
-    found = {}
-    for name, expected in (load_page(root, page, profile) or {}).get("tables", {}).items():
-        table = path.with_suffix("") / name
-        text = table.read_bytes() if table.exists() else b""
-        if hashlib.sha256(text).hexdigest() != expected:
-            raise DamagedError(
-                f"{table}: its SHA-256 is not the one in {path.name}. Expected the table that was judged; publish "
-                "the page again."
-            )
-        found[table.stem] = parse_table(text)
-    return found
 
 
 def judgements(result: Mapping[str, Any]) -> list[Judgement]:
@@ -219,7 +182,8 @@ def by_criterion(verdicts: pd.DataFrame) -> Styler:
     """Return what `judge_page` returns for reading, a row per criterion, with what was measured; primary ones stand out."""
     shown = verdicts[["claim", "criterion", "measured", "ancestries", "agreeing", "part_verdict"]]
     bold = verdicts.primary.map({True: "font-weight: bold", False: ""})
-    return shown.style.hide(axis="index").apply(lambda column: bold, subset=["claim", "part_verdict"])
+    style = shown.style.hide(axis="index").format(escape="html")
+    return style.apply(lambda column: bold, subset=["claim", "part_verdict"])
 
 
 def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFrame:
@@ -287,15 +251,14 @@ def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataF
     Parameters
     ----------
     root
-        Folder whose `pages/` holds the results; by default the published one.
+        Folder of published results; by default the project's own.
     outdated
         Fingerprints of results that another version of the code wrote (`Store.outdated`); a verdict that rests
         on one of them says so.
     """
-    root = root or published_folder()
-    claims = register()
+    published, claims = Published(root), register()
     results = {
-        (page, profile): load_page(root, page, profile)
+        (page, profile): published.page(page, profile)
         for page in {c.page for c in claims}
         for profile in SIZES
     }
@@ -387,7 +350,7 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
         link = f"{{doc}}`{first.page} <../notebooks/{first.page}>`" if has_page else first.page
         verdicts = []
         for row in group.drop_duplicates("profile").to_dict("records"):
-            notes = f" ({row['remarks']})" if row["remarks"] else ""
+            notes = f" ({_cell(row['remarks'])})" if row["remarks"] else ""
             verdicts.append(
                 f"{row['profile']}: **{row['verdict']}**{notes}"
                 if row["profile"]
@@ -396,7 +359,7 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
             if row["cause"]:
                 causes.append({k: row[k] for k in ("claim", "profile", "verdict", "cause", "settles")})
         lines.append(
-            f"| {claim} | {_cell(first.statement)} | {_cell(first.source)}; page {link} | {'; '.join(verdicts)} |"
+            f"| {_cell(claim)} | {_cell(first.statement)} | {_cell(first.source)}; page {link} | {'; '.join(verdicts)} |"
         )
         details += group[group.measured != ""].to_dict("records")
     if causes:
@@ -405,9 +368,18 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
     if not details:
         return "\n".join([*lines, "No page has published results."]) + "\n"
     shown = pd.DataFrame(details)
-    shown["claim"] = [f"**{c}**" if p else c for c, p in zip(shown.claim, shown.primary, strict=True)]
-    columns = ["claim", "criterion", "measured", "ancestries", "agreeing", "profile", "part_verdict"]
-    lines += ["Primary criteria are in bold type.", "", *_markdown(shown[columns])]
+    shown["primary"] = shown.primary.map({True: "primary", False: ""})
+    columns = [
+        "claim",
+        "primary",
+        "criterion",
+        "measured",
+        "ancestries",
+        "agreeing",
+        "profile",
+        "part_verdict",
+    ]
+    lines += _markdown(shown[columns])
     return "\n".join(lines) + "\n"
 
 
@@ -442,10 +414,19 @@ def with_glance(readme: str, root: Path | None = None) -> str:
 
 
 def _markdown(table: pd.DataFrame) -> list[str]:
-    """Return the lines of a table in Markdown."""
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    """Return the lines of a table in Markdown, whose texts are shown as they are."""
+    rows = [map(_cell, row) for row in (table.columns, *table.to_numpy().tolist())]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "| " + " | ".join(["---"] * len(table.columns)) + " |", *lines[1:]]
+
+
+_MARKUP = re.compile(r"([\\`*<$&~|]|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
 
 
 def _cell(text: Any) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
+    """Return a text for a cell: on one line, and no part of it read as markup.
+
+    >>> print(_cell("M_robust < 1 [0, 2] | <b> _a_"))
+    M_robust \\< 1 [0, 2] \\| \\<b> \\_a\\_
+    """
+    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))

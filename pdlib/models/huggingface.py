@@ -22,9 +22,9 @@ from safetensors.numpy import save as tensor_bytes
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from pdlib.files import DamagedError, MissingError, write_bytes
 from pdlib.models.transformer import Transformer, bert, gpt2
 from pdlib.specs import Parameters, require
-from pdlib.store import DamagedError, MissingError, write_bytes
 
 ACTIVATIONS: dict[str, Literal["gelu_tanh", "gelu"]] = {
     "gelu": "gelu",

@@ -1,0 +1,200 @@
+"""Files that are whole or not there: written to a temporary file and moved into place, with a hash that readers check.
+
+A damaged file is an error that names it and the way out; a full disk loses nothing that was there before. No models here,
+no specs: bytes, JSON, tensors, and tables in Parquet, which keeps their types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as tensor_bytes
+
+
+class StoreError(RuntimeError):
+    """A file of the store that cannot be read or written: names it, what was expected, what to do."""
+
+
+class DamagedError(StoreError):
+    """A stored file whose bytes are not the ones that were written."""
+
+
+class MissingError(StoreError):
+    """A checkpoint or result that was asked for and is not there; never skipped."""
+
+
+def cannot_write(path: Path, size: int, error: OSError) -> StoreError:
+    """Return the error of a disk that is full, or a folder that cannot be written."""
+    return StoreError(
+        f"cannot write {path} ({size} bytes): {error.strerror or error}. Nothing that was stored is lost. Free "
+        "some space or set PDLIB_STORE to another folder, then run again: finished work is kept."
+    )
+
+
+def damaged(path: Path, what: str) -> DamagedError:
+    """Return the error of a file that is not the one written, in a user's store."""
+    remedy = path.parent if path.stem in ("table", "result") else path
+    return DamagedError(
+        f"{path}: {what}. Expected the bytes that were written. Delete {remedy} and run again; it will be made anew."
+    )
+
+
+def sha256(data: bytes) -> str:
+    """Return the hash of bytes, in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: to a temporary file, to the disk, into place.
+
+    Raises
+    ------
+    StoreError
+        If the disk is full or the folder cannot be written; the file that was there stays.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise cannot_write(path, len(data), error) from error
+
+
+# ------------------------------------------------------------------------ JSON
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as JSON, the same for equal values."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with its own hash."""
+    write_bytes(path, json_bytes({**value, "sha256": sha256(json_bytes(value))}))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what `write_json` wrote, its hash checked and taken off.
+
+    Raises
+    ------
+    DamagedError
+        If the file is not whole, or altered.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise damaged(path, f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise damaged(path, "not a JSON object")
+    if value.pop("sha256", None) != sha256(json_bytes(value)):
+        raise damaged(path, "its content does not match its hash")
+    return value
+
+
+# --------------------------------------------------------------------- tensors
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
+    """Write arrays and what they belong to, with the hash of both."""
+    whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    write_bytes(path, tensor_bytes(whole, metadata={**meta, "sha256": content_hash(whole, meta)}))
+
+
+def read_tensors(path: Path, expected: Mapping[str, str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the arrays of `write_tensors`, and what they belong to.
+
+    Raises
+    ------
+    DamagedError
+        If the file is not whole, was altered, or belongs to anything else than `expected`.
+    """
+    data = path.read_bytes()
+    try:
+        tensors = load_tensors(data)
+        meta = metadata(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise damaged(path, f"not a whole safetensors file ({error})") from error
+    stored = meta.pop("sha256", None)
+    if stored != content_hash(tensors, meta):
+        raise damaged(path, "its content does not match its hash")
+    for name, value in expected.items():
+        if meta.get(name) != value:
+            raise damaged(path, f"its {name} is {meta.get(name)!r}, not {value!r}")
+    return tensors, meta
+
+
+def content_hash(tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> str:
+    """Return the hash of arrays and of what they belong to."""
+    digest = hashlib.sha256(json.dumps(dict(meta), sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+def metadata(data: bytes) -> dict[str, str]:
+    """Return what a safetensors file says that it belongs to."""
+    size = int.from_bytes(data[:8], "little")
+    meta: dict[str, str] = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    return meta
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def table_bytes(table: pd.DataFrame, **options: Any) -> bytes:
+    """Return a table as Parquet: every type comes back as it was, numbers to the last bit.
+
+    `options` are pandas', such as the compression.
+
+    Raises
+    ------
+    StoreError
+        If a column holds values of several types.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"word": ["null", "007", ""], "share": [0.1, float("inf"), float("nan")]})
+    >>> parse_table(table_bytes(table)).equals(table)
+    True
+    """
+    try:
+        return bytes(table.to_parquet(index=False, **options))
+    except (TypeError, ValueError, NotImplementedError) as error:  # Arrow's own are of these kinds
+        kinds = {
+            name: sorted({type(value).__name__ for value in column.dropna()})
+            for name, column in table.items()
+            if column.dtype == object
+        }
+        mixed = "; ".join(f"{name!r} holds {', '.join(of)}" for name, of in kinds.items() if len(of) > 1)
+        raise StoreError(
+            f"a table that cannot be stored: {f'column {mixed}' if mixed else error}. Expected columns with names of their "
+            "own, each of one type: numbers, text, or true and false."
+        ) from error
+
+
+def parse_table(data: bytes) -> pd.DataFrame:
+    """Return the table of `table_bytes`."""
+    return pd.read_parquet(io.BytesIO(data))

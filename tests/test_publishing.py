@@ -1,0 +1,518 @@
+"""Published results: few files, each checked when read; what is published replaces a page as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+from pdlib import MLP, Training
+from pdlib import published as module
+from pdlib.__main__ import main
+from pdlib.engine import execute
+from pdlib.files import DamagedError, StoreError, table_bytes, write_bytes
+from pdlib.published import Published, Record, table_hash
+from pdlib.specs import Measurement
+from pdlib.store import Store
+
+SPECS = [tiny.training(seed=s) for s in range(4)]
+KEY = {"teacher": "a", "checkpoint": "8000", "kind": "hard"}
+RESULT = {"page": "parity", "profile": "laptop", "runs": [], "commits": [], "criteria": [], "began": None}
+
+
+def record(spec: Training, table: pd.DataFrame) -> Record:
+    return Record(spec, table, {"commit": "c", "machine": "α", "wall_s": 1 / 3}, "local")
+
+
+def tables() -> list[pd.DataFrame]:
+    """Tables of three forms, one of them without a row, one with words that look like something else."""
+    steps = pd.DataFrame({"step": [0, 10], "accuracy": [0.5, 1 / 3]})
+    return [
+        steps,
+        steps.assign(word=["007", "null"], step=[2**62 + 1, -7]),
+        steps.assign(accuracy=[np.nan, np.inf]),
+        steps.iloc[:0],
+    ]
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Published:
+    """A page that was published with four runs, a table and labels."""
+    found = Published(tmp_path / "published")
+    kept = {"students": tables()[1]}
+    result = RESULT | {"tables": {name: table_hash(table) for name, table in kept.items()}}
+    records = [record(spec, table) for spec, table in zip(SPECS, tables(), strict=True)]
+    found.write_page("parity", "laptop", records, result, kept)
+    found.write_labels("a", [(KEY, np.arange(40, dtype=np.uint8))])
+    return found
+
+
+def test_what_was_published_comes_back_as_it_was(layer: Published) -> None:
+    for spec, table in zip(SPECS, tables(), strict=True):
+        found = layer.find(spec.fingerprint)
+        assert found is not None
+        assert (found.spec, found.source) == (spec, "published")
+        assert found.provenance == {"commit": "c", "machine": "α", "wall_s": 1 / 3}
+        pd.testing.assert_frame_equal(found.table, table, check_exact=True)
+        found.table["step"] = 0  # the reader's own
+    assert layer.find("0" * 32) is None
+    assert [f for f, _ in layer.records()] == [spec.fingerprint for spec in SPECS]
+    assert layer.pages() == [("parity", "laptop")]
+    assert layer.tables("parity", "laptop")["students"].equals(tables()[1])
+    (labels,) = layer.teachers()
+    assert (labels, layer.labels(KEY).tolist()) == ("a", list(range(40)))  # type: ignore[union-attr]
+    assert layer.labels(KEY | {"kind": "soft"}) is None
+    assert sorted(p.name for p in (layer.root / "parity-laptop").iterdir()) == [
+        "Training-2.parquet", "Training.parquet", "runs.parquet", "tables", "verdicts.json",
+    ]  # fmt: skip
+
+
+def read_all(layer: Published) -> list[Any]:
+    """Everything that is published, read by a process that has not read it before."""
+    for cached in (module._runs_of, module._tables_of, module._keys_of):
+        cached.cache_clear()
+    found: list[Any] = [layer.find(spec.fingerprint) for spec in SPECS]
+    return [*found, layer.page("parity", "laptop"), layer.tables("parity", "laptop"), layer.labels(KEY)]
+
+
+FILES = [
+    "parity-laptop/runs.parquet",
+    "parity-laptop/Training.parquet",
+    "parity-laptop/Training-2.parquet",
+    "parity-laptop/verdicts.json",
+    "parity-laptop/tables/students.parquet",
+    "labels/a.safetensors",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_was_cut_is_an_error_that_names_it(layer: Published, name: str) -> None:
+    path = layer.root / name
+    data = path.read_bytes()
+    for size in (0, 1, 8, len(data) // 2, len(data) - 2):
+        path.write_bytes(data[:size])
+        with pytest.raises(DamagedError, match=name.rpartition("/")[2]):
+            read_all(layer)
+    path.write_bytes(data)
+    read_all(layer)
+
+
+def with_cell(frame: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
+    changed = frame.copy()
+    changed.loc[0, column] = value
+    changed.attrs = frame.attrs
+    return changed
+
+
+ALTERED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "another value": (FILES[1], lambda t: with_cell(t, "accuracy", 0.6), "parquet.* does not match its hash"),
+    "a row less": (FILES[1], lambda t: t.iloc[1:], "parquet.* does not match its hash"),
+    "another provenance": (
+        FILES[0],
+        lambda t: with_cell(t, "provenance", "{}"),
+        "parquet.* does not match its hash",
+    ),
+    "a column less": (FILES[0], lambda t: t.drop(columns="provenance"), "parquet: no column 'provenance'"),
+    "no fingerprints": (
+        FILES[1],
+        lambda t: t.drop(columns="fingerprint"),
+        "parquet: no column 'fingerprint'",
+    ),
+    "a measured column less": (
+        FILES[1],
+        lambda t: t.drop(columns="accuracy"),
+        "parquet.* does not match its hash",
+    ),
+    "another table": (
+        FILES[4],
+        lambda t: with_cell(t, "word", "008"),
+        "students.parquet: not the table that the page was judged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_a_table_that_was_altered_is_an_error_that_names_it(layer: Published, name: str) -> None:
+    file, change, complaint = ALTERED[name]
+    path = layer.root / file
+    changed = change(pd.read_parquet(path))
+    changed.attrs = pd.read_parquet(path).attrs
+    path.write_bytes(table_bytes(changed))
+    with pytest.raises(DamagedError, match=complaint):
+        read_all(layer)
+
+
+def test_a_run_under_anothers_fingerprint_is_refused(layer: Published) -> None:
+    path = layer.root / FILES[0]
+    runs = pd.read_parquet(path)
+    exchanged = runs.assign(fingerprint=[runs.fingerprint[1], runs.fingerprint[0], *runs.fingerprint[2:]])
+    exchanged.attrs = runs.attrs
+    path.write_bytes(table_bytes(exchanged))
+    with pytest.raises(DamagedError):
+        read_all(layer)
+
+
+def test_verdicts_and_labels_that_were_altered_are_refused(layer: Published) -> None:
+    path = layer.root / FILES[3]
+    path.write_text(path.read_text().replace('"began": null', '"began": "2020-01-01"'))
+    with pytest.raises(DamagedError, match=r"verdicts\.json: not whole, or its content"):
+        layer.page("parity", "laptop")
+    path = layer.root / FILES[5]
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(DamagedError, match=r"a\.safetensors: the block of .* does not match its hash"):
+        layer.labels(KEY)
+
+
+def test_a_layout_of_another_version_is_refused(layer: Published) -> None:
+    path = layer.root / FILES[0]
+    runs = pd.read_parquet(path)
+    runs.attrs["format"] = 99
+    path.write_bytes(table_bytes(runs))
+    with pytest.raises(
+        StoreError, match=r"runs\.parquet: of format 99, expected 1: install the pdlib that wrote it"
+    ):
+        read_all(layer)
+
+
+def test_labels_are_added_to_those_that_are_published(layer: Published) -> None:
+    more = KEY | {"checkpoint": "9000"}
+    assert layer.write_labels("a", [(more, np.ones(3, np.uint8))]) == 2
+    assert layer.labels(KEY).tolist() == list(range(40))  # type: ignore[union-attr]
+    assert layer.labels(more).tolist() == [1, 1, 1]  # type: ignore[union-attr]
+
+
+def killed_writer(root: str, after: int) -> None:
+    """Publish the page anew, and die at the step after so many that change a folder."""
+    at = 0
+
+    def dying(of: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            nonlocal at
+            at += 1
+            if at > after:
+                os._exit(9)
+            return of(*args, **named)
+
+        return call
+
+    for place, name in ((Path, "rename"), (Path, "replace"), (module.shutil, "rmtree")):
+        setattr(place, name, dying(getattr(place, name)))
+    table = pd.DataFrame({"step": [0], "accuracy": [0.25]})
+    new = [Record(tiny.training(seed=s), table, {}, "local") for s in range(4)]
+    Published(root).write_page("parity", "laptop", new, {"runs": ["new"]})
+
+
+def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_page_or_the_new_one(
+    layer: Published, start: Callable[..., Any]
+) -> None:
+    seen = []
+    for after in range(20):
+        process = start(killed_writer, str(layer.root), after)
+        process.join()
+        (first, *others) = (layer.find(spec.fingerprint) for spec in SPECS)
+        page = layer.page("parity", "laptop")
+        assert page is not None
+        new = page["runs"] == ["new"]
+        assert first is not None
+        assert (first.table.accuracy.tolist() == [0.25]) == new
+        assert all(other is not None for other in others)
+        seen.append(new)
+        if process.exitcode == 0:
+            break
+    assert process.exitcode == 0
+    assert seen == sorted(seen)
+    assert not seen[0]
+    assert sorted(p.name for p in layer.root.iterdir()) == [
+        "labels",
+        "parity-laptop",
+    ]  # what was left is swept
+
+
+def test_a_full_disk_leaves_what_was_published(layer: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {p: p.read_bytes() for p in layer.root.rglob("*") if p.is_file()}
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "runs.parquet":
+            raise OSError(28, "No space left on device")
+        write_bytes(path, data)
+
+    monkeypatch.setattr(module, "write_bytes", full)
+    with pytest.raises(StoreError, match=r"cannot write .*parity-laptop.* No space left"):
+        layer.write_page("parity", "laptop", [record(SPECS[0], tables()[0])], RESULT)
+    assert {p: p.read_bytes() for p in layer.root.rglob("*") if p.is_file()} == before
+
+
+# Publishing a page
+
+
+class Project:
+    """A project of its own: a store, a published layer, a README, and values of the page parity."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store, self.layer = Store(folder / "mine", None), Published(folder / "published")
+        self.readme, self.patch = folder / "README.md", monkeypatch
+        self.values: dict[str, object] = {"profile": "laptop", "n_bits": 20}
+        self.readme.write_text("<!-- glance -->\nold\n<!-- end of glance -->\n")
+        monkeypatch.setenv("PDLIB_STORE", str(self.store.root))
+        monkeypatch.setattr("pdlib.published.published_folder", lambda: self.layer.root)
+        monkeypatch.setattr("pdlib.pages.checkout", lambda *_: folder)
+        monkeypatch.setattr("pdlib.pages.load_parameters", lambda *_: self.values)
+        self.commit("0" * 40)
+
+    def commit(self, name: str) -> None:
+        self.patch.setattr("pdlib.engine.commit", lambda: name)
+
+    def judged(self, page: str, profile: str, *specs: Training | Measurement, commit: str = "0" * 40) -> None:
+        runs = [spec.fingerprint for spec in specs]
+        changes = {
+            "page": page,
+            "profile": profile,
+            "runs": runs,
+            "commits": [commit],
+            "parameters": self.values,
+        }
+        self.store.save_page(page, profile, RESULT | changes, {})
+
+    def runs(self) -> set[str]:
+        return {fingerprint for fingerprint, _ in self.layer.records()}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    return Project(tmp_path, monkeypatch)
+
+
+def prints(specs: Sequence[Training | Measurement]) -> set[str]:
+    return {spec.fingerprint for spec in specs}
+
+
+def test_published_labels_train_a_student_again_without_its_teacher(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = tiny.student()
+    (first,) = execute([student], project.store, progress=False)
+    project.judged("parity", "laptop", student)  # the teacher's table is not published
+    assert main(["store", "publish", "parity", "--labels"]) == 0
+    assert "1 runs" in capsys.readouterr().out
+    assert "old" not in project.readme.read_text()
+    assert project.layer.teachers() == {tiny.TEACHER.fingerprint}
+    elsewhere = Store(tmp_path / "elsewhere", project.layer.root)
+    elsewhere.published_tables = False  # as `make reproduce` has it: labels are data, tables are computed
+    (again,) = execute([student], elsewhere, progress=False)
+    assert again.source == "trained now"
+    assert again.table.equals(first.table)
+    assert not elsewhere.run_folder(tiny.TEACHER).exists()
+
+
+def test_a_published_run_of_other_code_is_not_taken_for_that_of_a_page_run_anew(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tiny.training()
+    execute([spec], project.store, progress=False)
+    project.judged("parity", "laptop", spec)
+    assert main(["store", "publish", "parity"]) == 0
+    before = project.layer.find(spec.fingerprint)
+    assert before is not None
+    project.store.run_folder(spec).rename(project.store.root / "gone")
+    project.commit("1" * 40)
+    execute([spec], project.store, progress=False)
+    project.judged("parity", "laptop", spec, commit="1" * 40)
+    assert main(["store", "publish", "parity"]) == 1
+    assert f"published: computed by {'0' * 40}" in capsys.readouterr().err
+    assert project.layer.find(spec.fingerprint) is not None
+    monkeypatch.setenv("PDLIB_PUBLISHED", "ignore")
+    assert main(["store", "publish", "parity"]) == 0
+    found = project.layer.find(spec.fingerprint)
+    assert found is not None
+    assert (before.provenance["commit"], found.provenance["commit"]) == ("0" * 40, "1" * 40)
+    assert found.table.equals(before.table)
+
+
+def test_a_page_that_ran_at_other_values_is_not_published_under_the_profile(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.judged("parity", "laptop")
+    project.values = {"profile": "laptop", "n_bits": 30}
+    assert main(["store", "publish", "parity"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "page parity ran at other values than profile laptop has: n_bits = 20, expected 30. Run it again"
+        in said
+    )
+    assert project.layer.pages() == []
+    project.values = {"profile": "laptop", "n_bits": 20}
+    assert main(["store", "publish", "parity"]) == 0
+    assert project.layer.pages() == [("parity", "laptop")]
+
+
+def test_uncommitted_code_publishes_nothing(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "publish", "parity"]) == 1
+    assert "Run it first" in capsys.readouterr().err
+    project.judged("parity", "laptop", commit="0" * 40 + "+changes")
+    assert main(["store", "publish", "parity"]) == 1
+    assert "uncommitted code" in capsys.readouterr().err
+    assert not project.layer.root.exists()
+
+
+def test_a_page_is_replaced_as_a_whole_and_no_other_changes(project: Project) -> None:
+    one, two, other = (tiny.training(seed=s) for s in range(3))
+    execute([one, two, other], project.store, progress=False)
+    project.judged("parity", "laptop", one)
+    project.judged("parity", "desk", one, other)
+    assert (
+        main(["store", "publish", "parity"]) == main(["store", "publish", "parity", "--profile", "desk"]) == 0
+    )
+    desk = {p: p.read_bytes() for p in (project.layer.root / "parity-desk").iterdir()}
+    project.judged("parity", "laptop", two)
+    assert main(["store", "publish", "parity"]) == 0
+    assert project.runs() == prints([one, two, other])
+    assert {p: p.read_bytes() for p in (project.layer.root / "parity-desk").iterdir()} == desk
+    laptop = replace_root(project.layer, "parity-laptop")
+    assert {f for f, _ in laptop.records()} == {two.fingerprint}
+
+
+def replace_root(layer: Published, name: str) -> Published:
+    """A layer with one of its folders alone."""
+    alone = layer.root.with_name("alone")
+    alone.mkdir()
+    (alone / name).symlink_to(layer.root / name)
+    return Published(alone)
+
+
+def partly_published(project: Project, *options: str) -> dict[str, Training | Measurement]:
+    """A page that was stopped: a teacher and one of its students are done, and published."""
+    teacher = tiny.training(seed=3)
+    specs: dict[str, Training | Measurement] = {
+        "teacher": teacher,
+        "done": tiny.student(teacher),
+        "same labels": tiny.student(teacher, model=MLP(9)),
+        "soft": tiny.student(teacher, targets="soft"),
+        "measurement": tiny.measurement(teacher),
+    }
+    project.store.remember_runs("pcfg", "desk", [spec.fingerprint for spec in specs.values()])
+    execute([specs["teacher"], specs["done"]], project.store, progress=False)
+    assert main([*PARTIAL, *options]) == 0
+    return specs
+
+
+PARTIAL = ["store", "publish", "pcfg", "--profile", "desk", "--partial"]
+
+
+def test_what_is_finished_of_an_unfinished_page_is_published_without_a_verdict(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = partly_published(project)
+    assert "2 of 5 runs that pcfg has asked for are in" in capsys.readouterr().out
+    assert project.runs() == prints([specs["teacher"], specs["done"]])
+    assert [path.name for path in project.layer.root.iterdir()] == ["pcfg-desk.partial"]
+    assert "old" in project.readme.read_text()
+    assert project.layer.pages() == []  # nothing that a ledger would read
+    assert project.layer.page("pcfg", "desk") is None
+
+
+def test_a_run_that_goes_on_elsewhere_computes_nothing_that_is_published_but_a_teacher_that_is_needed(
+    project: Project, tmp_path: Path
+) -> None:
+    specs = partly_published(project)
+    elsewhere = Store(tmp_path / "elsewhere", project.layer.root)
+    found = execute([specs["teacher"], specs["done"]], elsewhere, progress=False)
+    assert [record.source for record in found] == ["published"] * 2
+    assert not elsewhere.root.exists()
+    found = execute(list(specs.values()), elsewhere, progress=False)
+    assert [record.source for record in found] == ["trained now", "published", *["trained now"] * 3]
+    assert isinstance(teacher := specs["teacher"], Training)
+    assert elsewhere.has_checkpoints(teacher)  # trained again, since checkpoints do not travel
+
+
+def test_a_student_of_published_labels_goes_on_elsewhere_without_its_teacher(
+    project: Project, tmp_path: Path
+) -> None:
+    specs = partly_published(project, "--labels")
+    elsewhere = Store(tmp_path / "elsewhere", project.layer.root)
+    found = execute([specs[name] for name in ("teacher", "done", "same labels")], elsewhere, progress=False)
+    assert [record.source for record in found] == ["published", "published", "trained now"]
+    assert not elsewhere.run_folder(specs["teacher"]).exists()
+
+
+def test_a_partial_publication_grows_is_kept_by_other_pages_and_ends_with_the_whole(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = partly_published(project)
+    first = prints([specs["teacher"], specs["done"]])
+
+    # Elsewhere the page has asked for less so far, and did more of it
+    monkeypatch.setenv("PDLIB_STORE", str(tmp_path / "elsewhere"))
+    elsewhere = Store(tmp_path / "elsewhere", project.layer.root)
+    project.commit("1" * 40)
+    elsewhere.remember_runs("pcfg", "desk", [specs["soft"].fingerprint])
+    execute([specs["soft"]], elsewhere, progress=False)
+    assert main(PARTIAL) == 0
+    assert set(project.layer.unfinished("pcfg", "desk")) == first | {specs["soft"].fingerprint}
+
+    # Another page is published, then this one, at last with two of its runs
+    monkeypatch.setenv("PDLIB_STORE", str(project.store.root))
+    project.judged("parity", "laptop")
+    assert main(["store", "publish", "parity"]) == 0
+    assert project.runs() == first | {specs["soft"].fingerprint}
+    project.judged("pcfg", "desk", specs["teacher"], specs["done"])
+    assert main(["store", "publish", "pcfg", "--profile", "desk"]) == 0
+    assert project.layer.unfinished("pcfg", "desk") == []
+    assert project.runs() == first
+
+
+def test_a_partial_publication_of_nothing_is_refused(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, mine = tiny.training(seed=3), project.store
+
+    def refused() -> str:
+        assert main(PARTIAL) == 1
+        assert not project.layer.root.exists()
+        return capsys.readouterr().err
+
+    said = refused()
+    assert f"{mine.root} knows of no run of page pcfg at profile desk" in said
+    assert "started with this store: python -m pdlib run pcfg --profile desk" in said
+    mine.remember_runs("pcfg", "desk", [spec.fingerprint])
+    assert "none of the 1 runs that page pcfg has asked for at profile desk is finished in" in refused()
+    project.commit("0" * 40 + "+changes")
+    execute([spec], mine, progress=False)
+    assert f"computed by uncommitted code ({'0' * 40}+changes): expected clean commits" in refused()
+    table = mine.run_folder(spec) / "table.parquet"
+    table.write_bytes(table.read_bytes()[:-1])
+    assert f"DamagedError: {table}" in refused()
+
+
+def test_a_run_of_other_code_is_left_out_of_a_partial_publication_and_counted(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tiny.training()
+    with monkeypatch.context() as before:
+        before.setattr(MLP, "version", 0)
+        old = tiny.training(seed=4)
+        execute([old], project.store, progress=False)
+    execute([kept], project.store, progress=False)
+    project.store.remember_runs("pcfg", "desk", [old.fingerprint, kept.fingerprint])
+    assert main(PARTIAL) == 0
+    assert "1 of 2 runs that pcfg has asked for (1 of other code left out)" in capsys.readouterr().out
+    assert project.runs() == {kept.fingerprint}
+
+
+def test_a_result_is_shown_to_a_person(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = tiny.training()
+    execute([spec], project.store, progress=False)
+    assert main(["store", "show", spec.fingerprint[:8]]) == 0
+    shown = capsys.readouterr().out
+    assert f"{spec.fingerprint} (local)" in shown
+    assert "kind: SparseParity" in shown
+    assert "accuracy" in shown
+    assert main(["store", "show", "f" * 33]) == 1
+    assert "no result with a fingerprint that begins with 'fff" in capsys.readouterr().err
