@@ -415,7 +415,7 @@ def with_glance(readme: str, root: Path | None = None) -> str:
 
 def _markdown(table: pd.DataFrame) -> list[str]:
     """Return the lines of a table in Markdown, whose texts are shown as they are."""
-    rows = [map(_cell, row) for row in (table.columns, *table.to_numpy().tolist())]
+    rows = [[_cell(value) for value in row] for row in (list(table.columns), *table.to_numpy().tolist())]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return [lines[0], "| " + " | ".join(["---"] * len(table.columns)) + " |", *lines[1:]]
 
