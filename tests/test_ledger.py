@@ -136,6 +136,28 @@ def test_what_is_published_and_not_reproduced_or_undecided_names_its_cause() -> 
     assert open_ones[open_ones.cause == ""].claim.tolist() == []
 
 
+def test_what_is_published_and_not_reproduced_has_passed_five_checks() -> None:
+    table = claims.ledger()
+    found = set(table[table.primary & (table.part_verdict == "not reproduced")].claim)
+    assert found <= {claim.id for claim in claims.register() if claim.checks}
+
+
+def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Store) -> None:
+    claim = next(c for c in claims.of_page("theory") if c.id == "Corollary B.6 (as printed)")
+    title = f":::{{dropdown}} {claim.id}: what was checked before we say so"
+    for value, shown in ((0.0, True), (0.1, False)):
+        rows = [("a", 4, "in_support", value), ("b", 4, "in_support", value)]
+        teachers = pd.DataFrame(rows, columns=["case", "support_size", "group", "majority"]).assign(minimum=1.0)
+        with_it = {"teachers": teachers.assign(seed=1, width=1, aligned=True, mean=1.0, maximum=1.0, n_bits=9)}
+        claims.judge_page("theory", "laptop", with_it, [record()], store)
+        lines = claims.ledger_markdown(store.root).splitlines()
+        assert (title in lines) == shown
+        if shown:
+            fold = lines[lines.index(title) + 1 : lines.index(":::")]
+            assert [line.split("**")[1] for line in fold] == list(claims.CHECKS.values())
+            assert fold[-1].endswith(claim.checks["change_our_mind"])
+
+
 # ------------------------------------------------------- parameters that decide power
 
 
