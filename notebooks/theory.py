@@ -470,7 +470,9 @@ def evenness(batch, decay, d=9, k=4, m=32):
     f = network.outputs_on_cube(
         train(start, k, stage, Stage(0, 1, 1.0), rng)
     )
-    return np.abs(f + f[::-1]).max() / np.abs(f).max()  # the cube backwards: -x
+    return (
+        np.abs(f + f[::-1]).max() / np.abs(f).max()
+    )  # the cube backwards: -x
 
 
 {
@@ -1189,7 +1191,16 @@ display(
     )
 )
 uniform.assign(wrong=(uniform.n_errors / uniform.n_inputs).round(1))[
-    ["d", "k", "layers", "wrong", "widest", "printed_width", "operator_norm", "norm_bound"]
+    [
+        "d",
+        "k",
+        "layers",
+        "wrong",
+        "widest",
+        "printed_width",
+        "operator_norm",
+        "norm_bound",
+    ]
 ]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-interpolation", "caption": "Largest error of the interpolating networks of Lemmas C.2 and C.4 against the size of the perturbation, on random points and values; exact up to a quarter of the points' distance. Largest over cases."}, "image": {"alt": "Error zero up to a quarter of the gap and rising beyond."}}

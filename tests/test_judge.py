@@ -239,7 +239,10 @@ def test_a_claim_that_is_contradicted_has_passed_five_checks(tmp_path: Path) -> 
         (checks | {"units": None}, "'units'"),
         (checks | {"sixth": "One more."}, "'sixth'"),
     ):
-        for row in (contradicted, {} if wrong else contradicted):  # some checks without the others, whatever the cause
+        for row in (
+            contradicted,
+            {} if wrong else contradicted,
+        ):  # some checks without the others, whatever the cause
             with pytest.raises(RegisterError, match=f"R9: checks: {named} is missing, empty or unknown"):
                 registered(tmp_path, row | {"checks": wrong})
     assert registered(tmp_path)[0].checks == {}

@@ -147,8 +147,12 @@ def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Stor
     title = f":::{{dropdown}} {claim.id}: what was checked before we say so"
     for value, shown in ((0.0, True), (0.1, False)):
         rows = [("a", 4, "in_support", value), ("b", 4, "in_support", value)]
-        teachers = pd.DataFrame(rows, columns=["case", "support_size", "group", "majority"]).assign(minimum=1.0)
-        with_it = {"teachers": teachers.assign(seed=1, width=1, aligned=True, mean=1.0, maximum=1.0, n_bits=9)}
+        teachers = pd.DataFrame(rows, columns=["case", "support_size", "group", "majority"]).assign(
+            minimum=1.0
+        )
+        with_it = {
+            "teachers": teachers.assign(seed=1, width=1, aligned=True, mean=1.0, maximum=1.0, n_bits=9)
+        }
         claims.judge_page("theory", "laptop", with_it, [record()], store)
         lines = claims.ledger_markdown(store.root).splitlines()
         assert (title in lines) == shown

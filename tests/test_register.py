@@ -136,7 +136,16 @@ def test_the_theory_page_judges_what_it_promises() -> None:
         "majority-coefficients": {"as printed", "corrected"},
     }
     assert rows_of("theory") == {
-        *("R3", "Theorem 3.2", "Lemma B.2", "Claim B.3", "Claim B.4", "Corollary B.8", "Corollary B.9", "Lemma B.10"),
+        *(
+            "R3",
+            "Theorem 3.2",
+            "Lemma B.2",
+            "Claim B.3",
+            "Claim B.4",
+            "Corollary B.8",
+            "Corollary B.9",
+            "Lemma B.10",
+        ),
         *("Proposition C.1", "Lemma C.2", "Proposition C.3", "Lemma C.4", "fourier-gap"),
         *(f"{name} ({part})" for name, names in parts.items() for part in names),
     }
@@ -145,10 +154,17 @@ def test_the_theory_page_judges_what_it_promises() -> None:
 def test_only_a_statement_that_fails_is_contradicted() -> None:
     """A misprint, a looser bound and a step of a proof are further criteria, and do not change a claim's word."""
     contradicted = {
-        claim.id for claim in claims.register() for why in claim.open.values() if why["cause"] == "contradicted"
+        claim.id
+        for claim in claims.register()
+        for why in claim.open.values()
+        if why["cause"] == "contradicted"
     }
     assert contradicted == {
-        *("Lemma B.5 (item 1, as printed)", "Corollary B.6 (as printed)", "majority-coefficients (as printed)")
+        *(
+            "Lemma B.5 (item 1, as printed)",
+            "Corollary B.6 (as printed)",
+            "majority-coefficients (as printed)",
+        )
     }
 
 

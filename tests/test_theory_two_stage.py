@@ -286,6 +286,16 @@ def test_random_signs_make_the_coefficients_fall_as_one_over_the_root_of_the_wid
         assert row["n_separated"] / 100 == pytest.approx(row["normal_share"], abs=0.15)
 
 
+def test_in_units_of_the_output_the_coefficients_do_not_fall_with_the_width():
+    ratio = {}
+    for m in (64, 1024):
+        teachers = [
+            {row["group"]: row for row in FirstStageTeacher(11, 4, m, seed=s).rows()} for s in range(8)
+        ]
+        ratio[m] = np.mean([rows["in_support"]["mean"] / rows["norm"]["mean"] ** 0.5 for rows in teachers])
+    assert ratio[1024] == pytest.approx(ratio[64], rel=0.3)  # the coefficients alone fall by a factor of four
+
+
 def test_the_shortcut_of_the_separation_share_is_degree_1():
     r = rng(3)
     network = first_stage(11, 4, 40, r)
