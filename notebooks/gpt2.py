@@ -445,7 +445,7 @@ few = [s for s in ablation_seeds if s in seeds]
 
 # %% [markdown]
 # **What to see** (laptop values). Progressive distillation is not ahead of the better one-shot distillation at any level or length; after a
-# quarter of $T_0$ at level 2 it is behind in every ancestry. Level 4 asks for one token a sentence, and most students are still near their
+# quarter of $T_0$ at level 2 it is behind. Level 4 asks for one token a sentence, and most students are still near their
 # plateau after so few steps; when one leaves it differs between ancestries, which is what the wide intervals show.
 #
 # ## Ablations
@@ -559,8 +559,8 @@ if figures == "all":
 # %% [markdown]
 # ### Other grammars (Figure 32)
 #
-# Each has teachers of its own, and a ceiling of its own. Rates are those chosen above for the main level. With three ancestries the intervals are too
-# wide to tell the grammars apart.
+# Each has teachers of its own, and a ceiling of its own. Rates are those chosen above for the main level. The intervals say whether
+# the grammars can be told apart.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-grammars", "caption": "Gain of progressive over the better one-shot distillation, in points, by grammar, at the main level and the shortest run (paper: Figure 32). Means over seeds with 95 % intervals."}, "image": {"alt": "Gains in points with intervals, one for each grammar."}}
 if figures == "all":

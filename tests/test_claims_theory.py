@@ -196,7 +196,7 @@ def as_stated(name: str = "") -> Tables:
             gradient_error=root, gradient_rms=root, tau_g=2 * root,
         ),
         "first_batches": grid(
-            seed=SEEDS, batch=("B.7 printed", "B.7 corrected", "B.9 printed"), gradient_error=1.0, allowed=1.0
+            seed=SEEDS, batch=("B.7", "B.7 printed", "B.9", "B.9 printed"), gradient_error=1.0, allowed=1.0
         ),
         "teachers": teachers.assign(
             case=lambda t: t.seed.astype(str) + " " + t.width.astype(str) + " " + t.aligned.astype(str),
@@ -209,7 +209,8 @@ def as_stated(name: str = "") -> Tables:
             support_size=(2, 4, 6), n_bits=(31, 11), n_draws=100, n_separated=lambda t: 90 - 4 * (31 - t.n_bits)
         ),
         "second_stages": grid(
-            seed=SEEDS, step=(0, 64, 200), bound_steps=1e4, in_regime=True, reached=lambda t: t.step == 200
+            seed=SEEDS, in_regime=(True, False), step=(0, 64, 200), bound_steps=1e4, reached=lambda t: t.step == 200,
+            loss=lambda t: 1 - t.step / 250, max_degree_1=lambda t: t.loss / 2,
         ),
         "best": grid(
             seed=SEEDS, support_size=(2, 4), supervision=("labels", "intermediate"), aligned=(False, True),
@@ -224,10 +225,13 @@ def as_stated(name: str = "") -> Tables:
             seed=SEEDS, n_bits=(11, 15), step=100, bound=lambda t: t.n_bits.map({11: 0.1, 15: 10.0})
         ),
         "selection": grid(
-            case=CASES, example=("printed", "repaired"), n_errors=0, hidden=12, hidden_bound=12,
-            largest_entry=10.0, norm_bound=24,
+            case=CASES, example=("printed", "repaired"), last_in_support=(True, False), n_errors=0, hidden=12,
+            hidden_bound=12, largest_entry=10.0, norm_bound=24,
         ),
-        "uniform": grid(case=CASES, embedding=("joint", "additive"), n_errors=0, widest=4, printed_width=4),
+        "uniform": grid(
+            case=CASES, layers=("zigzag", "lemma"), n_errors=0, widest=4, printed_width=4, operator_norm=3.0,
+            norm_bound=16,
+        ),
         "interpolation": pd.concat(
             [layers, outputs.assign(max_error=outputs.perturbation.gt(0.25) * 0.5)], ignore_index=True
         ),
@@ -243,7 +247,7 @@ MADE_BY = {  # table -> the calculation that makes its columns; the others are l
 }  # fmt: skip
 LABELS = {
     *("case", "seed", "n_bits", "support_size", "width", "aligned", "batch", "allowed", "supervision"),
-    *("lemma", "example", "embedding", "target", "rule"),  # named by the page
+    *("lemma", "example", "last_in_support", "layers", "target", "rule"),  # named by the page
     *("succeeds", "widest"),  # computed by the page from best_loss, width_1 and width_2
 }
 

@@ -227,6 +227,27 @@ def test_a_claim_has_exactly_one_primary_criterion(tmp_path: Path) -> None:
         registered(tmp_path, {"open": {"laptop": {"cause": "bad luck", "settles": "more"}}})
 
 
+def test_a_claim_that_is_contradicted_has_passed_five_checks(tmp_path: Path) -> None:
+    contradicted = {"open": {"laptop": {"cause": "contradicted", "settles": "another run"}}}
+    checks = dict.fromkeys(judge.CHECKS, "Done,\n  and so it is.")
+    (claim,) = registered(tmp_path, contradicted | {"checks": checks})
+    assert claim.checks == dict.fromkeys(judge.CHECKS, "Done, and so it is.")
+    for wrong, named in (
+        ({}, "'change_our_mind'"),
+        ({k: v for k, v in checks.items() if k != "units"}, "'units'"),
+        (checks | {"units": " "}, "'units'"),
+        (checks | {"units": None}, "'units'"),
+        (checks | {"sixth": "One more."}, "'sixth'"),
+    ):
+        for row in (
+            contradicted,
+            {} if wrong else contradicted,
+        ):  # some checks without the others, whatever the cause
+            with pytest.raises(RegisterError, match=f"R9: checks: {named} is missing, empty or unknown"):
+                registered(tmp_path, row | {"checks": wrong})
+    assert registered(tmp_path)[0].checks == {}
+
+
 # ------------------------------------------------------------------------ the lock
 
 

@@ -44,14 +44,19 @@ def record(date: str = "2099-01-01T00:00:10+00:00", wall_s: float = 10.0) -> Rec
 
 
 def judged(
-    store: Store, *records: Record, profile: str = "laptop", edges: Sequence[str] = (), **tables: Any
+    store: Store,
+    *records: Record,
+    page: str = "parity",
+    profile: str = "laptop",
+    edges: Sequence[str] = (),
+    **tables: Any,
 ) -> pd.Series[str]:
     """The words of a page that is judged and published, in the folder `published` of the store."""
     found = records or (record(),)
-    shown = claims.judge_page("parity", profile, tables or students(), found, store, edges=edges)
+    shown = claims.judge_page(page, profile, tables or students(), found, store, edges=edges)
     if profile != "smoke":
-        kept = store.page_tables("parity", profile)
-        Published(store.root / "published").write_page("parity", profile, [], page_of(store, profile), kept)
+        result, kept = store.load_page(page, profile), store.page_tables(page, profile)
+        Published(store.root / "published").write_page(page, profile, [], result, kept)
     return shown[shown.primary].set_index("claim").verdict
 
 
@@ -166,6 +171,32 @@ def test_what_is_published_and_not_reproduced_or_undecided_names_its_cause() -> 
     open_ones = table[table.primary & table.part_verdict.isin(["inconclusive", "not reproduced"])]
     assert len(open_ones) > 0
     assert open_ones[open_ones.cause == ""].claim.tolist() == []
+
+
+def test_what_is_published_and_not_reproduced_has_passed_five_checks() -> None:
+    table = claims.ledger()
+    found = set(table[table.primary & (table.part_verdict == "not reproduced")].claim)
+    assert found <= {claim.id for claim in claims.register() if claim.checks}
+
+
+def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Store) -> None:
+    claim = next(c for c in claims.of_page("theory") if c.id == "Corollary B.6 (as printed)")
+    title = f":::{{dropdown}} {claim.id}: what was checked before we say so"
+    for value, shown in ((0.0, True), (0.1, False)):
+        rows = [("a", 4, "in_support", value), ("b", 4, "in_support", value)]
+        teachers = pd.DataFrame(rows, columns=["case", "support_size", "group", "majority"]).assign(
+            minimum=1.0
+        )
+        with_it = {
+            "teachers": teachers.assign(seed=1, width=1, aligned=True, mean=1.0, maximum=1.0, n_bits=9)
+        }
+        judged(store, page="theory", **with_it)
+        lines = claims.ledger_markdown(store.root / "published").splitlines()
+        assert (title in lines) == shown
+        if shown:
+            fold = lines[lines.index(title) + 1 : lines.index(":::")]
+            assert [line.split("**")[1] for line in fold] == list(claims.CHECKS.values())
+            assert fold[-1].endswith(claim.checks["change_our_mind"])
 
 
 # ------------------------------------------------------- parameters that decide power

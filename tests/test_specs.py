@@ -309,8 +309,7 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
     UniformAttention: {
         "n_bits": 7,
         "support_size": 3,
-        "embedding": "additive",
-        "rescaled": False,
+        "layers": "lemma",
         "n_samples": 10,
         "seed": 1,
     },

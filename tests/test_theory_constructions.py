@@ -93,10 +93,8 @@ def test_folded_embeddings_give_what_the_written_out_ones_give() -> None:
 NETWORKS: dict[str, Callable[[], c.Transformer]] = {
     "selects": lambda: selecting(9, (1, 3, 4)),
     "printed": lambda: selecting(9, (1, 3, 4), repaired=False, last_encoding="e3"),
-    "joint": lambda: c.uniform_attention(9, (1, 3, 4)),
-    "joint, 1/d": lambda: c.uniform_attention(9, (1, 3, 4), rescaled=False),
-    "additive": lambda: c.uniform_attention(9, (1, 3, 4), "additive"),
-    "summed": lambda: c.uniform_attention(9, (1, 3, 4), "summed"),
+    "zigzag": lambda: c.uniform_attention(9, (1, 3, 4)),
+    "lemma": lambda: c.uniform_attention(9, (1, 3, 4), "lemma"),
 }
 
 
@@ -258,67 +256,52 @@ def test_as_printed_for_the_left_of_a_column_the_matrices_do_not_fit() -> None:
 # --------------------------------------------------------------- Proposition C.3: the attention is uniform
 
 
-@pytest.mark.parametrize("embedding", ["joint", "summed"])
-@pytest.mark.parametrize("rescaled", [True, False])
+@pytest.mark.parametrize("layers", ["zigzag", "lemma"])
 @pytest.mark.parametrize("support", [(0,), (2, 5, 9), (0, 1, 4, 6), tuple(range(7))])
 def test_uniform_attention_is_exact_on_every_input(
-    embedding: Literal["joint", "summed"], rescaled: bool, support: tuple[int, ...]
+    layers: Literal["zigzag", "lemma"], support: tuple[int, ...]
 ) -> None:
-    network = c.uniform_attention(11, support, embedding, rescaled)
+    network = c.uniform_attention(11, support, layers)
     assert errors(network, setting.cube(11), support).max() <= 1e-9
 
 
-def test_uniform_attention_hands_over_each_bit_of_the_support_over_d() -> None:
+@pytest.mark.parametrize("layers", ["zigzag", "lemma"])
+def test_uniform_attention_hands_over_every_token(layers: Literal["zigzag", "lemma"]) -> None:
     bits = setting.cube(6)
-    handed = c.uniform_attention(6, (1, 4), rescaled=False).attended(bits)
-    assert handed == pytest.approx((bits[:, [1, 4]] > 0) / 6)
-    assert c.uniform_attention(6, (1, 4)).attended(bits) == pytest.approx(6 * handed)
+    assert c.uniform_attention(6, (1, 4), layers).attended(bits) == pytest.approx(1.0 * (bits > 0))
+
+
+@pytest.mark.parametrize("k", range(2, 7))
+def test_a_three_layer_mlp_of_widths_k_and_1_computes_parity_within_every_bound_of_the_proposition(
+    k: int,
+) -> None:
+    support = tuple(range(1, 2 * k, 2))
+    layers = c.zigzag(2 * k, support)
+    bits = setting.cube(2 * k)
+    outputs = c.mlp(layers, (bits + 1) / 2)[:, 0]
+    np.testing.assert_array_equal(outputs, labels(bits, support))  # whole numbers: no rounding
+    widths = [len(b) for _, b in layers]
+    assert widths == [k, 1, 1]
+    assert max(widths) <= 2**k
+    assert max(np.abs(part).max() for layer in layers for part in layer) <= max(2, k) <= 2 ** (k + 2)
+    assert max(np.abs(W).sum(axis=1).max() for W, _ in layers) == max(k, 2 * k - 1) <= 2 ** (k + 2)
+
+
+def test_a_unit_less_leaves_the_zigzag_wrong_where_the_whole_support_is_on() -> None:
+    (W_1, b_1), (W_2, b_2), last = c.zigzag(5, (0, 1, 2, 3))
+    cut = (W_1[:-1], b_1[:-1]), (W_2[:, :-1], b_2), last
+    bits = setting.cube(5)
+    wrong = np.abs(c.mlp(cut, (bits + 1) / 2)[:, 0] - labels(bits, (0, 1, 2, 3))) > 1e-9
+    np.testing.assert_array_equal(wrong, (bits[:, :4] > 0).all(axis=1))
 
 
 @pytest.mark.parametrize("k", range(1, 9))
-def test_the_printed_width_holds_from_k_of_6_on_and_the_norm_if_rescaled(k: int) -> None:
-    (row,) = c.UniformAttention(100, k, n_samples=20).rows()
+def test_the_lemmas_mlp_is_within_the_printed_width_from_k_of_6_on_and_always_within_the_norm(k: int) -> None:
+    (row,) = c.UniformAttention(100, k, "lemma", n_samples=20).rows()
     assert (row["width_1"], row["width_2"], row["printed_width"]) == (8 * k, 2**k, 2**k)
     assert (max(row["width_1"], row["width_2"]) <= row["printed_width"]) == (k >= 6)
     assert row["largest_entry"] == max(6, k - 1) <= row["norm_bound"] == 2 ** (k + 2)
     assert row["operator_norm"] == max(4 * k, 2**k) <= row["norm_bound"]
-    assert (row["gap"], row["value_entry"]) == (1.0, 100.0)
-    (row,) = c.UniformAttention(100, k, rescaled=False, n_samples=20).rows()
-    assert row["largest_entry"] == pytest.approx(4 * 100)  # 4 / Delta
-    assert (row["largest_entry"] <= row["norm_bound"]) == (k >= 7)
-    assert (row["gap"], row["value_entry"]) == (0.01, 1.0)
-    (row,) = c.UniformAttention(100, k, "summed", n_samples=20).rows()
-    assert (row["width_1"], row["width_2"], row["n_errors"]) == (4 * (k + 1), 0, 0)
-
-
-@given(st.integers(2, 9), st.data(), st.integers(0, 9))
-def test_no_additive_embedding_tells_the_pair_apart(d: int, data: st.DataObject, seed: int) -> None:
-    support = tuple(sorted(data.draw(st.sets(st.integers(0, d - 1), min_size=1, max_size=d - 1))))
-    rng = np.random.default_rng(seed)
-    v, p = rng.standard_normal((2, 1, 5)), rng.standard_normal((1, d, 5))
-    still = np.zeros((5, 2))
-    layers = (rng.standard_normal((6, 2)), rng.standard_normal(6)), (rng.standard_normal((1, 6)), np.zeros(1))
-    pair = c.indistinguishable_pair(d, support)
-    assert labels(pair, support).prod() == -1
-    additive = c.Transformer(v + p, c.Block(still, still, rng.standard_normal((5, 2)), layers))
-    first, second = additive.outputs(pair)[:, 0]
-    assert first == pytest.approx(second, abs=1e-12)
-    joint = c.Transformer(rng.standard_normal((2, d, 5)), additive.block)  # the control
-    first, second = joint.attended(pair)
-    assert np.abs(first - second).max() > 1e-6
-
-
-@pytest.mark.parametrize("sizes", [(10, 3), (11, 4), (12, 1)])
-def test_the_best_of_an_additive_average_errs_as_often_as_its_closed_form(sizes: Sizes) -> None:
-    for rescaled in (True, False):
-        (row,) = c.UniformAttention(*sizes, "additive", rescaled).rows()
-        assert row["n_inputs"] == 2 ** sizes[0]
-        assert (
-            row["n_errors"] / row["n_inputs"]
-            == row["least_error"]
-            == c.least_error(sizes[1], sizes[0] - sizes[1])
-        )
-        assert row["max_error"] == pytest.approx(2.0)
 
 
 @given(st.integers(1, 5), st.integers(0, 5))
@@ -340,7 +323,7 @@ ALL: list[Calculation] = [
     c.SupportSelection(12, 5, n_samples=7),
     c.SupportSelection(40, 5, True, "printed", n_samples=300, seed=2),
     c.UniformAttention(40, 3, n_samples=300),
-    c.UniformAttention(12, 4, "additive", rescaled=False),
+    c.UniformAttention(12, 4, "lemma"),
     c.Interpolation1D(9, 2, seed=3),
     c.InterpolationND(9, 2, seed=3),
 ]
@@ -361,8 +344,9 @@ def test_a_table_comes_again_from_its_record_alone(calculation: Calculation) -> 
 def test_random_inputs_of_the_papers_size_are_answered_exactly(last: bool) -> None:
     (row,) = c.SupportSelection(100, 6, last, n_samples=20_000).rows()
     assert (row["n_inputs"], row["n_errors"]) == (20_000, 0)
-    for rescaled in (True, False):
-        (row,) = c.UniformAttention(100, 6, rescaled=rescaled, n_samples=20_000).rows()
+    layers: tuple[Literal["zigzag", "lemma"], ...] = ("zigzag", "lemma")
+    for which in layers:
+        (row,) = c.UniformAttention(100, 6, which, n_samples=20_000).rows()
         assert (row["n_inputs"], row["n_errors"]) == (20_000, 0)
 
 
@@ -415,22 +399,23 @@ def test_supports_are_drawn_with_or_without_the_last_position() -> None:
         (lambda: c.attention_selects(4, (1, 4), 1.0, True), "positions from 0 to 3"),
         (lambda: c.attention_selects(4, (1,), 0.0, True), "sharpness c = 0.0: expected a finite number above 0"),
         (lambda: c.attention_selects(4, (1,), 1.0, False, "e5"), "last_encoding = 'e5'"),  # type: ignore[arg-type]
-        (lambda: c.uniform_attention(20, range(13)), "support_size k = 13: expected at most 12"),
-        (lambda: c.uniform_attention(5, (1,), "sum"), "embedding = 'sum'"),  # type: ignore[arg-type]
+        (lambda: c.uniform_attention(20, range(13), "lemma"), "support_size k = 13: expected at most 12"),
+        (lambda: c.uniform_attention(5, (1,), "sum"), "layers = 'sum'"),  # type: ignore[arg-type]
+        (lambda: c.zigzag(5, (1, 1)), r"support = \(1, 1\): expected distinct positions"),
         (lambda: c.SupportSelection(5, 5), "fewer than n_bits d = 5"),
         (lambda: c.SupportSelection(5, 2, 1), "last_in_support = 1: expected True or False"),  # type: ignore[arg-type]
         (lambda: c.SupportSelection(5, 2, True, "repair"), "example = 'repair'"),  # type: ignore[arg-type]
         (lambda: c.SupportSelection(5, 2, n_samples=0), "n_samples = 0"),
         (lambda: c.SupportSelection(5, 2, seed=-1), "seed = -1"),
         (lambda: c.SupportSelection(5, 2, sharpness_offset=-3.0), r"sharpness_offset = -3.0: .* above -2\.35"),
-        (lambda: c.UniformAttention(50, 13), "at most 12"),
+        (lambda: c.UniformAttention(50, 13, "lemma"), "at most 12"),
         (lambda: c.UniformAttention(50, 0), "support_size = 0"),
-        (lambda: c.UniformAttention(50, 2, rescaled=None), "rescaled = None"),  # type: ignore[arg-type]
+        (lambda: c.UniformAttention(50, 2, "wide"), "layers = 'wide'"),  # type: ignore[arg-type]
         (lambda: c.Interpolation1D(0), "n_points = 0"),
         (lambda: c.InterpolationND(3, 0), "n_inputs = 0"),
-        (lambda: NETWORKS["joint"]().outputs(np.ones((2, 8))), r"bits of shape \(2, 8\): expected \(batch, 9\)"),
-        (lambda: NETWORKS["joint"]().outputs(np.zeros((2, 9))), "expected entries -1 and \\+1"),
-        (lambda: NETWORKS["joint"]().block.last(np.zeros((2, 9))), r"X of shape \(2, 9\)"),
+        (lambda: NETWORKS["zigzag"]().outputs(np.ones((2, 8))), r"bits of shape \(2, 8\): expected \(batch, 9\)"),
+        (lambda: NETWORKS["zigzag"]().outputs(np.zeros((2, 9))), "expected entries -1 and \\+1"),
+        (lambda: NETWORKS["zigzag"]().block.last(np.zeros((2, 9))), r"X of shape \(2, 9\)"),
         (lambda: c.Block(np.eye(2), np.eye(2), np.eye(2), ((np.eye(3), np.zeros(3)),)), "layer 1 with W of shape"),
         (lambda: setting.cube(21), "n_bits d = 21: expected at most 20"),
     ],
@@ -440,6 +425,6 @@ def test_what_cannot_be_built_says_why(make: Callable[[], object], said: str) ->
         make()
 
 
-def test_wide_supports_need_no_wide_layer_when_values_are_summed() -> None:
-    (row,) = c.UniformAttention(60, 40, "summed", n_samples=500).rows()
-    assert (row["n_errors"], row["width_1"]) == (0, 164)
+def test_a_wide_support_needs_no_wide_layer() -> None:
+    (row,) = c.UniformAttention(60, 40, n_samples=500).rows()
+    assert (row["n_errors"], row["width_1"], row["width_2"]) == (0, 40, 1)

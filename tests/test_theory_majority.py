@@ -44,6 +44,15 @@ def test_squares_sum_to_one_for_any_number_of_bits():
         assert total == pytest.approx(1, rel=1e-12)
 
 
+def test_squares_of_the_printed_order_sum_to_a_number_that_vanishes():
+    totals = [
+        sum(comb(n_bits, i) * printed_order(n_bits, i) ** 2 for i in range(1, n_bits + 1, 2))
+        for n_bits in (7, 31, 101, 301)
+    ]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[-1] < totals[0] / 8
+
+
 def test_known_values_at_101_bits():
     found = [abs(coefficient(101, i)) for i in (1, 3, 5, 7)]
     assert found == pytest.approx([0.0796, 8.04e-4, 2.49e-5, 1.31e-6], rel=5e-3)

@@ -17,6 +17,7 @@ from pdlib.theory.first_stage import (
     SeparationShare,
     bias_coefficients,
     gradient_tolerance,
+    sampled_gradient,
     steps_from_labels,
 )
 from pdlib.theory.majority import coefficient
@@ -215,6 +216,49 @@ def test_the_intermediate_teacher_is_odd_so_that_majority_sees_nothing_of_it():
     assert rows["odd_higher"]["n_monomials"] == 1024 - 11
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 64, 1000, 20_000])
+@pytest.mark.parametrize(("n_bits", "support_size"), [(11, 4), (9, 2)])
+def test_after_one_step_on_any_batch_the_network_is_odd_so_that_majority_sees_nothing(
+    n_bits, support_size, batch_size
+):
+    """Mirrored neurons see the same batch: their weights are opposite once the initial ones are gone."""
+    x, rate = cube(n_bits), first_rate(n_bits, support_size, 32)
+    start, vote = initial(n_bits, support_size, 32, rng()), np.sign(x.sum(axis=1))
+
+    def sums(decay):  # f(x) + f(-x), and E f Maj x_i, over the size of f
+        stage = Stage(1, batch_size, rate, decay)
+        f = outputs_on_cube(train(start, support_size, stage, Stage(0, 1, 1.0), rng(batch_size)))
+        size = np.abs(f).max()
+        return np.abs(f + f[::-1]).max() / size, np.abs((f * vote) @ x / len(x)).max() / size
+
+    assert (x == -x[::-1]).all()  # the cube backwards holds the opposite inputs
+    odd, seen = sums(0.5 / rate)  # 2 eta lambda = 1
+    assert odd < 1e-13
+    assert seen < 1e-13
+    for other in (1.0, 0.0, 0.4 / rate):  # the control: the printed decay, none, and one that is close
+        odd, seen = sums(other)
+        assert odd > 1e-3
+        assert seen > 1e-5
+
+
+def test_a_factor_of_d_in_the_batch_keeps_the_coefficients_that_corollary_b6_asks_for():
+    """|c_j - c_j of an infinite batch| <= max_i |v_i| <= sqrt(d) tau_g / (k |zeta|), v the error of the weights."""
+    d, k, m = 11, 2, 64
+    zeta = abs(coefficient(d, k - 1))
+    batch = round(2 * np.log(2 * m * d / 0.1) * 256 * d / zeta**2)  # tau_g = |zeta| / (16 sqrt(d))
+    assert batch < 2 * np.log(2 * m * d / 0.1) * k**2 * d ** (10 / 3) / zeta**2
+    start = initial(d, k, m, rng(), aligned=True)
+    whole = first_step(start, population_gradient(start, k), support_size=k)
+    for size in (64, batch):
+        step = first_step(start, sampled_gradient(start, k, size, rng(1)), support_size=k)
+        off = np.linalg.norm(step.weights - whole.weights, axis=1).max()
+        found, expected = (correlations_by_enumeration(net)[2 ** np.arange(d)] for net in (step, whole))
+        assert np.abs(found - expected).max() <= off
+    assert off <= 1 / (16 * k)
+    assert np.abs(found[:k]).min() >= 1 / (16 * k)
+    assert np.abs(found[k:]).max() < np.abs(found[:k]).min()
+
+
 def test_larger_cubes_are_done_by_binomial_sums():
     small = {row["group"]: row for row in FirstStageTeacher(31, 2, 16).rows()}
     assert small["even"]["n_monomials"] == 31 * 30 // 2
@@ -242,6 +286,16 @@ def test_random_signs_make_the_coefficients_fall_as_one_over_the_root_of_the_wid
         assert row["n_separated"] / 100 == pytest.approx(row["normal_share"], abs=0.15)
 
 
+def test_in_units_of_the_output_the_coefficients_do_not_fall_with_the_width():
+    ratio = {}
+    for m in (64, 1024):
+        teachers = [
+            {row["group"]: row for row in FirstStageTeacher(11, 4, m, seed=s).rows()} for s in range(8)
+        ]
+        ratio[m] = np.mean([rows["in_support"]["mean"] / rows["norm"]["mean"] ** 0.5 for rows in teachers])
+    assert ratio[1024] == pytest.approx(ratio[64], rel=0.3)  # the coefficients alone fall by a factor of four
+
+
 def test_the_shortcut_of_the_separation_share_is_degree_1():
     r = rng(3)
     network = first_stage(11, 4, 40, r)
@@ -267,6 +321,21 @@ def test_gradient_errors_fall_as_one_over_the_root_of_the_batch_and_stay_below_t
     assert all(row["gradient_error"] <= row["tau_g"] for row in rows)
     assert all(row["error"] <= row["bound"] for row in rows)
     assert [row["separated"] for row in rows][-1] == 1
+
+
+@pytest.mark.parametrize("with_label", [True, False])
+def test_claim_b4_holds_with_the_label_and_as_printed_without_it(with_label):
+    network, m = initial(11, 4, 32, rng()), 32
+    x = cube(11)
+
+    def gradient_of_f(x):
+        active = (x @ network.weights.T + network.biases >= 0).astype(float)
+        y = parity(x, 4) if with_label else np.ones(len(x))
+        return network.outputs[:, None] * (active.T @ (y[:, None] * x)) / len(x)
+
+    for size in (64, 4096):
+        off = m * np.abs(gradient_of_f(signs(rng(size), size, 11)) - gradient_of_f(x)).max()
+        assert 0.2 < off / gradient_tolerance(11, m, size, 0.1) < 1
 
 
 def test_the_printed_centre_and_the_printed_decay_miss():
@@ -370,6 +439,21 @@ def test_a_teacher_of_two_bits_is_trained_within_the_lemmas_steps_and_ends_uncor
     assert np.abs(degree_1(teacher, 2)).max() == pytest.approx(rows[-1]["max_degree_1"], rel=1e-12)
     exact_loss = hinge(outputs_on_cube(teacher), parity(cube(11), 2)).mean()
     assert exact_loss == pytest.approx(rows[-1]["loss"], abs=0.02)
+
+
+@pytest.mark.parametrize(("n_bits", "support_size", "width"), [(11, 2, 32), (31, 2, 24), (11, 4, 128)])
+def test_every_trained_second_stage_keeps_its_correlations_below_its_loss(n_bits, support_size, width):
+    for seed in range(3):
+        rows = SecondStage(
+            n_bits, support_size, width, 0.2, max_steps=200_000, n_evaluation=4096, seed=seed
+        ).rows()
+        assert all(row["max_degree_1"] < row["loss"] for row in rows)
+        least = min(rows, key=lambda row: row["loss"])
+        if least["reached"]:  # t-dagger
+            assert least["max_degree_1"] <= 0.2
+    beyond = 2 * parity(cube(9), 2) + cube(9)[:, 0]  # the control: loss 0, correlation 1
+    assert hinge(beyond, parity(cube(9), 2)).max() == 0
+    assert (beyond * cube(9)[:, 0]).mean() == 1
 
 
 def test_no_second_stage_learns_parity_without_a_first():

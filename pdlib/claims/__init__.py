@@ -8,6 +8,7 @@ No torch here: a verdict is a function of tables alone, and no result knows a cr
 
 from pdlib.claims.effects import MissingTableError, Tables, UndecidedError
 from pdlib.claims.judge import (
+    CHECKS,
     INCONCLUSIVE,
     NOT_JUDGED,
     NOT_REPRODUCED,
@@ -42,6 +43,7 @@ from pdlib.claims.ledger import (
 )
 
 __all__ = [
+    "CHECKS",
     "HEADLINES",
     "INCONCLUSIVE",
     "JUDGED_PROFILES",

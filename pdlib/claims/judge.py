@@ -35,6 +35,13 @@ REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inco
 NOT_RUN, NOT_JUDGED = "not run", "not judged"
 FEW = 3  # ancestries; at so few, "reproduced" also needs each of them to agree
 CAUSES = ("power", "scale", "setting", "contradicted")  # of a claim that is not reproduced or not decided
+CHECKS = {  # what a claim has passed before this book says that it does not hold
+    "second_route": "A second route to the number",
+    "longer_horizon": "A longer horizon",
+    "units": "Units",
+    "text_or_code": "The text or the official code where we differ",
+    "change_our_mind": "What would change our mind",
+}
 REGISTER, LOCK, TABLES = (
     Path(__file__).with_name(n) for n in ("register.yaml", "criteria.lock", "tables.yaml")
 )
@@ -294,6 +301,7 @@ class Claim:
     quote: str = ""
     illustration: bool = False
     open: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # profile -> cause, settles
+    checks: Mapping[str, str] = field(default_factory=dict)  # a sentence for each of `CHECKS`, or none at all
 
     @property
     def primary(self) -> Criterion:
@@ -307,8 +315,8 @@ def register(path: Path = REGISTER) -> tuple[Claim, ...]:
     Raises
     ------
     RegisterError
-        If a row names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, or was
-        registered in the future; the message names the claim.
+        If a row names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, was
+        registered in the future, or contradicts the paper without the five checks; the message names the claim.
 
     Examples
     --------
@@ -344,6 +352,7 @@ def _claim(row: Mapping[str, Any]) -> Claim:
             raise RegisterError(
                 f"{name}: open at {profile}: {why}: expected `cause` ({', '.join(CAUSES)}) and `settles`."
             )
+    checks = _checks(name, row)
     return Claim(
         name,
         " ".join(row["statement"].split()),
@@ -353,7 +362,23 @@ def _claim(row: Mapping[str, Any]) -> Claim:
         row.get("quote", ""),
         illustration,
         row.get("open", {}),
+        checks,
     )
+
+
+def _checks(claim: str, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a claim's five checks, or none; raise `RegisterError` if one is missing, empty or unknown."""
+    checks = row.get("checks", {})
+    contradicted = any(why["cause"] == "contradicted" for why in row.get("open", {}).values())
+    if not checks and not contradicted:
+        return {}
+    written = {key for key, text in checks.items() if isinstance(text, str) and text.strip()}
+    if wrong := sorted(checks.keys() ^ CHECKS.keys() | (checks.keys() - written)):
+        raise RegisterError(
+            f"{claim}: checks: {wrong[0]!r} is missing, empty or unknown: expected a sentence for each of "
+            f"{', '.join(CHECKS)}. A claim that is contradicted has passed all five."
+        )
+    return {key: " ".join(checks[key].split()) for key in CHECKS}
 
 
 def _criterion(claim: str, page: str, row: Mapping[str, Any]) -> Criterion:

@@ -18,6 +18,7 @@ from pandas.io.formats.style import Styler
 
 from pdlib.claims.effects import Tables
 from pdlib.claims.judge import (
+    CHECKS,
     INCONCLUSIVE,
     NOT_JUDGED,
     NOT_REPRODUCED,
@@ -364,6 +365,7 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
         details += group[group.measured != ""].to_dict("records")
     if causes:
         lines += ["", "## What is open, and what would settle it", "", *_markdown(pd.DataFrame(causes))]
+        lines += _folded_checks({row["claim"] for row in causes if NOT_REPRODUCED in row["verdict"]})
     lines += ["", "## Criteria and measured effects", ""]
     if not details:
         return "\n".join([*lines, "No page has published results."]) + "\n"
@@ -381,6 +383,17 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
     ]
     lines += _markdown(shown[columns])
     return "\n".join(lines) + "\n"
+
+
+def _folded_checks(claims: Collection[str]) -> list[str]:
+    """Return the lines that show, folded, what was checked before a claim was called not reproduced."""
+    lines: list[str] = []
+    for claim in register():
+        if claim.id in claims and claim.checks:
+            lines += ["", f":::{{dropdown}} {claim.id}: what was checked before we say so"]
+            lines += [f"- **{CHECKS[key]}**: {text}" for key, text in claim.checks.items()]
+            lines += [":::"]
+    return lines
 
 
 def glance_markdown(root: Path | None = None) -> str:

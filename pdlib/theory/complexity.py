@@ -54,7 +54,7 @@ def teacher_batch(
     printed
         Whether to take the power +2.
     corollary
-        Whether to take Corollary B.9, under which Corollary B.6 holds too, or Lemma B.7.
+        Whether to take Corollary B.9, or Lemma B.7.
 
     Returns
     -------

@@ -29,7 +29,7 @@ from pdlib.specs import Calculation, require, whole
 from pdlib.theory import setting
 
 ENUMERATED = 16  # largest d whose whole cube the tables go through; above, inputs are drawn
-LARGEST_SUPPORT = 12  # k of Proposition C.3: its MLP has 2^k units in the second layer
+LARGEST_SUPPORT = 12  # k of Proposition C.3 by Lemma C.4: 2^k units in the second layer
 NUMBERS_AT_ONCE = 2**22  # entries of the largest array a chunk makes, 32 MiB
 EXACT = 1e-9  # outputs this close to the label count as equal: far above rounding, far below any failure
 
@@ -526,23 +526,15 @@ def attention_selects(
 # ------------------------------------------------------------- Proposition C.3: the attention is uniform
 
 
-def uniform_attention(
-    n_bits: int,
-    support: Sequence[int],
-    embedding: Literal["joint", "additive", "summed"] = "joint",
-    rescaled: bool = True,
-) -> Transformer:
-    r"""Proposition C.3: queries and keys are 0, so that :math:`\alpha_i = 1/d`; the MLP does the rest.
+def zigzag(n_bits: int, support: Sequence[int]) -> Layers:
+    r"""A three-layer ReLU network of widths k and 1 that computes the parity of the support's tokens.
 
-    With embeddings :math:`v_{z_i} + p_i`, as in Proposition C.1, the average is
-    :math:`\frac1d (\sum_i v_{z_i} + \sum_i p_i)`: the number of ones and nothing else, the same for inputs whose labels
-    differ (`indistinguishable_pair`). An embedding must carry position and value together; :math:`x_i = z_i e_i` does.
+    .. math:: s = \sum_{i \in S} z_i, \qquad h = \sigma(s) + 2 \sum_{j=1}^{k-1} (-1)^j \sigma(s - j), \qquad
+              y = (-1)^k (1 - 2 h)
 
-    - `"joint"`: :math:`z_i e_i`; :math:`W_V` keeps the k coordinates of the support, Lemma C.4 does the rest with
-      :math:`d_1 = 8k`, :math:`d_2 = 2^k`.
-    - `"summed"`: :math:`z_i e_i` too, but :math:`W_V` adds the k coordinates up. The average then holds the number of
-      ones in the support, and Lemma C.2's 4(k+1) units do: the width 2^k is not needed.
-    - `"additive"`: :math:`v_{z_i} + p_i`, all p_i different; the MLP makes the best of the number of ones (`least_error`).
+    where :math:`z_i` is 1 for a bit +1 and 0 for -1. Each unit of the first layer adds up the support; together they
+    go up and down once for each one, so that h is 0 at even counts and 1 at odd ones. No entry of a weight or bias
+    exceeds max(2, k - 1), no row sums to more than 2k - 1 in absolute value.
 
     Parameters
     ----------
@@ -550,11 +542,63 @@ def uniform_attention(
         d.
     support
         Zero-based positions, distinct; 1 <= k < d of them.
-    embedding
-        See above.
-    rescaled
-        Whether :math:`W_V` multiplies by d. Then coordinates are 0 or 1 and :math:`\Delta = 1`, as printed; otherwise
-        0 or 1/d, :math:`\Delta = 1/d`, and the MLP's first layer holds the factor d instead.
+
+    Returns
+    -------
+    tuple
+        (W, b) of three layers: W_1 (k, d), W_2 (1, k), W_3 (1, 1).
+
+    Raises
+    ------
+    SpecError
+        If the support is none.
+
+    References
+    ----------
+    Paper, Proposition C.3, which asks for some three-layer MLP of width at most :math:`2^k` and norm at most
+    :math:`2^{k+2}`. Its proof takes Lemma C.4's, which is wider for k up to 5.
+
+    Examples
+    --------
+    >>> layers = zigzag(3, (0, 1))
+    >>> mlp(layers, np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).ravel().tolist()
+    [-1.0, -1.0, 1.0, 1.0]
+    >>> [len(b) for _, b in layers]
+    [2, 1, 1]
+    """
+    positions = list(check_support(n_bits, support))
+    k = len(positions)
+    W_1 = np.zeros((k, n_bits))
+    W_1[:, positions] = 1.0
+    turns = 2 * _sign(np.arange(k))
+    turns[0] = 1.0  # up from nothing by one, then down and up by two
+    sign = 1.0 if k % 2 == 0 else -1.0
+    return (
+        (W_1, -np.arange(k, dtype=np.float64)),
+        (turns[None], np.zeros(1)),
+        (np.array([[-2 * sign]]), np.array([sign])),
+    )
+
+
+def uniform_attention(
+    n_bits: int, support: Sequence[int], layers: Literal["zigzag", "lemma"] = "zigzag"
+) -> Transformer:
+    r"""Proposition C.3: queries and keys are 0, so that :math:`\alpha_i = 1/d`; the MLP does the rest.
+
+    The attention copies all tokens into a vector of length d: the embedding of token i is :math:`z_i e_i`, and with
+    :math:`W_V = d I` the last position receives :math:`(z_1, \dots, z_d)`. Its MLP ignores what is off the support:
+
+    - `"zigzag"`: widths k and 1; see `zigzag`.
+    - `"lemma"`: that of Lemma C.4 with :math:`\Delta = 1`, widths 8k and :math:`2^k`.
+
+    Parameters
+    ----------
+    n_bits
+        d.
+    support
+        Zero-based positions, distinct; 1 <= k < d of them, and k <= 12 for the lemma's.
+    layers
+        Which MLP.
 
     Raises
     ------
@@ -563,59 +607,27 @@ def uniform_attention(
 
     Examples
     --------
-    >>> network = uniform_attention(3, (0, 1))
-    >>> network.outputs(np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])).ravel().round(9).tolist()
+    >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
+    >>> uniform_attention(3, (0, 1)).outputs(x).ravel().tolist()
     [-1.0, 1.0]
-    >>> network.block.widths
+    >>> uniform_attention(3, (0, 1), "lemma").block.widths
     (16, 4)
     """
     positions = list(check_support(n_bits, support))
     k = len(positions)
-    require(
-        embedding in ("joint", "additive", "summed"),
-        f"embedding = {embedding!r}",
-        "'joint', 'additive' or 'summed'",
-    )
-    scale = 1.0 if rescaled else 1.0 / n_bits  # a one in the average
-    factor = float(n_bits) if rescaled else 1.0
-    if embedding == "additive":
-        table = np.zeros((2, n_bits, n_bits + 2))
-        table[0, :, 1] = table[1, :, 0] = 1.0  # v_0 = e2, v_1 = e1
-        table[:, np.arange(n_bits), 2 + np.arange(n_bits)] = (
-            1.0  # p_i: all different, as helpful as they can be
-        )
-        W_V = np.eye(n_bits + 2, 1)
-        even, odd = count_distribution(k, n_bits - k)
-        guess = np.where([e >= o for e, o in zip(even, odd, strict=True)], 1.0, -1.0)
-        layers = interpolation_1d(scale * np.arange(n_bits + 1.0), guess, scale)
+    require(layers in ("zigzag", "lemma"), f"layers = {layers!r}", "'zigzag' or 'lemma'")
+    if layers == "zigzag":
+        parts = zigzag(n_bits, support)
     else:
-        table = np.stack([np.zeros((n_bits, n_bits)), np.eye(n_bits)])
-        W_V = np.eye(n_bits)[:, positions]
-        if embedding == "joint":
-            check_width(k)
-            points = np.array(list(product((0.0, 1.0), repeat=k)))
-            layers = interpolation(points * scale, _sign(k - points.sum(axis=1)), scale)
-        else:
-            W_V = W_V.sum(axis=1, keepdims=True)
-            ones = np.arange(k + 1.0)
-            layers = interpolation_1d(ones * scale, _sign(k - ones), scale)
-    still = np.zeros((table.shape[2], 1))
-    return Transformer(table, Block(still, still, W_V * factor, layers))
-
-
-def indistinguishable_pair(n_bits: int, support: Sequence[int]) -> Array:
-    """Return two inputs of opposite label that differ by exchanging two positions, shape (2, d).
-
-    Any average that forgets positions is the same for both: no function of it computes parity.
-
-    >>> indistinguishable_pair(3, (0, 1)).tolist()
-    [[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0]]
-    """
-    inside = check_support(n_bits, support)
-    outside = next(i for i in range(n_bits) if i not in inside)
-    pair = np.full((2, n_bits), -1.0)
-    pair[0, inside[0]] = pair[1, outside] = 1.0
-    return pair
+        check_width(k)
+        points = np.array(list(product((0.0, 1.0), repeat=k)))
+        (W_1, b_1), *rest = interpolation(points, _sign(k - points.sum(axis=1)), 1.0)
+        wide = np.zeros((len(W_1), n_bits))
+        wide[:, positions] = W_1
+        parts = ((wide, b_1), *rest)
+    table = np.stack([np.zeros((n_bits, n_bits)), np.eye(n_bits)])
+    still = np.zeros((n_bits, 1))
+    return Transformer(table, Block(still, still, n_bits * np.eye(n_bits), parts))
 
 
 def count_distribution(support_size: int, n_others: int) -> tuple[list[int], list[int]]:
@@ -639,9 +651,9 @@ def least_error(support_size: int, n_others: int) -> float:
 
     .. math:: 2^{-(k+n)} \sum_m \min(N_+(m), N_-(m)),
 
-    with :math:`N_\pm(m)` the inputs of label :math:`\pm 1` with m ones, counted exactly. All a network knows whose
-    attention averages over those positions, values and positions embedded additively: n = d - k with uniform attention,
-    n = 1 in the printed example of Proposition C.1 with the last position off the support.
+    with :math:`N_\pm(m)` the inputs of label :math:`\pm 1` with m ones, counted exactly. All that the MLP of
+    Proposition C.1's printed example knows with the last position off the support: n = 1 if the attention includes it,
+    n = d - k if it is uniform.
 
     Examples
     --------
@@ -694,7 +706,7 @@ def check_width(support_size: int) -> None:
         support_size <= LARGEST_SUPPORT,
         f"support_size k = {support_size}",
         f"at most {LARGEST_SUPPORT}, since the second layer has 2^k units",
-        "Lower support_size, or use embedding='summed', which needs 4(k + 1).",
+        "Lower support_size, or take the zigzag, which has k.",
     )
 
 
@@ -840,16 +852,14 @@ class SupportSelection(Calculation):
 class UniformAttention(Calculation):
     r"""Proposition C.3's network on every input (d <= 16) or on random ones.
 
-    One table row: `n_inputs`, `n_errors`, `max_error` and `least_error` as in `SupportSelection`; `gap`, the
-    :math:`\Delta` of the lemma; the hidden widths `width_1` and `width_2` (0: there is no second one) beside
-    `printed_width` 2^k; the MLP's `largest_entry` and `operator_norm` beside `norm_bound` 2^(k+2); `value_entry`, the
-    largest entry of W_V, which is the factor d where the values are rescaled.
+    One table row: `n_inputs`, `n_errors` and `max_error` as in `SupportSelection`; the hidden widths `width_1` and
+    `width_2` beside `printed_width` 2^k; the MLP's `largest_entry` and `operator_norm` beside `norm_bound` 2^(k+2).
 
     Parameters
     ----------
     n_bits, support_size
-        d and k, 1 <= k < d, and k <= 12 for the joint embedding.
-    embedding, rescaled
+        d and k, 1 <= k < d, and k <= 12 for the lemma's MLP.
+    layers
         See `uniform_attention`.
     n_samples
         Inputs if d is above 16.
@@ -857,11 +867,10 @@ class UniformAttention(Calculation):
         Decides the support and the inputs.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     n_bits: int
     support_size: int
-    embedding: Literal["joint", "additive", "summed"] = "joint"
-    rescaled: bool = True
+    layers: Literal["zigzag", "lemma"] = "zigzag"
     n_samples: int = 1_000_000
     seed: int = 0
 
@@ -869,13 +878,8 @@ class UniformAttention(Calculation):
         check_sizes(self.n_bits, self.support_size)
         whole(n_samples=self.n_samples)
         setting.check_seed(self.seed)
-        require(
-            self.embedding in ("joint", "additive", "summed"),
-            f"embedding = {self.embedding!r}",
-            "'joint', 'additive' or 'summed'",
-        )
-        require(type(self.rescaled) is bool, f"rescaled = {self.rescaled!r}", "True or False")
-        if self.embedding == "joint":
+        require(self.layers in ("zigzag", "lemma"), f"layers = {self.layers!r}", "'zigzag' or 'lemma'")
+        if self.layers == "lemma":
             check_width(self.support_size)
 
     @property
@@ -883,27 +887,25 @@ class UniformAttention(Calculation):
         """Roughly how many multiply-adds it takes."""
         d, k = self.n_bits, self.support_size
         n_inputs = 2.0**d if d <= ENUMERATED else float(self.n_samples)
-        mlp_work = {"joint": 8 * k * (k + 2.0 ** min(k, LARGEST_SUPPORT)), "summed": 8 * (k + 1)}
-        return n_inputs * (d * (20 + k) + mlp_work.get(self.embedding, 8 * (d + 1)))
+        units = k if self.layers == "zigzag" else 8 * k
+        second = units * (1 if self.layers == "zigzag" else 2.0 ** min(k, LARGEST_SUPPORT))
+        return n_inputs * (d * (d + units) + second)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the one row."""
         d, k = self.n_bits, self.support_size
         support = drawn_support(d, k, self.seed)
-        network = uniform_attention(d, support, self.embedding, self.rescaled)
+        network = uniform_attention(d, support, self.layers)
         block = network.block
         return [
             _errors(network, support, _inputs(d, self.n_samples, self.seed))
             | {
-                "least_error": least_error(k, d - k) if self.embedding == "additive" else 0.0,
-                "gap": 1.0 if self.rescaled else 1 / d,
                 "width_1": block.widths[0],
-                "width_2": block.widths[1] if len(block.widths) > 1 else 0,
+                "width_2": block.widths[1],
                 "printed_width": 2**k,
                 "largest_entry": block.largest_entry,
                 "operator_norm": block.operator_norm,
                 "norm_bound": 2 ** (k + 2),
-                "value_entry": float(np.abs(block.W_V).max()),
             }
         ]
 
