@@ -15,6 +15,7 @@ import tiny_theory
 from judging import (
     SEEDS,
     Tables,
+    assert_documented,
     assert_every_claim_of_the_register_is_judged,
     assert_it_reads_one_table_and_names_each_missing_column,
     assert_one_case_refutes,
@@ -256,6 +257,10 @@ LABELS = {
 def test_the_hand_made_tables_have_the_columns_that_the_calculations_make(table: str) -> None:
     made = set(tiny_theory.CALCULATIONS[MADE_BY[table]].rows()[0])
     assert set(as_stated()[table].columns) - LABELS <= made
+
+
+def test_every_column_that_a_criterion_reads_is_documented() -> None:
+    assert_documented("theory", as_stated())
 
 
 def table_of(criterion: Criterion) -> str:

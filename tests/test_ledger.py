@@ -196,7 +196,7 @@ def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Stor
         if shown:
             fold = lines[lines.index(title) + 1 : lines.index(":::")]
             assert [line.split("**")[1] for line in fold] == list(claims.CHECKS.values())
-            assert fold[-1].endswith(claim.checks["change_our_mind"])
+            assert fold[-1].startswith(f"- **{claims.CHECKS['change_our_mind']}**: A network that meets")
 
 
 # ------------------------------------------------------- parameters that decide power

@@ -391,7 +391,7 @@ def _folded_checks(claims: Collection[str]) -> list[str]:
     for claim in register():
         if claim.id in claims and claim.checks:
             lines += ["", f":::{{dropdown}} {claim.id}: what was checked before we say so"]
-            lines += [f"- **{CHECKS[key]}**: {text}" for key, text in claim.checks.items()]
+            lines += [f"- **{CHECKS[key]}**: {_cell(text)}" for key, text in claim.checks.items()]
             lines += [":::"]
     return lines
 
