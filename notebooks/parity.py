@@ -84,7 +84,7 @@ from pdlib import (
     plots,
     tables,
 )
-from pdlib.bench.parity import StepTimes
+from pdlib.bench.batch_one import StepTimes
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from pdlib import claims, labels, pages
+from pdlib import bench, claims, labels, pages
 from pdlib.files import DamagedError, StoreError
 from pdlib.published import Published, Record
 from pdlib.specs import Distillation, Spec, Training, ancestors
@@ -26,7 +26,6 @@ from pdlib.tables import prediction_interval
 
 JUDGED = [profile for profile in pages.PROFILES if profile != "smoke"]
 VERIFIED_S = 120  # seconds of processor time of a run that is verified, with its teacher's
-BENCHES = ("parity", "parity_transformers", "hierarchical", "pcfg", "wiki", "gpt2", "theory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--pick", default="", help="text whose hash picks the run, such as a commit")
     verify.set_defaults(call=_verify)
 
-    bench = command("bench", _bench, "measure speed against what one would write without this package")
-    bench.add_argument("page", choices=BENCHES)
+    speed = command("bench", _bench, "measure speed against what one would write without this package")
+    speed.add_argument("page", choices=tuple(bench.PAGES))
     return parser
 
 
@@ -427,11 +426,8 @@ def _but_seeds(value: object) -> object:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from importlib import import_module
-
-    rows = import_module(f"pdlib.bench.{args.page}").rows()
     ok = True
-    for row in rows:
+    for row in bench.rows(args.page):
         print(json.dumps(row), flush=True)
         ok &= row["ok"]
     return 0 if ok else 1

@@ -155,7 +155,7 @@ def cost_by_width(records: Iterable[Record], step_times: pd.DataFrame) -> pd.Dat
     records
         Results; measurements of a teacher count as its.
     step_times
-        The table of `pdlib.bench.parity.StepTimes`, whose time of an eager step is the estimate's. The eager loop would
+        The table of `pdlib.bench.batch_one.StepTimes`, whose time of an eager step is the estimate's. The eager loop would
         have its teacher's labels to make too; that is not in the estimate.
 
     Returns

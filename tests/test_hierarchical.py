@@ -388,21 +388,3 @@ def test_a_trained_network_is_scored_level_by_level_and_probed_at_its_checkpoint
     below = measured.table.query("scope == 'below' and step == 3000").set_index("node")["mean"]
     assert below[1] > 0.2  # whole features here: 1/4 for a perfect predictor
     assert below[0] < 0.02
-
-
-# The bench
-
-
-def test_both_sides_of_the_bench_train_the_same_network_on_the_same_task(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from pdlib.bench import hierarchical
-
-    bits = torch.from_numpy(every_input(7))
-    task = HierarchicalParity(7, 1, 3)
-    assert hierarchical.labels_in_torch(task, bits).tolist() == leaf_class(bits.numpy(), 1, 3).tolist()
-    monkeypatch.setattr(hierarchical, "STEPS", (8192, 64))
-    (row,) = hierarchical.rows()
-    assert row["unit"] == "us/step"
-    assert "8 classes" in row["case"]
-    assert row["ours"] > 0  # how fast is the bench's business

@@ -15,7 +15,7 @@ import pytest
 import tiny
 import tiny_theory
 
-from pdlib.bench.parity import StepTimes
+from pdlib.bench.batch_one import StepTimes
 from pdlib.models.mlp import MLP
 from pdlib.models.published import PublishedCheckpoints
 from pdlib.models.transformer import Transformer

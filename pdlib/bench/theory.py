@@ -1,4 +1,4 @@
-"""Exact quantities by two routes, the compiled kernels beside NumPy, and what the page costs.
+"""Speed of the compiled kernels of the page `theory` beside NumPy.
 
 The peers are what one would write in NumPy: a butterfly over reshaped arrays for the transform, matrix products on arrays
 of signs for the sums over inputs, a loop of vector operations for batch-1 training.
@@ -6,22 +6,15 @@ of signs for the sums over inputs, a loop of vector operations for batch-1 train
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib import pages
-from pdlib.bench import at_most, faster, medians
-from pdlib.published import Published
-from pdlib.theory.first_stage import FirstStageTeacher, PopulationGradient, steps_from_labels
-from pdlib.theory.majority import BRUTE_FORCE, coefficient, coefficients_by_enumeration, walsh_hadamard
+from pdlib.bench import faster, medians, timed
+from pdlib.theory.first_stage import steps_from_labels
+from pdlib.theory.majority import walsh_hadamard
 from pdlib.theory.network import Network, batch_gradient, first_rate, first_stage, initial
 from pdlib.theory.setting import generator, parity, signs
 from pdlib.theory.sliced import sums_of_signs
@@ -30,50 +23,12 @@ from pdlib.theory.two_stage import Stage, bits_of_words, sample_words, train_out
 POINTS = 2**20
 
 
-def rows() -> Iterator[dict[str, Any]]:
+def theory() -> Iterator[dict[str, Any]]:
     """Yield the page's cases."""
-    yield from _two_routes()
-    yield from _transform()
+    yield _transform()
     yield _sums()
     yield _second_stage()
     yield _batch_of_one()
-    yield from _page()
-
-
-def _two_routes() -> Iterator[dict[str, Any]]:
-    worst = 0.0
-    for d in range(3, BRUTE_FORCE + 1, 2):
-        brute = coefficients_by_enumeration(d)
-        worst = max(worst, *(abs(brute[i] / coefficient(d, i) - 1) for i in range(1, d + 1, 2)))
-    yield at_most(
-        "majority's coefficients, closed form against the cube, d to 15", worst, None, "relative", 1e-12
-    )
-    errors = [r["error"] for d, k in ((11, 2), (15, 4)) for r in PopulationGradient(d, k, 16).rows()]
-    yield at_most(
-        "Claim B.3, formula against the cube, (11, 2) and (15, 4)", max(errors), None, "relative", 1e-12
-    )
-    errors = [
-        row["binomial_error"]
-        for row in FirstStageTeacher(19, 4, 64).rows()
-        if row["group"] in ("in_support", "off_support")
-    ]
-    yield at_most(
-        "degree-1 coefficients, binomial sums against the transform, d = 19",
-        max(errors),
-        None,
-        "relative",
-        1e-12,
-    )
-
-
-def _seconds(call: Callable[[], object]) -> Callable[[], float]:
-    def timed() -> float:
-        started = time.perf_counter()
-        call()
-        return time.perf_counter() - started
-
-    timed()  # compiled, and in the cache
-    return timed
 
 
 def _butterfly(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,13 +41,10 @@ def _butterfly(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return v / len(v)
 
 
-def _transform() -> Iterator[dict[str, Any]]:
+def _transform() -> dict[str, Any]:
     values = np.random.default_rng(0).standard_normal(POINTS)
-    difference = float(np.abs(walsh_hadamard(values) - _butterfly(values)).max())
-    yield at_most("the transform against NumPy's, 2^20 points", difference, None, "absolute", 1e-12)
-    ours, peer = medians(_seconds(lambda: walsh_hadamard(values)), _seconds(lambda: _butterfly(values)))
-    yield at_most("Walsh-Hadamard transform of 2^20 points", ours, None, "s", 0.2)
-    yield faster("Walsh-Hadamard transform of 2^20 points against NumPy's butterfly", ours, peer, "s", 3.0)
+    ours, peer = medians(timed(lambda: walsh_hadamard(values)), timed(lambda: _butterfly(values)))
+    return faster("Walsh-Hadamard transform of 2^20 points against NumPy's butterfly", ours, peer, "s", 3.0)
 
 
 def _sums() -> dict[str, Any]:
@@ -108,7 +60,7 @@ def _sums() -> dict[str, Any]:
 
     rng = generator("bench inputs")
     ours, peer = medians(
-        _seconds(lambda: sums_of_signs(np.random.Philox(1), d, n, ((0, 1, 2, 3),), students)), _seconds(plain)
+        timed(lambda: sums_of_signs(np.random.Philox(1), d, n, ((0, 1, 2, 3),), students)), timed(plain)
     )
     name = "gradient of a neuron over 2^19 inputs, d = 43, drawing them included, against arrays of signs"
     return faster(name, ours, peer, "s", 20.0)
@@ -129,7 +81,7 @@ def _second_stage() -> dict[str, Any]:
                 a += rate * label * unit
 
     ours, peer = medians(
-        _seconds(lambda: train_outputs(net, k, Stage(n, 1, rate), generator("bench second"))), _seconds(plain)
+        timed(lambda: train_outputs(net, k, Stage(n, 1, rate), generator("bench second"))), timed(plain)
     )
     return faster(
         "batch-1 second stage, width 238, d = 31, against a NumPy loop",
@@ -154,7 +106,7 @@ def _batch_of_one() -> dict[str, Any]:
             net = net._replace(weights=net.weights - rate * gradient)
         return net
 
-    ours, peer = medians(_seconds(lambda: steps_from_labels(start, k, words, 1, rate)), _seconds(plain))
+    ours, peer = medians(timed(lambda: steps_from_labels(start, k, words, 1, rate)), timed(plain))
     return faster(
         "batch-1 first stage, width 64, d = 31, against a NumPy loop",
         ours / n,
@@ -162,33 +114,3 @@ def _batch_of_one() -> dict[str, Any]:
         "s/step",
         5.0,
     )
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _page() -> Iterator[dict[str, Any]]:
-    """Yield the cost of the smoke page, run here, and of the published laptop one."""
-    values = pages.load_parameters("smoke", "theory")
-    with tempfile.TemporaryDirectory() as folder, _environment(PDLIB_STORE=folder, PDLIB_PUBLISHED="ignore"):
-        started = time.perf_counter()
-        pages.execute("theory", Path(folder) / "theory.ipynb", values)
-        seconds = time.perf_counter() - started
-    yield at_most("smoke page from an empty store", seconds, None, "s", 60.0)
-    published = Published().page("theory", "laptop")
-    if published is None:
-        return
-    cost = {part: values["core_minutes"] / 2 for part, values in published["cost"].items()}
-    yield at_most("core of the published laptop page, on 2 cores", cost["core"], None, "min", 20.0)
-    yield at_most("all of the published laptop page, on 2 cores", sum(cost.values()), None, "min", 180.0)
