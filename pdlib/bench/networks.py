@@ -110,7 +110,7 @@ def network(spec: Training) -> nn.Module:
     import transformers
 
     model: Any = spec.model
-    if model.causal:
+    if model.attends == "causal":
         config: Any = transformers.GPT2Config(
             vocab_size=model.vocabulary, n_positions=model.n_positions, n_embd=model.full_width,
             n_layer=model.n_layers, n_head=model.n_heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
