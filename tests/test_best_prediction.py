@@ -12,15 +12,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from numpy.typing import NDArray
 
 from pdlib import SparseParity, Store, execute
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
 from pdlib.specs import EVALUATION_SEED, Sequences, Source, SpecError
 from pdlib.tasks.grammar import Grammar, grammar, load_grammar
-from pdlib.tasks.inside_outside import likelihood, posterior
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
+from pdlib.tasks.posteriors import posterior
 from pdlib.theory.best_prediction import (
     BestDependence,
     BestPrediction,
@@ -261,7 +262,9 @@ def test_predictions_of_all_tokens_and_the_end_multiply_to_the_probability_of_a_
     p = best_prediction(task, inputs)[np.arange(len(classes)), classes]
     block = task.stream(EVALUATION_SEED, "evaluation").originals(0, 60)
     by_sentence = [np.log(part).sum() for part in np.split(p, np.cumsum(inputs.n_targets)[:-1])]
-    np.testing.assert_allclose(by_sentence, likelihood(g, block.tokens, block.lengths), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        by_sentence, tiny.likelihood(g, block.tokens, block.lengths), rtol=0, atol=1e-10
+    )
 
 
 @GRAMMARS

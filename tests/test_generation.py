@@ -18,9 +18,9 @@ from pdlib.models.transformer import Transformer, gpt2
 from pdlib.probes.generation import Generation, judged
 from pdlib.specs import SGD, Measurement, Parameters, Source, Spec, SpecError, Task, Training
 from pdlib.tasks.grammar import Grammar, SentenceStream, grammar, load_grammar
-from pdlib.tasks.inside_outside import prefix_posterior
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
+from pdlib.tasks.posteriors import prefix_posterior
 
 SMALL = load_grammar(
     {"rules": {"9": [[7, 8], [8], [8, 7]], "7": [[6], [5, 6]], "8": [[5], [6, 6]], "6": [[1]], "5": [[2]]}}

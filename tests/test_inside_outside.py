@@ -9,17 +9,17 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from numpy.typing import NDArray
 
 from pdlib.specs import SpecError
-from pdlib.tasks import inside_outside, masked
+from pdlib.tasks import masked, posteriors
 from pdlib.tasks.grammar import Grammar, Rule, SentenceStream, grammar
-from pdlib.tasks.inside_outside import (
+from pdlib.tasks.posteriors import (
     accepts,
     boundary_posterior,
     grammatical_prefix,
-    likelihood,
     posterior,
     prefix_posterior,
 )
@@ -239,7 +239,7 @@ def test_the_comparison_notices_other_rule_probabilities(hidden: bool) -> None:
     got = posterior(other, z, lengths, at, mask_rate=0.25, hidden=hidden)
     assert np.abs(got - posterior(g, z, lengths, at, mask_rate=0.25, hidden=hidden)).max() > 1e-3
     tokens, sizes = padded(list(strings(trees(2))))
-    assert np.abs(likelihood(other, tokens, sizes) - likelihood(g, tokens, sizes)).max() > 1e-3
+    assert np.abs(tiny.likelihood(other, tokens, sizes) - tiny.likelihood(g, tokens, sizes)).max() > 1e-3
 
 
 def test_the_length_is_known() -> None:
@@ -258,7 +258,7 @@ def test_the_length_is_known() -> None:
 
 def test_a_block_says_what_its_sentences_say_alone() -> None:
     g = grammar("cfg3b", roots=(14, 15))
-    block = SentenceStream(g, "alone or not").sentences(0, inside_outside.SENTENCES_AT_ONCE + 20)
+    block = SentenceStream(g, "alone or not").sentences(0, posteriors.SENTENCES_AT_ONCE + 20)
     z, at = corrupted(block.tokens, block.lengths, 0.3, 3, np.random.default_rng(0))
     whole = posterior(g, z, block.lengths, at, mask_rate=0.3)
     starts = np.concatenate(([0], np.cumsum(at.sum(axis=1))))
@@ -291,7 +291,7 @@ def test_drawn_sentences_agree_with_their_posteriors(hidden: bool) -> None:
 
 def test_the_corruption_is_that_of_the_task() -> None:
     assert pytest.approx(1) == masked.SHOWN_MASK + masked.SHOWN_RANDOM + masked.SHOWN_ORIGINAL
-    assert inside_outside.evidence_of(np.array([True, False, False]), np.array(False), 1.0) == pytest.approx(
+    assert posteriors.evidence_of(np.array([True, False, False]), np.array(False), 1.0) == pytest.approx(
         [0.1 + 0.1 / 3, 0.1 / 3, 0.1 / 3]
     )
 
@@ -359,7 +359,9 @@ def test_long_sentences_stay_in_range() -> None:
         rows = np.repeat(clean, 3, axis=0)
         for i in (0, n // 2, n - 1):
             rows[:, i] = np.arange(3)
-            weights = np.exp(likelihood(g, rows, np.full(3, n)) - likelihood(g, clean, np.array([n])))
+            weights = np.exp(
+                tiny.likelihood(g, rows, np.full(3, n)) - tiny.likelihood(g, clean, np.array([n]))
+            )
             rows[:, i] = clean[0, i]
             shown, at = clean.copy(), np.arange(n)[None] == i
             shown[0, i] = 3
@@ -376,7 +378,9 @@ def test_tokens_of_small_probability_stay_in_range() -> None:
     g = Grammar(layers, (*threes, *last))
     block = SentenceStream(g, "many").sentences(0, 1)
     assert block.lengths.tolist() == [729]
-    np.testing.assert_allclose(likelihood(g, block.tokens, block.lengths), -243 * np.log(100), rtol=1e-12)
+    np.testing.assert_allclose(
+        tiny.likelihood(g, block.tokens, block.lengths), -243 * np.log(100), rtol=1e-12
+    )
     follow = prefix_posterior(g, block.tokens, block.lengths)
     np.testing.assert_allclose(follow.sum(axis=2), 1, **EXACT)
     np.testing.assert_allclose(follow[0, 0:729:3, :100], 0.01, **EXACT)
@@ -396,7 +400,7 @@ def test_the_likelihood_sums_over_all_trees(seed: int) -> None:
     assert max(n_trees) > 1, "an ambiguous sentence among them"
     every = [x for n in range(1, 6) for x in product(range(g.n_terminals), repeat=n)]
     tokens, lengths = padded(every)
-    got = np.exp(likelihood(g, tokens, lengths))
+    got = np.exp(tiny.likelihood(g, tokens, lengths))
     np.testing.assert_allclose(got, [known.get(x, 0.0) for x in every], **EXACT)
     np.testing.assert_array_equal(accepts(g, tokens, lengths), [x in known for x in every])
     assert {x in known for x in every} == {True, False}
@@ -474,7 +478,7 @@ def test_the_likelihood_is_the_product_of_the_next_token_posteriors(name: str) -
         taken = rows[np.arange(n + 1), [*block.tokens[s, :n].tolist(), 3]]
         total = np.log(taken).sum()
         np.testing.assert_allclose(
-            total, likelihood(g, block.tokens[s : s + 1], block.lengths[s : s + 1])[0], rtol=1e-11
+            total, tiny.likelihood(g, block.tokens[s : s + 1], block.lengths[s : s + 1])[0], rtol=1e-11
         )
         without_end = np.log(taken[:-1]).sum()
         assert name == "cfg3b" or without_end > total + 1e-3  # the end counts
@@ -556,7 +560,7 @@ def test_broken_sentences_are_grammatical_up_to_where_the_exact_next_token_is_im
             assert follow[n, row[0, n]] == 0
             with pytest.raises(SpecError, match=rf"No sentence begins with its first {n + 1} tokens"):
                 prefix_posterior(g, row, np.array([n + 1]))
-    likely = np.isfinite(likelihood(g, tokens, lengths))
+    likely = np.isfinite(tiny.likelihood(g, tokens, lengths))
     np.testing.assert_array_equal(accepts(g, tokens, lengths), likely)
 
 
@@ -631,7 +635,7 @@ def test_a_sentence_that_the_grammar_cannot_produce_is_named() -> None:
         prefix_posterior(g, np.array([[2, 0], [0, 2]]), np.array([2, 2]))
     with pytest.raises(SpecError, match="sentence 0, 2 0 1: expected the beginning"):
         boundary_posterior(g, np.array([[2, 0, 1]]), np.array([3]), 1)
-    assert likelihood(g, np.array([[0, 2]]), np.array([2])).tolist() == [-np.inf]
+    assert tiny.likelihood(g, np.array([[0, 2]]), np.array([2])).tolist() == [-np.inf]
 
 
 @pytest.mark.parametrize(
@@ -672,4 +676,4 @@ def test_levels_are_those_of_the_grammar() -> None:
         with pytest.raises(SpecError, match="expected a whole number from 0, the root, to 1, the tokens"):
             boundary_posterior(g, np.array([[2, 0]]), np.array([2]), level)
     with pytest.raises(SpecError, match=r"tokens\[0, 1\] = 3: expected a token from 0 to 2"):
-        likelihood(g, np.array([[2, 3]]), np.array([2]))
+        prefix_posterior(g, np.array([[2, 3]]), np.array([2]))

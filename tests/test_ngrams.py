@@ -30,9 +30,9 @@ from pdlib.probes.ngrams import (
 )
 from pdlib.specs import Adam, Sequences, SpecError, Training
 from pdlib.tasks.grammar import grammar, load_grammar
-from pdlib.tasks.inside_outside import posterior
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
+from pdlib.tasks.posteriors import posterior
 
 SOURCE = grammar("cfg3b", roots=(14, 15))
 VISIBLE, HIDDEN = MaskedPrediction(SOURCE), MaskedPrediction(SOURCE, selected="hidden")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pdlib import engine
 from pdlib.models.mlp import MLP
@@ -22,6 +23,8 @@ from pdlib.published import Published
 from pdlib.schedules import Progressive
 from pdlib.specs import SGD, Distillation, Measurement, Run, Schedule, Training
 from pdlib.store import Store
+from pdlib.tasks.grammar import Grammar
+from pdlib.tasks.inside_outside import marginals, nodes
 from pdlib.tasks.parity import SparseParity
 from pdlib.training.online_sgd import set_threads
 
@@ -165,4 +168,12 @@ def published(store: Store, folder: Path) -> Published:
     found.write_page("parity", "desk", [r for r in records if r is not None])
     for teacher in (store.root / "labels").glob("*"):
         found.write_labels(teacher.name, list(store.hard_labels(teacher.name)))
+    return found
+
+
+def likelihood(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]:
+    """The log probability of sentences, from their inside values; -inf outside the grammar."""
+    evidence = (np.asarray(tokens)[..., None] == np.arange(grammar.n_terminals)).astype(np.float64)
+    found = np.empty(len(tokens))
+    marginals(tuple(nodes(grammar)), evidence, np.asarray(lengths, np.int64), found, np.zeros(evidence.shape))
     return found

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pdlib.models.transformer import Transformer
 from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
 from pdlib.tasks.grammar import Grammar
-from pdlib.tasks.inside_outside import accepts, grammatical_prefix
 from pdlib.tasks.next_token import NextToken
+from pdlib.tasks.posteriors import accepts, grammatical_prefix
 
 
 def judged(

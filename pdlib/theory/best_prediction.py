@@ -1,6 +1,6 @@
 """The best possible predictor of masked or next-token prediction on a grammar: what no network can exceed.
 
-Its accuracy and loss are those of the exact posterior (`pdlib.tasks.inside_outside`) on the held-out sentences
+Its accuracy and loss are those of the exact posterior (`pdlib.tasks.posteriors`) on the held-out sentences
 that networks are evaluated on, and its dependence on n-grams is measured by the networks' own probe.
 """
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pdlib.probes.ngrams import NgramDependence, dependence
 from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, SpecError, Task, require, whole
 from pdlib.tasks.grammar import Grammar
-from pdlib.tasks.inside_outside import boundary_posterior, evidence_of, posterior, prefix_posterior
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
+from pdlib.tasks.posteriors import boundary_posterior, evidence_of, posterior, prefix_posterior
 
 
 def best_prediction(task: MaskedPrediction | NextToken, inputs: Sequences) -> NDArray[np.float64]:

@@ -1,0 +1,380 @@
+r"""What an optimal predictor of a grammar's tokens says: exact posteriors, masked and next-token, and what is grammatical.
+
+The sums over trees are those of `pdlib.tasks.inside_outside`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdlib.specs import SpecError, require
+from pdlib.tasks.inside_outside import marginals, nodes, prefixes, recognize
+from pdlib.tasks.masked import SHOWN_ORIGINAL, SHOWN_RANDOM
+
+if TYPE_CHECKING:
+    from pdlib.tasks.grammar import Grammar
+
+SENTENCES_AT_ONCE = 256  # whose evidence is written out
+_SHOWN_TOKENS = 60  # in an error
+
+
+def _named(tokens: NDArray[np.int64], mask: int | None = None) -> str:
+    shown = ["[mask]" if token == mask else str(token) for token in tokens[:_SHOWN_TOKENS].tolist()]
+    return " ".join(shown) + (f" ... ({len(tokens)} tokens)" if len(tokens) > _SHOWN_TOKENS else "")
+
+
+def _sized(tokens: NDArray[Any], lengths: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return tokens (sentence, position), 0 beyond the end, and lengths (sentence,) as whole numbers, or raise."""
+    array, sizes = np.asarray(tokens), np.asarray(lengths)
+    require(
+        array.ndim == 2 and array.dtype.kind in "iu",
+        f"tokens of shape {array.shape} and type {array.dtype}",
+        "whole numbers (sentence, position)",
+    )
+    require(
+        sizes.shape == array.shape[:1] and sizes.dtype.kind in "iu",
+        f"lengths of shape {sizes.shape} and type {sizes.dtype}",
+        f"{len(array)} whole numbers",
+    )
+    wrong = np.flatnonzero((sizes < 0) | (sizes > array.shape[1]))
+    if wrong.size:
+        raise SpecError(
+            f"lengths[{wrong[0]}] = {sizes[wrong[0]]}: expected a number from 0 to {array.shape[1]}, the positions."
+        )
+    sizes = sizes.astype(np.int64)
+    within = np.arange(array.shape[1]) < sizes[:, None]
+    return np.where(within, array.astype(np.int64), 0), sizes
+
+
+def _checked(
+    tokens: NDArray[Any], lengths: NDArray[Any], n_tokens: int, meaning: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return what `_sized` returns, or raise if it is no token."""
+    array, sizes = _sized(tokens, lengths)
+    places = np.argwhere((array < 0) | (array >= n_tokens))
+    if places.size:
+        s, i = places[0].tolist()
+        raise SpecError(f"tokens[{s}, {i}] = {array[s, i]}: expected {meaning}.")
+    return array, sizes
+
+
+def _clean(
+    grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    n = grammar.n_terminals
+    return _checked(tokens, lengths, n, f"a token from 0 to {n - 1}")
+
+
+def evidence_of(same: NDArray[np.bool_], masked: NDArray[np.bool_], selected: float) -> NDArray[np.float64]:
+    """Return the weight that what a position shows gives to each terminal, if it is selected so probably."""
+    shown = SHOWN_ORIGINAL * same + SHOWN_RANDOM / same.shape[-1]
+    return np.where(masked[..., None], 1.0, (1.0 - selected) * same + selected * shown)
+
+
+def posterior(
+    grammar: Grammar,
+    inputs: NDArray[Any],
+    lengths: NDArray[Any],
+    at: NDArray[np.bool_],
+    *,
+    mask_rate: float,
+    hidden: bool = False,
+) -> NDArray[np.float64]:
+    r"""Return the exact posterior of the original tokens at selected positions of corrupted sentences.
+
+    .. math:: P(x_i = t \mid z, n, i \text{ selected}) \propto o_i(t) \, \frac{I_t(i, i + 1)}{e_i(t)} \, O_t(i, i + 1)
+
+    where z is what the sentence shows, n its length, and I and O are the inside and the outside values. What another
+    position j shows, a token s, is evidence :math:`e_j(t) = (1 - p) 1[s = t] + p \, (0.1 \cdot 1[s = t] + 0.1 / V)`,
+    since nobody knows whether it was selected; the position itself was, so that
+    :math:`o_i(t) = 0.1 \cdot 1[s = t] + 0.1 / V`. [mask] is no evidence, except of selection: e and o are 1.
+
+    Parameters
+    ----------
+    grammar
+        What the sentences are drawn from.
+    inputs : shape (sentence, position)
+        z: tokens 0 ... V - 1, and V for [mask]; anything beyond the end.
+    lengths : shape (sentence,)
+        n.
+    at : shape (sentence, position)
+        The positions asked for. With `hidden` they have to be all that are selected.
+    mask_rate
+        p, in [0, 1]: how probably each position was selected, independently. At 0 the other positions' tokens are
+        certain, and each position asked for takes a pass of its own.
+    hidden
+        Selected positions are seen by themselves alone. The others are known not to be selected, and so to show their
+        original; then `mask_rate` plays no part.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (target, V); targets in reading order of `at`, rows sum to 1.
+
+    Raises
+    ------
+    SpecError
+        If no sentence of the grammar, of that length, can have become a sentence of `inputs`; if an input is neither
+        token nor [mask]; if `at` asks beyond a sentence's end, or with `hidden` leaves out a [mask].
+
+    References
+    ----------
+    Paper, Definition 4.1 for the corruption; Zhao et al., "Do transformers parse while predicting the masked word?"
+    (2023), for the inside-outside algorithm as the optimal predictor.
+
+    Examples
+    --------
+    A grammar with the sentences 0 0 1 and 0 1 1, equally likely; the middle is masked:
+
+    >>> from pdlib.tasks.grammar import load_grammar
+    >>> small = load_grammar({"rules": {"9": [[7, 8], [8, 7]], "8": [[6, 6]], "7": [[5]]} |
+    ...                                {"6": [[1]], "5": [[2]]}})
+    >>> small.terminals, small.max_length
+    ((1, 2), 3)
+    >>> inputs, at = np.array([[0, 2, 2]]), np.array([[False, True, True]])
+    >>> posterior(small, inputs, np.array([3]), at, mask_rate=0.3, hidden=True).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    n = grammar.n_terminals
+    require(
+        isinstance(mask_rate, (int, float, np.floating)) and 0 <= mask_rate <= 1,
+        f"mask_rate = {mask_rate!r}",
+        "a number in [0, 1]",
+    )
+    shown, sizes = _checked(inputs, lengths, n + 1, f"a token from 0 to {n - 1}, or {n} for [mask]")
+    asked = np.asarray(at)
+    require(
+        asked.shape == shown.shape and asked.dtype == np.bool_,
+        f"at of shape {asked.shape} and type {asked.dtype}",
+        f"truth values of shape {shown.shape}",
+    )
+    beyond = np.argwhere(asked & (np.arange(shown.shape[1]) >= sizes[:, None]))
+    if beyond.size:
+        s, i = beyond[0].tolist()
+        raise SpecError(f"at[{s}, {i}]: expected False beyond the sentence's {sizes[s]} tokens.")
+    left_out = np.argwhere((shown == n) & ~asked) if hidden else np.empty((0, 2), np.int64)
+    if left_out.size:
+        s, i = left_out[0].tolist()
+        raise SpecError(
+            f"at[{s}, {i}] of a [mask]: expected True, as hidden sentences tell which positions are selected."
+        )
+    one_by_one = mask_rate == 0 and not hidden
+    rows, places = np.nonzero(asked)
+    sentence = rows if one_by_one else np.flatnonzero(asked.any(axis=1))  # of each pass
+    parts = [np.empty((0, n))]
+    for start in range(0, len(sentence), SENTENCES_AT_ONCE):
+        block = slice(start, start + SENTENCES_AT_ONCE)
+        chosen = sentence[block]
+        width = int(sizes[chosen].max())
+        z, targets = shown[chosen, :width], asked[chosen, :width]
+        if one_by_one:
+            targets = np.arange(width) == places[block, None]
+        same = z[..., None] == np.arange(n)  # (pass, position, terminal)
+        own = evidence_of(same, z == n, 1.0)
+        if hidden:
+            evidence = np.where(targets[..., None], 1.0, same)
+        elif one_by_one:
+            evidence = np.where(targets[..., None], own, evidence_of(same, z == n, 0.0))
+        else:
+            evidence = evidence_of(same, z == n, float(mask_rate))
+        found, log_evidence = np.zeros(evidence.shape), np.empty(len(chosen))
+        marginals(tuple(nodes(grammar)), evidence, sizes[chosen], log_evidence, found)
+        for s in chosen[log_evidence == -np.inf][:1].tolist():
+            raise SpecError(
+                f"sentence {s} of {sizes[s]} tokens, {_named(shown[s, : sizes[s]], n)}: expected what the grammar can "
+                f"produce with mask_rate = {mask_rate}, hidden = {hidden}."
+            )
+        weighted = found[targets] * (own[targets] / evidence[targets])
+        parts.append(weighted / weighted.sum(axis=1, keepdims=True))
+    return np.concatenate(parts)
+
+
+def _recognized(
+    grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    x, sizes = _sized(tokens, lengths)
+    reached, whole = np.empty(len(x), np.int64), np.empty(len(x), np.bool_)
+    recognize(tuple(nodes(grammar)), x, sizes, reached, whole)
+    return reached, whole
+
+
+def accepts(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.bool_]:
+    r"""Return whether texts are sentences of a grammar, :math:`P(x) > 0`.
+
+    A text may be anything, such as what a network writes. Nothing at all is no sentence, nor is a text that is longer than
+    every sentence, or that holds a number which is no token of the grammar.
+
+    Parameters
+    ----------
+    grammar
+        The grammar.
+    tokens : shape (text, position)
+        x: whole numbers; tokens are 0 ... V - 1. Anything beyond the end.
+    lengths : shape (text,)
+        Numbers of tokens.
+
+    Returns
+    -------
+    numpy.ndarray
+        Boolean, shape (text,).
+
+    Raises
+    ------
+    SpecError
+        If tokens or lengths are no whole numbers, or of other shapes.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
+    >>> accepts(low, np.array([[2, 0, 0], [0, 1, 0], [2, 3, 0]]), np.array([2, 2, 2])).tolist()
+    [True, False, False]
+    """
+    return _recognized(grammar, tokens, lengths)[1]
+
+
+def grammatical_prefix(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
+    r"""Return how many tokens of each text some sentence of the grammar begins with.
+
+    .. math:: \max \{ m \le n : P(x_0 \dots x_{m-1} \dots) > 0 \}
+
+    where :math:`P(x_0 \dots x_{m-1} \dots)` is the probability of all sentences that begin so. It is the length n of a text
+    that is a sentence or the beginning of one, and at most that of the longest sentence. A number that is no token of
+    the grammar ends the beginning, as a token does that cannot stand there: a network may write anything.
+
+    Parameters
+    ----------
+    grammar, tokens, lengths
+        As in `accepts`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Whole numbers, shape (text,); 0 for a text without tokens.
+
+    Raises
+    ------
+    SpecError
+        If tokens or lengths are no whole numbers, or of other shapes.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
+    >>> texts = np.array([[0, 1, 2], [0, 1, 0], [0, 3, 2], [2, 0, 1], [1, 2, 0]])
+    >>> grammatical_prefix(low, texts, np.array([3, 2, 3, 3, 3])).tolist()
+    [3, 2, 1, 2, 0]
+    """
+    return _recognized(grammar, tokens, lengths)[0]
+
+
+def _follow(
+    grammar: Grammar,
+    tokens: NDArray[Any],
+    lengths: NDArray[Any],
+    level: int,
+    shape: tuple[int, int],
+) -> NDArray[np.float64]:
+    """Return what `_prefixes` finds, nan beyond the end; `shape` is what it has more than (sentence, position, V)."""
+    x, sizes = _clean(grammar, tokens, lengths)
+    out = np.full((len(x), x.shape[1] + shape[0], grammar.n_terminals + shape[1]), np.nan)
+    reached = np.empty(len(x), np.int64)
+    prefixes(tuple(nodes(grammar)), x, sizes, level, reached, out)
+    for s in np.flatnonzero(reached < sizes)[:1].tolist():
+        raise SpecError(
+            f"sentence {s}, {_named(x[s, : sizes[s]])}: expected the beginning of a sentence of the grammar. "
+            f"No sentence begins with its first {reached[s] + 1} tokens."
+        )
+    return out
+
+
+def prefix_posterior(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]:
+    r"""Return the exact distribution of the next token behind every prefix.
+
+    .. math:: P(x_i = t \mid x_0, \dots, x_{i-1}) = \frac{F_t(i)}{\sum_{t'} F_{t'}(i) + P(x_0, \dots, x_{i-1})}
+
+    where :math:`F_t(i)` is the probability of all sentences that begin with :math:`x_0, \dots, x_{i-1}, t`, from
+
+    .. math:: F_B(i) = \sum_{h \le i} \sum_{A \to \pi B \rho} p(A \to \pi B \rho) \, F_A(h) \, I_\pi(h, i)
+
+    with :math:`\pi, \rho` any sequences of symbols, also empty ones (then h = i), and :math:`F_A(0)` for a root A its
+    probability.
+
+    Parameters
+    ----------
+    grammar
+        The grammar, its roots equally likely.
+    tokens : shape (sentence, position)
+        Sentences, or beginnings of sentences: tokens 0 ... V - 1; anything beyond the end.
+    lengths : shape (sentence,)
+        Numbers of tokens.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (sentence, position + 1, V + 1): entry i is what follows the first i tokens, for i = 0, ..., the length; the
+        last column is the probability that the sentence ends there. Rows sum to 1; nan beyond the length.
+
+    Raises
+    ------
+    SpecError
+        If no sentence of the grammar begins so.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> low = grammar("cfg3b", roots=(7, 8))              # 7 -> 3 1 | 1 2 3, 8 -> 3 2 | 3 1 2
+    >>> prefix_posterior(low, np.array([[2, 0]]), np.array([2])).round(6).tolist()
+    [[[0.25, 0.0, 0.75, 0.0], [0.666667, 0.333333, 0.0, 0.0], [0.0, 0.5, 0.0, 0.5]]]
+    """
+    return _follow(grammar, tokens, lengths, -1, (1, 1))
+
+
+def boundary_posterior(
+    grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any], level: int
+) -> NDArray[np.float64]:
+    r"""Return the exact distribution of the next token, given that a span of a level ends with it.
+
+    .. math:: P(x_i = t \mid x_0, \dots, x_{i-1}, \text{ a span of level } l \text{ ends at } i)
+
+    In `prefix_posterior`'s sum, below level l only the last symbol of a right side goes on.
+
+    Parameters
+    ----------
+    grammar, tokens, lengths
+        As in `prefix_posterior`.
+    level
+        l, counted from the root: 0 is the root (the sentence ends with the token), `grammar.depth` the tokens themselves
+        (no condition but that the sentence does not end before).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (sentence, position, V): entry i is the distribution of token i, given those before it. nan where no span
+        of the level can end, and beyond the length.
+
+    Raises
+    ------
+    SpecError
+        If no sentence of the grammar begins so, or the level is not one of the grammar's.
+
+    References
+    ----------
+    Paper, appendix E (boundary tokens); Definition 4.3.
+
+    Examples
+    --------
+    >>> from pdlib.tasks.grammar import grammar
+    >>> low = grammar("cfg3b", roots=(7, 8))              # 7 -> 3 1 | 1 2 3, 8 -> 3 2 | 3 1 2
+    >>> boundary_posterior(low, np.array([[2, 0, 1]]), np.array([3]), level=0).tolist()
+    [[[nan, nan, nan], [0.5, 0.5, 0.0], [0.0, 1.0, 0.0]]]
+    """
+    require(
+        type(level) is int and 0 <= level <= grammar.depth,
+        f"level = {level!r}",
+        f"a whole number from 0, the root, to {grammar.depth}, the tokens",
+    )
+    return _follow(grammar, tokens, lengths, level, (0, 0))
