@@ -74,10 +74,11 @@ from pdlib import (
     SparseParity,
     Transformer,
     claims,
+    diagrams,
     pages,
-    plots,
     tables,
 )
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,
@@ -456,7 +457,7 @@ if figures == "all":
     )
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8))
     for ax, s in zip(axes, used[:2], strict=False):
-        plots.plot_attention(
+        diagrams.plot_attention(
             page_tables["attention"].query("seed == @s"),
             teacher_table[teacher_table.seed == s],
             ax,
