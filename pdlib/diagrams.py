@@ -83,13 +83,8 @@ def plot_tree(tree: pd.DataFrame, ax: Axes, path: Sequence[str] = ()) -> Axes:
 def plot_parse(spans: pd.DataFrame, ax: Axes) -> Axes:
     """Draw the grammar tree of one sentence over its tokens; dots below mark the last token of each span.
 
-    Parameters
-    ----------
-    spans
-        `level` (0 is the root), `symbol`, `start`, `stop`: the symbols of every level, from left to right. The last
-        level are the tokens.
-    ax
-        Where to draw.
+    `spans` has `level` (0 is the root), `symbol`, `start`, `stop`: the symbols of every level, from left to right. The
+    last level are the tokens.
     """
     depth = int(spans.level.max())
     placed = spans.assign(x=(spans.start + spans.stop - 1) / 2)
@@ -119,14 +114,9 @@ def plot_parse(spans: pd.DataFrame, ax: Axes) -> Axes:
 def plot_masking(table: pd.DataFrame, ax: Axes) -> Axes:
     """Draw a sentence, what the network is shown of it, and what it is asked for, a column for each position.
 
-    Parameters
-    ----------
-    table
-        `position`, `original`, `shown`, `selected`, a row for each position; tokens by their names, a removed one "[mask]".
-        With columns `p_NAME`, one for each token, a fourth row draws these probabilities at the selected positions, the
-        original's dark.
-    ax
-        Where to draw.
+    `table` has `position`, `original`, `shown`, `selected`, a row for each position; tokens by their names, a removed one
+    "[mask]". With columns `p_NAME`, one for each token, a fourth row draws these probabilities at the selected positions,
+    the original's dark.
     """
     probabilities = [name for name in table.columns if name.startswith("p_")]
     rows = ["sentence", "what is shown", "what is asked for", *["probabilities"] * bool(probabilities)]
@@ -167,15 +157,8 @@ def plot_masking(table: pd.DataFrame, ax: Axes) -> Axes:
 def plot_boundaries(table: pd.DataFrame, ax: Axes, levels: Sequence[int] | None = None) -> Axes:
     """Draw a sentence and in rows, by level, its spans: a line over the tokens of each, a mark under the last one.
 
-    Parameters
-    ----------
-    table
-        `position`, `token`, `level`, a row for each position: the highest level, counted from the leaves, of which a span
-        ends there; 1 where only the token itself does.
-    ax
-        Where to draw.
-    levels
-        Which levels, from the top down; by default 2 to the highest of the table.
+    `table` has `position`, `token`, `level`, a row for each position: the highest level, counted from the leaves, of which
+    a span ends there; 1 where only the token itself does. `levels` are drawn from the top down, by default 2 to the highest.
     """
     rows = table.sort_values("position")
     levels = levels or range(2, int(rows.level.max()) + 1)
@@ -224,12 +207,11 @@ def plot_attention(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes
     return step_axis(ax)
 
 
-# ------------------------------------------------------------------ interactive
-
 TEXT = "#010203"  # stands for the color of the page's text, so that a panel suits light and dark
 _RC: Any = {
     **{f"{part}.color": TEXT for part in ("text", "xtick", "ytick", "grid")},
-    **{"axes.labelcolor": TEXT, "axes.edgecolor": TEXT, "svg.fonttype": "none", "svg.hashsalt": "pdlib"},
+    **{"axes.labelcolor": TEXT, "axes.edgecolor": TEXT, "axes.axisbelow": True, "axes.grid.axis": "y"},
+    **{"svg.fonttype": "none", "svg.hashsalt": "pdlib"},
 }
 
 
@@ -251,46 +233,38 @@ class Interactive:
 
 
 class Panel:
-    """Axes of which some parts are shown in one state of the slider only.
+    """Axes of which some parts are shown in one state of the slider only; `described` goes on where the title ends."""
 
-    Parameters
-    ----------
-    title
-        Stands above.
-    described
-        What a screen reader says.
-    ylim
-        Of the axes.
-    """
-
-    def __init__(self, title: str, described: str, ylim: tuple[float, float]) -> None:
-        self.described = described
-        with mpl.rc_context(_RC):
-            self.figure = Figure(figsize=(3.4, 2.6))
-            self.ax = self.figure.add_subplot()
-            self.ax.set_title(title, loc="left", fontsize=11)
-            self.ax.set_ylim(*ylim)
-            self.ax.locator_params(nbins=3)
+    def __init__(self, title: str, described: str, top: float, bottom: float = 0) -> None:
+        self.words = html.escape(f"{title}, {described}")
+        self.figure = Figure(figsize=(3.0, 2.4))
+        self.ax = self.figure.add_subplot(ylim=(bottom, top))
+        self.ax.set_title(title, loc="left", fontsize=10.5)
+        self.ax.locator_params(nbins=3)
 
     def only(self, state: int, *artists: Artist) -> None:
         """Show these artists in this state only."""
         for artist in artists:
             artist.set_gid(f"state-{state}")
 
+    def against_steps(self, run: pd.DataFrame, y: str, steps: Sequence[int]) -> None:
+        """Draw a teacher's curve; a dot marks the step of each state."""
+        self.ax.plot(run.step, run[y], color=TEXT)
+        for i, step in enumerate(steps):
+            height = run[y][run.step == step]
+            self.only(i, *self.ax.plot([step], height, "o", color=GREEN, markeredgecolor=TEXT))
+        step_axis(self.ax)
+
     def svg(self) -> str:
         """Return the panel as an SVG within a page, in which the first state is shown."""
-        with mpl.rc_context(_RC):
-            self.figure.savefig(file := io.StringIO(), format="svg", transparent=True)
-        text = re.sub(
-            r"<metadata>.*?</metadata>|<!--.*?-->| xmlns(:\w+)?=\"\S*\"", "", file.getvalue(), flags=re.S
-        )
-        text = text[text.index("<svg ") :].replace(TEXT, "currentColor")
-        text = re.sub(r'<svg width="\S+" height="\S+"', "<svg", text)
-        text = re.sub(r'<g id="state-(\d+)"', r'<g data-state="\1" style="display:none"', text)
+        self.figure.savefig(file := io.StringIO(), format="svg", transparent=True)
+        text = file.getvalue().replace(TEXT, "currentColor").partition("<svg")[2]
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        text = re.sub(r' (xmlns(:\w+)?|width|height)="(http|[\d.]+pt)[^"]*"', "", text)
+        text = re.sub(r'id="state-(\d+)"', r'data-state="\1" style="display:none"', text)
         text = text.replace('data-state="0" style="display:none"', 'data-state="0"')
-        text = re.sub(r'<g id="(?!state)[^"]*"', "<g", text)
-        words = f'role="img" aria-label="{html.escape(self.described)}" style="flex:1 1 210px;min-width:0"'
-        return text.replace("<svg", f"<svg {words}", 1)
+        text = re.sub(r'<g id="[^"]*"', "<g", text)  # the same in each panel
+        return f'<svg role="img" aria-label="{self.words}" style="flex:1 1 210px;min-width:0"{text}'
 
 
 def slider(name: str, texts: Sequence[str], panels: Sequence[Panel], above: str = "") -> Interactive:
@@ -322,67 +296,35 @@ _SCRIPT = """
 """
 
 
-def _against_steps(panel: Panel, run: pd.DataFrame, y: str, states: Sequence[int]) -> Panel:
-    """Draw a teacher's curve; a dot marks the step of each state."""
-    panel.ax.plot(run.step, run[y], color=TEXT)
-    for i, step in enumerate(states):
-        height = run[y][run.step == step]
-        panel.only(i, *panel.ax.plot([step], height, "o", color=GREEN, markeredgecolor=TEXT))
-    step_axis(panel.ax)
-    return panel
-
-
+@mpl.rc_context(_RC)
 def interactive_checkpoints(
     teacher: pd.DataFrame, correlations: pd.DataFrame, students: pd.DataFrame, *, name: str = "checkpoints"
 ) -> Interactive:
     """Return a slider over teacher checkpoints: their correlations, and what a student of each becomes.
 
-    Parameters
-    ----------
-    teacher
-        `step`, `accuracy` of one teacher.
-    correlations
-        `step`, `degree`, `group`, `mean`, `noise_floor`, for at least the checkpoints on the slider.
-    students
-        `checkpoint`, `step`, `accuracy`: the (2, T) student of each checkpoint.
-    name
-        Identifier of the figure within its page.
-
-    Raises
-    ------
-    ValueError
-        If there is no checkpoint with a student.
+    `teacher` has `step`, `accuracy` of one teacher; `correlations` `step`, `degree`, `group`, `mean`, `noise_floor`, for at
+    least the checkpoints on the slider; `students` `checkpoint`, `step`, `accuracy`, the (2, T) student of each
+    checkpoint. No student is a ValueError. `name` is that of the figure in its page.
     """
     checkpoints = sorted(int(c) for c in students.checkpoint.unique())
     if not checkpoints:
         raise ValueError("no students: expected at least one checkpoint on the slider.")
-    degree_1 = correlations[(correlations.degree == 1) & correlations.step.isin(checkpoints)]
-    size = degree_1.set_index(["step", "group"])["mean"]
+    degree_1 = correlations[correlations.degree == 1]
+    size = degree_1[degree_1.step.isin(checkpoints)].set_index(["step", "group"])["mean"]
     accuracy = teacher.set_index("step").accuracy
-    own = Panel(
-        "teacher's accuracy",
-        "Accuracy of the teacher against training steps; a dot marks the chosen checkpoint.",
-        (0.4, 1.03),
-    )
+    own = Panel("teacher's accuracy", "against training steps; a dot marks the chosen checkpoint", 1.03, 0.4)
     bars = Panel(
-        "mean |correlation|, degree 1",
-        "Mean absolute degree-1 correlation of the chosen checkpoint, in and off the support; dashed: noise floor.",
-        (0, 1.15 * size.max()),
+        "mean |correlation|, degree 1", "of the checkpoint; dashed: the noise floor", 1.15 * size.max()
     )
-    student = Panel(
-        "accuracy of its (2, T) student",
-        "Accuracy of the student taught by the chosen checkpoint against training steps.",
-        (0.4, 1.03),
-    )
-    _against_steps(own, teacher, "accuracy", checkpoints)
-    floor = correlations[correlations.degree == 1].noise_floor.mean()
-    bars.ax.axhline(floor, color=TEXT, linestyle="--", linewidth=1)
+    student = Panel("accuracy of its (2, T) student", "against the student's training steps", 1.03, 0.4)
+    own.against_steps(teacher, "accuracy", checkpoints)
+    bars.ax.axhline(degree_1.noise_floor.mean(), color=TEXT, linestyle="--", linewidth=1)
+    names, colors, _ = zip(*GROUPS.values(), strict=True)
     texts = []
     for i, c in enumerate(checkpoints):
-        inside, off = (float(size[c, group]) for group in GROUPS)
-        names, colors, _ = zip(*GROUPS.values(), strict=True)
-        bars.only(i, *bars.ax.bar(names, [inside, off], 0.5, color=colors))
         run = students[students.checkpoint == c].sort_values("step")
+        inside, off = (float(size[c, group]) for group in GROUPS)
+        bars.only(i, *bars.ax.bar(names, [inside, off], 0.5, color=colors))
         student.only(i, *student.ax.plot(run.step, run.accuracy, color=GREEN))
         texts.append(
             f"Checkpoint {short_number(c)}: teacher accuracy {accuracy[c]:.2f}; mean correlation in the support "
@@ -392,6 +334,7 @@ def interactive_checkpoints(
     return slider(name, texts, (own, bars, student))
 
 
+@mpl.rc_context(_RC)
 def interactive_curriculum(
     teacher: pd.DataFrame,
     ngrams: pd.DataFrame,
@@ -434,43 +377,32 @@ def interactive_curriculum(
     called = [str(token) for token in names]
     loss = teacher.set_index("step").loss_nats
     median = ngrams.pivot(index="step", columns=["measure", "n"], values="median").sort_index(axis=1)
-    chance = predictions.pivot(index="step", columns="token", values="probability")
-    sizes = median["robust"].columns
+    chance = predictions.pivot(index="step", columns="token", values="probability")[[*range(len(called))]]
+    sizes, top = median["robust"].columns, 1.1 * float(ngrams["median"].max()) or 1.0
     own = Panel(
-        "held-out loss (nats)",
-        "Loss of the teacher against training steps; a dot marks the chosen checkpoint.",
-        (0, 1.05 * loss.max()),
+        "held-out loss (nats)", "against training steps; a dot marks the checkpoint", 1.05 * loss.max()
     )
-    measures = Panel(
-        "M_robust (filled), M_close (open)",
-        "Medians of M_robust, filled bars, and M_close, open bars, of the chosen checkpoint, for each n.",
-        (0, 1.1 * ngrams["median"].max() or 1),
-    )
+    measures = Panel("M_robust (filled), M_close (open)", "medians, as bars for each n", top)
     tokens = Panel(
-        "probability of each token",
-        f"What the chosen checkpoint predicts at the removed position; the true token is {names[right]}.",
-        (0, 1),
+        "probability of each token", f"at the removed position; the true one is {called[right]}", 1
     )
-    _against_steps(own, teacher, "loss_nats", steps)
+    own.against_steps(teacher, "loss_nats", steps)
     place, colors = np.arange(len(sizes)), [GREEN if t == right else "0.6" for t in range(len(called))]
+    outline: Style = {"facecolor": "none", "edgecolor": ORANGE, "linewidth": 2.5}
     texts = []
     for i, c in enumerate(steps):
-        robust, close = median["robust"].loc[c], median["close"].loc[c]
-        open_: Style = {"facecolor": "none", "edgecolor": ORANGE, "linewidth": 2.5}
+        robust, close = (median[measure].loc[c] for measure in ("robust", "close"))
         measures.only(i, *measures.ax.bar(place - 0.2, robust, 0.34, color=BLUE))
-        measures.only(i, *measures.ax.bar(place + 0.2, close, 0.34, **open_))
-        shown = chance.loc[c, list(range(len(called)))]
-        tokens.only(i, *tokens.ax.bar(range(len(called)), shown, 0.6, color=colors, edgecolor=TEXT))
-        values = (", ".join(f"{value:.2f}" for value in each) for each in (robust, close))
+        measures.only(i, *measures.ax.bar(place + 0.2, close, 0.34, **outline))
+        tokens.only(i, *tokens.ax.bar(called, chance.loc[c], 0.6, color=colors, edgecolor=TEXT))
+        said = [", ".join(f"{value:.2f}" for value in measure) for measure in (robust, close)]
         texts.append(
             f"Checkpoint {short_number(c)}: loss {loss[c]:.2f}; for n = {', '.join(map(str, sizes))}, "
-            f"M_robust {next(values)} and M_close {next(values)}; "
+            f"M_robust {said[0]} and M_close {said[1]}; "
             f"the true token {called[right]} is given probability {chance.loc[c, right]:.2f}."
         )
     measures.ax.set_xticks(place, [f"n = {n}" for n in sizes])
-    tokens.ax.set_xticks(
-        range(len(called)), [f"{text}\n▲ true" if t == right else text for t, text in enumerate(called)]
-    )
+    tokens.ax.set_xlabel(f"the true token: {called[right]}")
     sentence = [html.escape(called[t]) for t in truth]
     sentence[position] = "<strong>[mask]</strong>"
     return slider(name, texts, (own, measures, tokens), f"<p>Sentence: {' '.join(sentence)}</p>")
