@@ -611,9 +611,11 @@ def plot_rates(tuning: pd.DataFrame, ax: Axes, rates: pd.DataFrame | None = None
     shape: Style = {"within": (0, 1), "bars": True, "side": 0.06}
     _means(final, ax, "learning_rate", "accuracy", "method", looks, label="{}", **shape)
     if rates is not None:
-        chosen = final.merge(rates[["method", "learning_rate"]])
-        ring: Style = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "linestyle": ""}
-        _means(chosen, ax, "learning_rate", "accuracy", "method", looks, label="_{}", **shape | ring)
+        pairs = set(zip(rates.method, rates.learning_rate, strict=True))
+        chosen = [pair in pairs for pair in zip(final.method, final.learning_rate, strict=True)]
+        rings = final.assign(accuracy=final.accuracy.where(chosen))
+        shape |= {"marker": "o", "markersize": 11, "markerfacecolor": "none", "linestyle": ""}
+        _means(rings, ax, "learning_rate", "accuracy", "method", looks, label="_{}", errorbar=None, **shape)
     ax.set_ylabel("final held-out accuracy")
     tried = sorted(final.learning_rate.unique())
     return _ticks(ax, tried, [f"{rate:g}" for rate in tried], "learning rate")
