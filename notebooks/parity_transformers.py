@@ -255,7 +255,7 @@ correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-correlations", "caption": "Absolute correlation of four teachers' predictions with single coordinates: mean in and off the support, bands from the smallest to the largest coordinate; dotted: the accuracy, scaled (paper: Figure 12)."}, "image": {"alt": "Four panels of correlations against steps; the in-support line has a peak where the accuracy rises."}}
 fig, axes = plt.subplots(2, 2, figsize=(9, 5.6))
 for ax, s in zip(axes.flat, used[:4], strict=False):
-    plots.plot_correlation_seeds(
+    diagrams.plot_correlation_seeds(
         correlations[correlations.seed == s],
         teacher_table[teacher_table.seed == s],
         ax,

@@ -1,4 +1,4 @@
-"""Diagrams by hand: trees, sentences and what is asked of them, attention paths, and figures under a slider.
+"""Diagrams by hand: trees, sentences and what is asked of them, the inside of one network, figures under a slider.
 
 As in `pdlib.figures`, whose colors these are: a tidy table and axes in, the axes out, and no torch.
 """
@@ -30,6 +30,7 @@ from pdlib.figures import (
     RED,
     SKY,
     Style,
+    correlation_axes,
     short_number,
     step_axis,
 )
@@ -183,6 +184,28 @@ def plot_boundaries(table: pd.DataFrame, ax: Axes, levels: Sequence[int] | None 
     return _bare(ax)
 
 
+def _between(
+    run: pd.DataFrame, ax: Axes, columns: tuple[str, str, str], label: str, color: str, line: Any
+) -> None:
+    """Draw one column against steps within a band from another to a third."""
+    middle, low, high = (run[column] for column in columns)
+    ax.plot(run.step, middle, color=color, linestyle=line, label=label)
+    ax.fill_between(run.step, low, high, color=color, alpha=0.15, lw=0)
+
+
+def plot_correlation_seeds(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw one teacher's degree-1 correlations, means within smallest and largest, and its accuracy, scaled.
+
+    `table` as in `plot_correlations`, for one run, with `minimum`.
+    """
+    rows = table[table.degree == 1]
+    for group, look in GROUPS.items():
+        _between(rows[rows.group == group], ax, ("mean", "minimum", "maximum"), *look)
+    scaled = teacher.accuracy * float(rows.maximum.max())
+    ax.plot(teacher.step, scaled, color="0.3", linestyle=":", linewidth=1, label="accuracy, scaled")
+    return correlation_axes(rows, ax, 1)
+
+
 def plot_attention(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes:
     """Draw one teacher's path mass on a coordinate on and off the support beside its accuracy.
 
@@ -192,9 +215,7 @@ def plot_attention(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes
     """
     words = {"on_coordinate": "on a coordinate of the support", "off_coordinate": "on another coordinate"}
     for (name, text), (_, color, line) in zip(words.items(), GROUPS.values(), strict=True):
-        ax.plot(table.step, table[name], color=color, linestyle=line, label=text)
-        ends = table[f"{name}_low"], table[f"{name}_high"]
-        ax.fill_between(table.step, *ends, color=color, alpha=0.15, lw=0)
+        _between(table, ax, (name, f"{name}_low", f"{name}_high"), text, color, line)
         start = float(table.loc[table.step == 0, name].iloc[0])
         ax.axhline(start, color=color, linewidth=0.8, linestyle=":", label=f"{text}, untrained")
     scaled = teacher.accuracy * table[["on_coordinate_high", "off_coordinate_high"]].to_numpy().max()
@@ -202,8 +223,7 @@ def plot_attention(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes
     moving = teacher[teacher.accuracy.between(0.55, 0.99)]
     if len(moving):
         ax.axvspan(moving.step.min(), moving.step.max(), color="0.5", alpha=0.12, lw=0, label="transition")
-    ax.set_ylabel("attention along length-2 paths")
-    ax.set_ylim(bottom=0)
+    ax.set(ylim=(0, None), ylabel="attention along length-2 paths")
     return step_axis(ax)
 
 

@@ -8,8 +8,9 @@ stand once, below, and each series has its own line or marker too. No torch here
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any, TypeAlias
 
 import matplotlib as mpl
@@ -77,22 +78,15 @@ GAINS = (BLUE, RED, GREEN, PURPLE)  # by length of training
 
 def house_style() -> None:
     """Set fonts, sizes and the light frame that all figures of the book share."""
-    mpl.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "figure.facecolor": "white",
-            "figure.constrained_layout.use": True,
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "legend.frameon": False,
-            "legend.fontsize": 8.5,
-            "lines.linewidth": 1.8,
-            "savefig.dpi": 110,
-        }
-    )
+    mpl.rc("figure", dpi=110, facecolor="white")
+    mpl.rc("figure.constrained_layout", use=True)
+    mpl.rc("font", size=10)
+    mpl.rc("axes.spines", top=False, right=False)
+    mpl.rc("axes", grid=True)
+    mpl.rc("grid", alpha=0.25)
+    mpl.rc("legend", frameon=False, fontsize=8.5)
+    mpl.rc("lines", linewidth=1.8)
+    mpl.rc("savefig", dpi=110)
 
 
 def finish(figure: Figure, provenance: str, n_columns: int = 3) -> None:
@@ -155,18 +149,17 @@ def aligned(table: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
     return table.assign(step=table.step - table.seed.map(middle))
 
 
-def student_interval(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], tuple[float, float]]:
-    """Return seaborn's `errorbar` for the whole book: Student's 95 % interval of a mean, cut to [`low`, `high`].
+COUNTED = "{} (n = {})"  # name and number of seeds
 
-    >>> [round(end, 3) for end in student_interval(low=0)([1.0, 2.0, 3.0])]
+
+def student_interval(values: Any, low: float = -math.inf, high: float = math.inf) -> tuple[float, float]:
+    """Return the ends of Student's 95 % interval of a mean, cut to [`low`, `high`]: seaborn's `errorbar` in all figures.
+
+    >>> [round(end, 3) for end in student_interval([1.0, 2.0, 3.0], low=0)]
     [0, 4.484]
     """
-
-    def ends(values: Any) -> tuple[float, float]:
-        interval = mean_interval(values)
-        return max(low, interval.low), min(high, interval.high)
-
-    return ends
+    interval = mean_interval(values)
+    return max(low, interval.low), min(high, interval.high)
 
 
 def _line(rows: pd.DataFrame, ax: Axes, x: str, y: str, **look: Any) -> None:
@@ -175,11 +168,6 @@ def _line(rows: pd.DataFrame, ax: Axes, x: str, y: str, **look: Any) -> None:
     sns.lineplot(rows, x=x, y=y, ax=ax, legend=False, **look)
     ax.set_xlabel(names[0], visible=True)
     ax.set_ylabel(names[1], visible=True)
-
-
-def _seeds(rows: pd.DataFrame, ax: Axes, y: str, **look: Any) -> None:
-    """Draw a thin line for each seed against steps."""
-    _line(rows, ax, "step", y, units="seed", estimator=None, **look)
 
 
 def _means(
@@ -191,7 +179,7 @@ def _means(
     looks: Looks,
     *,
     within: tuple[float, float] = (-math.inf, math.inf),
-    label: str = "{} (n = {})",
+    label: str = "{}",
     bars: bool = False,
     side: float = 0.0,
     **look: Any,
@@ -215,7 +203,7 @@ def _means(
             style |= {"err_style": "bars", "err_kws": {"capsize": 2.5, "elinewidth": 1}}
         else:
             style["err_kws"] = {"alpha": 0.15, "linewidth": 0}
-        errorbar = student_interval(*within) if n > 1 else None
+        errorbar = partial(student_interval, low=within[0], high=within[1]) if n > 1 else None
         estimator = {"estimator": lambda values: mean_interval(values).mean, "errorbar": errorbar}
         _line(rows.assign(**{x: place}), ax, x, y, **style | estimator | look)
 
@@ -291,7 +279,7 @@ def plot_accuracy(
 
     `table` has the columns `seed`, `step`, `accuracy` and `by`; `looks` says which values are drawn, in which order.
     """
-    _means(table, ax, "step", "accuracy", by, looks, within=(0, 1))
+    _means(table, ax, "step", "accuracy", by, looks, label=COUNTED, within=(0, 1))
     if chance is not None:
         ax.axhline(chance, color="0.5", linewidth=0.8, linestyle=":")
     ax.set(ylim=(0.4 if chance == 0.5 else 0, 1.03), ylabel="held-out accuracy")
@@ -313,7 +301,8 @@ def plot_family(
 
 def plot_seeds(table: pd.DataFrame, ax: Axes, *, label: str = "one seed each") -> Axes:
     """Draw held-out accuracy of single runs, a thin line each: where transitions differ, a mean hides them."""
-    _seeds(table, ax, "accuracy", color=BLACK, linewidth=0.9, alpha=0.75, label=label)
+    look: Style = {"color": BLACK, "linewidth": 0.9, "alpha": 0.75, "label": label}
+    _line(table, ax, "step", "accuracy", units="seed", estimator=None, **look)
     return plot_accuracy(table.assign(method=""), ax)
 
 
@@ -355,34 +344,18 @@ def plot_correlations(table: pd.DataFrame, ax: Axes, degree: int, *, label: str 
     rows = table[table.degree == degree]
     n = rows.groupby(["group", "step"]).step.transform("size")
     shown = rows[n == n.groupby(rows.group).transform("max")]
-    _means(shown, ax, "step", "mean", "group", GROUPS, within=(0, math.inf), label="{}")
+    _means(shown, ax, "step", "mean", "group", GROUPS, within=(0, math.inf))
     largest = {"off_support": ("largest off the support", BLUE, ":")}
-    _means(shown, ax, "step", "maximum", "group", largest, label="{}", errorbar=None, linewidth=0.9)
-    return _correlation_axes(rows, ax, degree, label)
+    _means(shown, ax, "step", "maximum", "group", largest, errorbar=None, linewidth=0.9)
+    return correlation_axes(rows, ax, degree, label)
 
 
-def _correlation_axes(rows: pd.DataFrame, ax: Axes, degree: int, label: str = "training steps") -> Axes:
+def correlation_axes(rows: pd.DataFrame, ax: Axes, degree: int, label: str = "training steps") -> Axes:
     """Draw the noise floor and label axes of correlations, which end at 0."""
     floor = rows.noise_floor.mean()
     ax.axhline(floor, color="0.4", linewidth=0.9, linestyle="--", label="noise floor")
-    ax.set_ylim(bottom=0)
-    ax.set_ylabel(f"mean |correlation|, degree {degree}")
+    ax.set(ylim=(0, None), ylabel=f"mean |correlation|, degree {degree}")
     return step_axis(ax, label)
-
-
-def plot_correlation_seeds(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw one teacher's degree-1 correlations, means within smallest and largest, and its accuracy, scaled.
-
-    `table` as in `plot_correlations`, for one run, with `minimum`.
-    """
-    rows = table[table.degree == 1]
-    for group, (name, color, line) in GROUPS.items():
-        run = rows[rows.group == group]
-        ax.plot(run.step, run["mean"], color=color, linestyle=line, label=name)
-        ax.fill_between(run.step, run.minimum, run.maximum, color=color, alpha=0.15, lw=0)
-    scaled = teacher.accuracy * float(rows.maximum.max())
-    ax.plot(teacher.step, scaled, color="0.3", linestyle=":", linewidth=1, label="accuracy, scaled")
-    return _correlation_axes(rows, ax, 1)
 
 
 def plot_checkpoint_quality(
@@ -420,10 +393,9 @@ def plot_reach(steps: pd.DataFrame, summary: pd.DataFrame, ax: Axes, by: str) ->
     _ticks(ax, values, [f"{v:g}" for v in values], by.replace("_", " "))
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(short_number))
-    for x, share in zip(
-        summary[by], summary.n_reached.astype(str) + "/" + summary.n.astype(str), strict=True
-    ):
-        ax.annotate(share, (x, budget * 1.12), ha="center", fontsize=8)
+    for row in summary.to_dict("records"):
+        share = f"{row['n_reached']}/{row['n']}"
+        ax.annotate(share, (float(row[by]), budget * 1.12), ha="center", fontsize=8)
     ax.set_ylim(top=budget * 1.35)
     return ax
 
@@ -450,7 +422,7 @@ def plot_scaling(
     positive = (np.isfinite(rows[y]) & (rows[y] > 0)).groupby([rows[by], rows[x]]).transform("all")
     ax.set(xscale="log", yscale="log")
     dot: Style = {"marker": "o", "markersize": 4, "markeredgewidth": 0} if markers else {}
-    _means(rows[positive], ax, x, y, by, looks, label="{}", **dot)
+    _means(rows[positive], ax, x, y, by, looks, **dot)
     return ax
 
 
@@ -477,7 +449,7 @@ def plot_levels(table: pd.DataFrame, ax: Axes) -> Axes:
         name: (f"{what.get(level, f'the first {level} questions')}, chance {2.0**-level:g}", *look)
         for level, (name, look) in enumerate(zip(names, LEVELS, strict=False), start=1)
     }
-    _means(table.melt("step", names), ax, "step", "value", "variable", looks, label="{}")
+    _means(table.melt("step", names), ax, "step", "value", "variable", looks)
     ax.set(ylim=(0, 1.06), ylabel="share answered rightly")
     return step_axis(ax)
 
@@ -490,12 +462,11 @@ def plot_features(table: pd.DataFrame, ax: Axes, degree: int, scope: str = "clas
     rows = table[(table.degree == degree) & (table.scope == scope)]
     nodes = rows[rows.node > 0].groupby("node")["level"].first()
     looks = {n: (f"level {v} (node {n})", *LEVELS[(v - 1) % len(LEVELS)]) for n, v in nodes.items()}
-    _means(rows, ax, "step", "mean", "node", looks, label="{}", linewidth=1.4)
-    _means(rows, ax, "step", "mean", "node", {0: ("rest", BLACK, ":")}, label="{}", linewidth=1)
+    _means(rows, ax, "step", "mean", "node", looks, linewidth=1.4)
+    _means(rows, ax, "step", "mean", "node", {0: ("rest", BLACK, ":")}, linewidth=1)
     floor = {0: ("noise floor", "0.5", "--")}
-    _means(rows, ax, "step", "noise_floor", "node", floor, label="{}", linewidth=0.9)
-    ax.set_ylim(bottom=0)
-    ax.set_ylabel(f"mean |correlation|, degree {degree}")
+    _means(rows, ax, "step", "noise_floor", "node", floor, linewidth=0.9)
+    ax.set(ylim=(0, None), ylabel=f"mean |correlation|, degree {degree}")
     return step_axis(ax)
 
 
@@ -525,9 +496,10 @@ def plot_loss(
     """
     rows = teacher[teacher.step > 0].assign(series="all")
     step_axis(ax, log=True)
-    _seeds(rows, ax, "loss_nats", color="0.5", linewidth=0.7, alpha=0.8, label="one seed each")
+    thin: Style = {"color": "0.5", "linewidth": 0.7, "alpha": 0.8, "label": "one seed each"}
+    _line(rows, ax, "step", "loss_nats", units="seed", estimator=None, **thin)
     mean = {"all": ("mean", BLACK, "-")}
-    _means(rows, ax, "step", "loss_nats", "series", mean, within=(0, math.inf))
+    _means(rows, ax, "step", "loss_nats", "series", mean, label=COUNTED, within=(0, math.inf))
     if candidates is not None:
         found = candidates.merge(rows[["seed", "step", "loss_nats"]], on=["seed", "step"])
         _marks(found, ax, "loss_nats", TURNS, size=48)
@@ -572,8 +544,7 @@ def plot_dependence(
             for y in best.loc[(best.measure == measure) & (best.n == n), "median"]:
                 ax.axhline(y, color=looks[n][1], linewidth=1.6, linestyle=dashes, clip_on=False)
         ax.plot([], [], color="0.35", linestyle="--", label="exact posterior, in the same color")
-    ax.set_ylim(bottom=0)
-    ax.set_ylabel(rf"$M_\mathrm{{{measure}}}$" + " (median)" * (not means))
+    ax.set(ylim=(0, None), ylabel=rf"$M_\mathrm{{{measure}}}$" + " (median)" * (not means))
     return ax
 
 
@@ -588,7 +559,8 @@ def plot_horizons(
     final = last_rows(table, ["seed", "horizon", "method"])
     horizons = sorted(final.horizon.unique())
     ax.set_xscale("log", base=2)
-    _means(final, ax, "horizon", "accuracy", "method", METHODS, within=(0, 1), bars=True, side=0.07)
+    shape: Style = {"within": (0, 1), "bars": True, "side": 0.07}
+    _means(final, ax, "horizon", "accuracy", "method", METHODS, label=COUNTED, **shape)
     if ceiling is not None:
         _name_lines(ax, {REFERENCES[reference]: ceiling})
     ax.set_ylabel("final held-out accuracy")
@@ -609,11 +581,11 @@ def plot_rates(tuning: pd.DataFrame, ax: Axes, rates: pd.DataFrame | None = None
     looks = {m: METHODS.get(m, (m, GAINS[i % len(GAINS)], "-")) for i, m in enumerate(methods)}
     ax.set_xscale("log", base=2)
     shape: Style = {"within": (0, 1), "bars": True, "side": 0.06}
-    _means(final, ax, "learning_rate", "accuracy", "method", looks, label="{}", **shape)
+    _means(final, ax, "learning_rate", "accuracy", "method", looks, **shape)
     if rates is not None:
         pairs = set(zip(rates.method, rates.learning_rate, strict=True))
         chosen = [pair in pairs for pair in zip(final.method, final.learning_rate, strict=True)]
-        rings = final.assign(accuracy=final.accuracy.where(chosen))
+        rings = final.assign(accuracy=final.accuracy.where(np.array(chosen)))
         shape |= {"marker": "o", "markersize": 11, "markerfacecolor": "none", "linestyle": ""}
         _means(rings, ax, "learning_rate", "accuracy", "method", looks, label="_{}", errorbar=None, **shape)
     ax.set_ylabel("final held-out accuracy")
@@ -636,7 +608,7 @@ def plot_gains(table: pd.DataFrame, ax: Axes) -> Axes:
         place = rows.place + side * (i - (len(horizons) - 1) / 2) - 0.1
         dot: Style = {"s": 10, "alpha": 0.55, "linewidth": 0, "marker": MARKERS[i % len(MARKERS)]}
         ax.scatter(place, rows.gain, color=looks[h][1], **dot)
-    _means(points, ax, "place", "gain", "horizon", looks, bars=True, side=side, markersize=6)
+    _means(points, ax, "place", "gain", "horizon", looks, label=COUNTED, bars=True, side=side, markersize=6)
     ax.axhline(0, color="0.35", linewidth=1, zorder=1)
     _kinds(ax, [str(setting) for setting in settings])
     ax.set_ylabel("gain over one-shot (points)")
@@ -656,7 +628,7 @@ def plot_generated(table: pd.DataFrame, ax: Axes) -> Axes:
     place = table.assign(place=table.horizon.map(horizons.index) + side)
     ax.axhline(0, color="0.35", linewidth=1, zorder=1)
     edge: Style = {"markeredgecolor": "0.25", "markeredgewidth": 0.6}
-    _means(place, ax, "place", "accepted", "method", METHODS, within=(0, 1), bars=True, **edge)
+    _means(place, ax, "place", "accepted", "method", METHODS, label=COUNTED, within=(0, 1), bars=True, **edge)
     top = max(0.1, float(ax.get_ylim()[1]))
     ax.set_ylim(-0.05 * top, top)  # a share of 0 stands clear of the axis
     _kinds(ax, [share_name(h) for h in horizons])
@@ -680,11 +652,8 @@ def plot_first_checkpoints(
     final = last_rows(table, ["seed", "checkpoint"])
     grid = pd.to_numeric(final.checkpoint, errors="coerce")
     means = {} if candidates is None else candidates.groupby("candidate").step.mean().to_dict()
-    final["place"], final["kind"] = (
-        grid.fillna(final.checkpoint.map(means)),
-        final.checkpoint.where(grid.isna(), ""),
-    )
-    final = final[final.place.notna()]
+    place, kind = grid.fillna(final.checkpoint.map(means)), final.checkpoint.where(grid.isna(), "")
+    final = final.assign(place=place, kind=kind)[place.notna()]
     step_axis(ax, "first checkpoint (teacher's training steps)", log=True)
     if one_shot is not None:
         level = mean_interval(last_rows(one_shot, ["seed"]).accuracy)
@@ -693,11 +662,11 @@ def plot_first_checkpoints(
             ax.axhspan(level.low, level.high, color=ORANGE, alpha=0.15, linewidth=0)
     shape: Style = {"within": (0, 1), "bars": True}
     looks = {"": ("first checkpoint of the grid", BLACK, "-")}
-    _means(final, ax, "place", "accuracy", "kind", looks, **shape)
+    _means(final, ax, "place", "accuracy", "kind", looks, label=COUNTED, **shape)
     edge: Style = {"markersize": 9, "zorder": 5, "markeredgecolor": "black", "markeredgewidth": 0.6}
     for candidate, (name, color, marker) in TURNS.items():
         looks = {candidate: (name, color, "")}
-        _means(final, ax, "place", "accuracy", "kind", looks, label="{}", marker=marker, **shape | edge)
+        _means(final, ax, "place", "accuracy", "kind", looks, marker=marker, **shape | edge)
     ax.set_ylabel("final held-out accuracy")
     return ax
 
@@ -710,10 +679,10 @@ def plot_nonterminals(table: pd.DataFrame, ax: Axes, by: str, looks: Looks | Non
     """
     base: Looks = {"": ("always the most frequent symbol", "0.35", ":")}
     mark: Style = {"marker": "_", "markersize": 12, "markeredgecolor": "0.35", "errorbar": None}
-    _means(table.assign(series=""), ax, "level", "majority", "series", base, label="{}", **mark)
+    _means(table.assign(series=""), ax, "level", "majority", "series", base, **mark)
     steps = sorted(table[by].unique())
     looks = looks or _shaded({v: f"{short_number(v)} steps" if v else "untrained" for v in steps})
-    _means(table, ax, "level", "accuracy", by, looks, within=(0, 1), bars=True, side=0.05)
+    _means(table, ax, "level", "accuracy", by, looks, label=COUNTED, within=(0, 1), bars=True, side=0.05)
     ax.set_xticks(sorted(table.level.unique()))
     ax.set(xlabel="level, from the root", ylabel="accuracy of the probe")
     return ax

@@ -148,6 +148,15 @@ def test_the_shaded_transition_of_attention_is_where_the_accuracy_is_between_its
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("training steps", "attention along length-2 paths")
 
 
+def test_one_teachers_correlations_lie_between_the_smallest_and_the_largest(ax: Axes) -> None:
+    diagrams.plot_correlation_seeds(correlations(1), accuracy("teacher", seeds=1), ax)
+    names = ["in the support", "off the support", "accuracy, scaled", "noise floor"]
+    assert ax.get_legend_handles_labels()[1] == names
+    ends = [c.get_paths()[0].get_extents().get_points()[:, 1].tolist() for c in ax.collections]
+    assert ends == [[0, 0.2], [0, 0.04]]
+    assert ax.get_ylabel() == "mean |correlation|, degree 1"
+
+
 # Interactive
 
 

@@ -198,11 +198,6 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         ["in the support", "off the support", "largest off the support", "noise floor"],
         SIZES,
     ),
-    "plot_correlation_seeds": (
-        lambda ax: figures.plot_correlation_seeds(correlations(1), accuracy("teacher", seeds=1), ax),
-        ["in the support", "off the support", "accuracy, scaled", "noise floor"],
-        SIZES,
-    ),
     "plot_checkpoint_quality": (
         quality,
         ["teacher's accuracy", "its (2, T) student's final accuracy", "correlation in the support, scaled"],
