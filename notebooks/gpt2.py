@@ -69,7 +69,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
-from pdlib import Adam, claims, grammar, pages, plots, tables
+from pdlib import Adam, claims, diagrams, grammar, pages, tables
+from pdlib import figures as plots
 from pdlib.comparison import PageRuns, compare_lengths, student_of
 from pdlib.models.transformer import gpt2
 from pdlib.probes.generation import Generation
@@ -119,7 +120,7 @@ depths = {
     for level, task in tasks.items()
 }
 fig, ax = plt.subplots(figsize=(9.6, 2.2))
-plots.plot_boundaries(
+diagrams.plot_boundaries(
     pd.DataFrame(
         {
             "position": range(length),

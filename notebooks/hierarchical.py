@@ -62,10 +62,11 @@ from pdlib import (
     SGD,
     HierarchicalParity,
     claims,
+    diagrams,
     pages,
-    plots,
     tables,
 )
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
@@ -128,7 +129,7 @@ pprint(teacher(seeds[0]), width=76)
 tree = tables.tree_rows(task.features, task.paths)
 fig, ax = plt.subplots(figsize=(9, 1.0 + 1.1 * depth))
 path = [str(node) for node, _ in task.paths[0]]
-plots.plot_tree(tree, ax, [*path, "class 1"])
+diagrams.plot_tree(tree, ax, [*path, "class 1"])
 n_rest = len(task.irrelevant)
 plots.finish(fig, f"drawn from {task}; {n_rest} coordinates decide nothing")
 plt.show()

@@ -79,11 +79,12 @@ from pdlib import (
     MonomialCorrelations,
     SparseParity,
     claims,
+    diagrams,
     labels,
     pages,
-    plots,
     tables,
 )
+from pdlib import figures as plots
 from pdlib.bench.batch_one import StepTimes
 from pdlib.comparison import (
     PageRuns,
@@ -400,7 +401,7 @@ slider_table = joined(
 )
 
 # %% tags=["nbval-ignore-output"]
-plots.interactive_checkpoints(
+diagrams.interactive_checkpoints(
     teachers[source].table,
     correlations[correlations.seed == source],
     slider_table,

@@ -74,10 +74,11 @@ from pdlib import (
     SparseParity,
     Transformer,
     claims,
+    diagrams,
     pages,
-    plots,
     tables,
 )
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,
@@ -254,7 +255,7 @@ correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-correlations", "caption": "Absolute correlation of four teachers' predictions with single coordinates: mean in and off the support, bands from the smallest to the largest coordinate; dotted: the accuracy, scaled (paper: Figure 12)."}, "image": {"alt": "Four panels of correlations against steps; the in-support line has a peak where the accuracy rises."}}
 fig, axes = plt.subplots(2, 2, figsize=(9, 5.6))
 for ax, s in zip(axes.flat, used[:4], strict=False):
-    plots.plot_correlation_seeds(
+    diagrams.plot_correlation_seeds(
         correlations[correlations.seed == s],
         teacher_table[teacher_table.seed == s],
         ax,
@@ -456,7 +457,7 @@ if figures == "all":
     )
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8))
     for ax, s in zip(axes, used[:2], strict=False):
-        plots.plot_attention(
+        diagrams.plot_attention(
             page_tables["attention"].query("seed == @s"),
             teacher_table[teacher_table.seed == s],
             ax,

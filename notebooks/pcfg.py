@@ -78,7 +78,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
-from pdlib import Adam, claims, grammar, pages, plots, tables
+from pdlib import Adam, claims, diagrams, grammar, pages, tables
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
@@ -149,7 +150,7 @@ spans = pd.DataFrame(
     columns=["level", "symbol", "start", "stop"],
 )
 fig, ax = plt.subplots(figsize=(9.6, 3.2))
-plots.plot_parse(spans, ax)
+diagrams.plot_parse(spans, ax)
 plots.finish(fig, "drawn from the grammar", 4)
 plt.show()
 
@@ -172,7 +173,7 @@ which = int(np.argmax(shown.n_targets))
 length = int(sentences.lengths[which])
 names = [*map(str, source.terminals), "[mask]"]
 fig, ax = plt.subplots(figsize=(9.6, 2.2))
-plots.plot_masking(
+diagrams.plot_masking(
     pd.DataFrame(
         {
             "position": range(length),
@@ -408,7 +409,7 @@ probe = Predictions(sentence=0, position=int(sentences.lengths[0]) // 2)
 (guesses,) = runs(
     [Measurement(teacher(used[0]), probe, tuple(probed_steps))]
 )
-plots.interactive_curriculum(
+diagrams.interactive_curriculum(
     teacher_table.query("seed == @used[0]"),
     ngrams.query("seed == @used[0]"),
     guesses.table,

@@ -71,7 +71,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
-from pdlib import claims, pages, plots, tables
+from pdlib import claims, pages, tables
+from pdlib import figures as plots
 from pdlib.claims.effects import read_off_power
 from pdlib.comparison import PageRuns
 from pdlib.tables import joined

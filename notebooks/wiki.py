@@ -67,7 +67,8 @@ from pprint import pprint
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
-from pdlib import Adam, claims, pages, plots, tables
+from pdlib import Adam, claims, diagrams, pages, tables
+from pdlib import figures as plots
 from pdlib.comparison import PageRuns, compare_lengths, student_of
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence
@@ -137,7 +138,7 @@ in_one_epoch = int(facts.sequences.sum())
 task = MaskedPrediction(source, mask_rate)
 (example,) = runs([MaskedExample(task, 3)])
 fig, ax = plt.subplots(figsize=(9.6, 2.2))
-plots.plot_masking(example.table, ax)
+diagrams.plot_masking(example.table, ax)
 plots.finish(fig, "drawn from the task", 4)
 plt.show()
 

@@ -1,6 +1,6 @@
 """Models, data, distillation and probes for sparse parity and beyond, as a graph of runs.
 
-The public names load on first use, so that `pdlib.plots` and `pdlib.claims` stay free of torch:
+The public names load on first use, so that `pdlib.figures` and `pdlib.claims` stay free of torch:
 
 >>> import pdlib
 >>> pdlib.SparseParity(n_bits=20, support_size=3).n_classes
