@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save as tensor_bytes
 
-from pdlib.extras import optional
 from pdlib.files import DamagedError, MissingError, write_bytes
 from pdlib.models.transformer import Transformer, bert, gpt2
 from pdlib.specs import Parameters, require
+from pdlib.text.hub import optional
 
 CLASSES = {"gpt2": "GPT2LMHeadModel", "bert": "BertForMaskedLM"}
 ACTIVATIONS: dict[str, Literal["gelu_tanh", "gelu"]] = {

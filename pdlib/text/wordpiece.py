@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.extras import optional
 from pdlib.files import MissingError
 from pdlib.specs import SpecError, integer_type, require
-from pdlib.text.hub import fetched
+from pdlib.text.hub import fetched, optional
 from pdlib.text.packages import contents
 
 if TYPE_CHECKING:
