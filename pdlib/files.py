@@ -11,12 +11,15 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import platformdirs
+from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
@@ -38,9 +41,31 @@ class MissingError(StoreError):
 def cannot_write(path: Path, size: int, error: OSError) -> StoreError:
     """Return the error of a disk that is full, or a folder that cannot be written."""
     return StoreError(
-        f"cannot write {path} ({size} bytes): {error.strerror or error}. Nothing that was stored is lost. Free "
-        "some space or set PDLIB_STORE to another folder, then run again: finished work is kept."
+        f"cannot write {path} ({size} bytes): {error.strerror or error}. Nothing that was stored is lost. Free some "
+        "space or set PDLIB_STORE to another folder (PDLIB_CACHE for texts), then run again: finished work is kept."
     )
+
+
+def cache(name: str) -> Path:
+    """Return a folder of what can be fetched or made again, in `$PDLIB_CACHE` or the system's cache folder."""
+    root = os.environ.get("PDLIB_CACHE") or platformdirs.user_cache_path("pdlib")
+    return Path(root).expanduser() / name
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do if a folder, in which this is written, cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, 0, error) from error
+
+
+def lock(path: Path) -> FileLock:
+    """Return a lock, a file whose folder is made: one process holds it at a time, and a dead one's is free."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
 
 
 def damaged(path: Path, what: str) -> DamagedError:

@@ -28,9 +28,9 @@ from pdlib.files import (
     DamagedError,
     MissingError,
     StoreError,
-    cannot_write,
     damaged,
     json_bytes,
+    lock,
     parse_table,
     read_json,
     read_tensors,
@@ -132,7 +132,7 @@ class Store:
     @contextmanager
     def lock(self, spec: Run) -> Iterator[None]:
         """Hold the right to compute `spec`; the system frees it when its holder dies."""
-        with _lock(self.root / "locks" / f"{spec.fingerprint}.lock"):
+        with lock(self.root / "locks" / f"{spec.fingerprint}.lock"):
             yield
 
     def records(self, layer: Literal["published", "local"]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -164,7 +164,7 @@ class Store:
         ['00', '11']
         """
         path = self._remembered(page, profile)
-        with _lock(self.root / "locks" / f"{path.stem}.lock"):
+        with lock(self.root / "locks" / f"{path.stem}.lock"):
             before = self.remembered_runs(page, profile)
             runs = list(dict.fromkeys([*before, *fingerprints]))
             if runs != before:
@@ -335,15 +335,7 @@ class Store:
 
     def label_lock(self, key: dict[str, str]) -> FileLock:
         """Hold the right to make these labels."""
-        return _lock(self.root / "locks" / f"{key_hash(key)}.lock")
-
-
-def _lock(path: Path) -> FileLock:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path, 0, error) from error
-    return FileLock(path)
+        return lock(self.root / "locks" / f"{key_hash(key)}.lock")
 
 
 def _read_record(folder: Path, fingerprint: str) -> Record:

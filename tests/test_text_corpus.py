@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pdlib import Adam, Distillation, Measurement, Store, Training, execute, labels
+from pdlib import Adam, Distillation, Measurement, Store, Training, execute, files, labels
+from pdlib.files import StoreError
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.parts import PartAccuracy
@@ -184,15 +185,17 @@ def test_the_facts_are_those_of_a_count(small: Corpus) -> None:
         assert row["text"] == small.texts[row["part"]]
     n_train = len(small.sequences("train"))
     assert sum(row["sequences"] for row in small.facts()) == n_train
-    assert small.epochs(3 * n_train) == 3.0
 
 
-def test_leftovers_of_an_extractor_are_no_text(tmp_path: Path) -> None:
-    plain = written(tmp_path, "plain", [d.replace("aa", "") for d in documents(0, 40)])
-    marked = written(tmp_path, "marked", [d.replace("aa", '""') for d in documents(0, 40)])
-    one, other = (Corpus.prepare(uri, vocabulary(tmp_path), LENGTH, HELD_OUT) for uri in (plain, marked))
-    assert one.digest == other.digest
-    assert module.clean("a \ud800b") == "a b"
+def test_a_users_own_quotation_marks_are_text_and_half_characters_are_none(tmp_path: Path) -> None:
+    pieces = [*MARKS, "x", "=", '"', ";"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    uri = written(tmp_path, "code", ['x = "" ;'] * 60)
+    (part,) = Corpus.prepare(uri, "file:vocab.txt", 6, 10).facts()
+    assert part["tokens"] + part["held_out_tokens"] == 60 * 5
+    (tmp_path / "half.jsonl").write_text('{"text": "x = \\ud800 x ;"}\n' * 60)
+    (part,) = Corpus.prepare("jsonl:half.jsonl#text", "file:vocab.txt", 5, 10).facts()
+    assert part["tokens"] + part["held_out_tokens"] == 60 * 4
 
 
 # Streams
@@ -282,15 +285,15 @@ def test_the_same_text_in_another_place_has_the_same_digest(small: Corpus, tmp_p
     other = Corpus.prepare(texts, small.tokenizer, LENGTH, HELD_OUT)
     assert other.digest == small.digest
     assert other.fingerprint != small.fingerprint
-    assert len(list(module.cache().glob("[0-9a-f]*"))) == 1
+    assert len(list(files.cache("corpora").glob("[0-9a-f]*"))) == 1
 
 
 def test_sequences_that_are_gone_are_made_again(small: Corpus, tmp_path: Path, cache: Path) -> None:
     before = small.sequences("train").copy()
-    for folder in (module.cache(), module.cache() / small.digest):
+    for folder in (files.cache("corpora"), files.cache("corpora") / small.digest):
         folder.rename(tmp_path / f"gone-{folder.name}")
         assert np.array_equal(small.sequences("train"), before)
-        assert (module.cache() / small.digest).is_dir()
+        assert (files.cache("corpora") / small.digest).is_dir()
 
 
 def test_sequences_that_cannot_be_made_again_are_an_error(
@@ -305,7 +308,7 @@ def test_sequences_that_cannot_be_made_again_are_an_error(
 @pytest.mark.parametrize("name", ["train.bin", "held_out.bin", "vocab.txt", "facts.json"])
 @pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
 def test_altered_files_are_an_error(small: Corpus, name: str, how: str) -> None:
-    path = module.cache() / small.digest / name
+    path = files.cache("corpora") / small.digest / name
     data = bytearray(path.read_bytes())
     if how == "gone":
         path.unlink()
@@ -319,7 +322,7 @@ def test_altered_files_are_an_error(small: Corpus, name: str, how: str) -> None:
 
 
 def test_unaltered_files_are_none(small: Corpus) -> None:
-    path = module.cache() / small.digest / "train.bin"
+    path = files.cache("corpora") / small.digest / "train.bin"
     path.write_bytes(path.read_bytes())
     assert len(small.sentence_stream("whole").rows(0, 5)) == 5
 
@@ -333,7 +336,7 @@ def prepare_and_die(texts: tuple[str, ...], tokenizer: str, folder: str, at: str
     os.environ["PDLIB_CACHE"] = folder
     module.CHARACTERS_AT_ONCE = 300
     count = 0
-    add, write, digest = module._Packer.add, module._write, module._digest
+    add, write, digest = module._Packer.add, module.write_bytes, module._digest
 
     def die(moment: str) -> None:
         if moment == at:
@@ -356,7 +359,7 @@ def prepare_and_die(texts: tuple[str, ...], tokenizer: str, folder: str, at: str
         die("before the move")
         return found
 
-    module._Packer.add, module._write, module._digest = added, wrote, digested  # type: ignore[method-assign]
+    module._Packer.add, module.write_bytes, module._digest = added, wrote, digested  # type: ignore[method-assign]
     Corpus.prepare(texts, tokenizer, LENGTH, HELD_OUT)
 
 
@@ -382,7 +385,7 @@ def prepare_beside_another(texts: tuple[str, ...], tokenizer: str, folder: str, 
     os.environ["PDLIB_CACHE"] = folder
     original = module._prepare
 
-    def prepared(corpus: Corpus, request: str) -> tuple[str, int]:
+    def prepared(corpus: Corpus, request: str) -> dict[str, Any]:
         Path(folder, f"prepared-{os.getpid()}").touch()
         return original(corpus, request)
 
@@ -417,7 +420,7 @@ def prepare_on_a_full_disk(texts: tuple[str, ...], tokenizer: str, folder: str) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
     try:
         Corpus.prepare(texts, tokenizer, LENGTH, HELD_OUT)
-    except CorpusError as error:
+    except StoreError as error:
         Path(folder, "error").write_text(str(error))
 
 
@@ -429,7 +432,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     process.join(60)
     assert process.exitcode == 0
     told = (other / "error").read_text()
-    assert "File too large. Nothing half-written is left. Free some space" in told
+    assert "File too large. Nothing that was stored is lost. Free some space" in told
     assert not [p for p in (other / "corpora").rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 

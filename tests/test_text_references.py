@@ -20,8 +20,8 @@ from pdlib import Store, execute
 from pdlib.specs import EVALUATION_SEED, Sequences, Spec, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.text import references
-from pdlib.text.corpus import Corpus
+from pdlib.text import corpus as corpus_module
+from pdlib.text.corpus import Corpus, discounted
 from pdlib.text.references import (
     NOTHING,
     Bigram,
@@ -30,7 +30,6 @@ from pdlib.text.references import (
     bigram_of,
     left_neighbors,
     predicted,
-    unigram_of,
 )
 from pdlib.text.wordpiece import MARKS
 
@@ -133,7 +132,7 @@ def test_the_predictors_are_those_of_plain_loops(
 def test_priors_are_distributions_over_ordinary_tokens(task: MaskedPrediction) -> None:
     corpus = task.source
     assert isinstance(corpus, Corpus)
-    unigram = unigram_of(corpus, task.ordinary_tokens)
+    unigram = Unigram(corpus.frequencies())
     bigram = bigram_of(corpus, unigram)
     q, by_left = frequencies(task)
     np.testing.assert_allclose(unigram.frequency, q, rtol=1e-12)
@@ -151,7 +150,7 @@ def test_pairs_counted_some_at_a_time_are_the_same(
     task: MaskedPrediction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = TextReferences(task, 40).rows()
-    monkeypatch.setattr(references, "TOKENS_AT_ONCE", 3 * LENGTH)
+    monkeypatch.setattr(corpus_module, "TOKENS_AT_ONCE", 3 * LENGTH)
     assert TextReferences(task, 40).rows() == whole
 
 
@@ -164,7 +163,7 @@ def test_the_most_probable_token_is_found_without_writing_out_the_distribution(
 ) -> None:
     if not counts.any() or not pairs.any():
         return
-    unigram = Unigram(counts, np.arange(6))
+    unigram = Unigram(discounted(counts, np.arange(6)))
     keys = np.flatnonzero(pairs)
     prior = Bigram(keys, pairs.ravel()[keys], unigram)
     left = np.repeat(np.arange(6), 6)
@@ -186,7 +185,7 @@ def test_the_most_probable_token_is_found_without_writing_out_the_distribution(
 
 def test_copying_is_the_posterior_given_what_the_position_itself_shows() -> None:
     """By enumeration of what may have been drawn, and shown."""
-    prior = Unigram(np.array([5, 3, 0, 2]), np.array([0, 1, 3]))  # token 2 is [mask]
+    prior = Unigram(discounted(np.array([5, 3, 0, 2]), np.array([0, 1, 3])))  # token 2 is [mask]
     joint = np.zeros((4, 4))  # (original, shown)
     for t, p in enumerate(prior.frequency):
         joint[t, 2] += 0.8 * p
@@ -204,7 +203,7 @@ def test_a_masked_neighbor_says_nothing(task: MaskedPrediction) -> None:
     """The bigram then says what copying says: of two sequences that differ there, the same."""
     corpus = task.source
     assert isinstance(corpus, Corpus)
-    unigram = unigram_of(corpus, task.ordinary_tokens)
+    unigram = Unigram(corpus.frequencies())
     bigram = bigram_of(corpus, unigram)
     cls, mask = corpus.wordpiece().number("[CLS]"), task.mask_token
     tokens = np.array([[cls, mask, mask, 7], [cls, 6, mask, 7], [cls, 8, mask, 7]])
@@ -226,7 +225,7 @@ def test_the_bigram_gains_only_where_its_neighbor_is_seen(task: MaskedPrediction
     inputs, classes = task.stream(EVALUATION_SEED, "evaluation").examples(0, 40)
     corpus = task.source
     assert isinstance(corpus, Corpus)
-    unigram = unigram_of(corpus, task.ordinary_tokens)
+    unigram = Unigram(corpus.frequencies())
     left, shown = left_neighbors(task, inputs), inputs.tokens[inputs.at]
     found = [
         -np.log(predicted(prior, left, shown, classes, task.mask_token, 16)[0])

@@ -10,14 +10,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from pdlib.specs import SpecError
 from pdlib.text import wordpiece
+from pdlib.text.corpus import Corpus
 from pdlib.text.wordpiece import MARKS, WordPiece, cut, load, restored, train
 
 LETTERS = "abcd"
@@ -123,9 +126,9 @@ def test_tokens_are_those_of_the_reference(tmp_path: Path) -> None:
 
 def test_a_vocabulary_comes_back_from_its_file(tmp_path: Path) -> None:
     odd = WordPiece((*PIECES, "\u2028", "\x85", "é", "##ж"))  # characters that end a line for some
-    for name, ending in (("unix", "\n"), ("windows", "\r\n")):
+    for name, ending, beginning in (("unix", "\n", ""), ("windows", "\r\n", ""), ("marked", "\n", "\ufeff")):
         path = tmp_path / name
-        path.write_bytes(odd.text.replace("\n", ending).encode())
+        path.write_bytes((beginning + odd.text.replace("\n", ending)).encode())
         assert load(f"file:{path}") == odd
     path.write_bytes(odd.text.encode()[:-1])  # without the end of the last line
     assert load(f"file:{path}").pieces == odd.pieces
@@ -170,9 +173,117 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(SpecError, match=r"Run `pip install 'pdlib\[text\]'`"):
         WordPiece(PIECES).encode(["ab"])
-    with pytest.raises(SpecError, match="without the package `tokenizers`"):
+    with pytest.raises(SpecError, match="`tokenizers` is not installed"):
         train(["ab"], 100)
     assert WordPiece(PIECES).decode([5, 10]) == "ab"
+
+
+# Published tokenizers: every setting of their files is honored, or refused by name
+
+THEIRS = (*MARKS, "schön", "schon", "mochte", "möchte", "Schon", "##s", ".", "字", "字字")
+TEXTS = ["Möchte schön.", "SCHON schons 字字", "[MASK] möchte"]
+
+
+def published(folder: Path, tokenizer: Tokenizer | None = None, **settings: object) -> WordPiece:
+    """Load a tokenizer of this description, or of a `vocab.txt`, with settings beside it."""
+    folder.mkdir(exist_ok=True)
+    if tokenizer is None:
+        (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in THEIRS), "utf-8")
+    else:
+        tokenizer.save(str(folder / "tokenizer.json"))
+    if settings:
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return load(f"folder:{folder}")
+
+
+def library(normalizer: Any, **settings: Any) -> Tokenizer:
+    """A tokenizer of the library, with marks, what is put around a text, and a limit of its length."""
+    model = models.WordPiece({p: i for i, p in enumerate(THEIRS)}, unk_token="[UNK]", **settings)
+    found = Tokenizer(model)
+    found.normalizer, found.pre_tokenizer = normalizer, pre_tokenizers.BertPreTokenizer()
+    found.add_special_tokens(list(MARKS))
+    found.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    found.enable_truncation(3)
+    return found
+
+
+def tokens(found: WordPiece, text: str) -> list[str]:
+    return [found.pieces[t] for t in found.encode([text])[0]]
+
+
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("strip", [True, False, None])
+@pytest.mark.parametrize("chinese", [True, False])
+def test_the_settings_of_a_published_vocabulary_decide_its_tokens(
+    tmp_path: Path, lower: bool, strip: bool | None, chinese: bool
+) -> None:
+    """Accents, case and Chinese characters, as vocab.txt, as tokenizer.json, and as transformers reads both."""
+    from transformers import BertTokenizer
+
+    settings = {"do_lower_case": lower, "strip_accents": strip, "tokenize_chinese_chars": chinese}
+    normalizer = normalizers.BertNormalizer(
+        lowercase=lower, strip_accents=strip, handle_chinese_chars=chinese
+    )
+    found = published(tmp_path / "a", **settings), published(tmp_path / "b", library(normalizer), **settings)
+    theirs = BertTokenizer(vocab={p: i for i, p in enumerate(THEIRS)}, **settings)
+    for text in TEXTS[:2]:
+        expected = theirs.tokenize(text)
+        assert [tokens(one, text) for one in found] == [expected] * 2
+    assert found[0].pieces == found[1].pieces == THEIRS
+
+
+def test_settings_can_be_told_apart(tmp_path: Path) -> None:
+    keeps, strips = (
+        published(tmp_path / str(i), do_lower_case=True, strip_accents=bool(i)) for i in range(2)
+    )
+    assert tokens(keeps, TEXTS[0]) == ["möchte", "schön", "."]
+    assert tokens(strips, TEXTS[0]) == ["mochte", "schon", "."]
+    assert tokens(published(tmp_path / "none"), "schon Schon") == [
+        "schon",
+        "Schon",
+    ]  # nothing said: it has capitals
+
+
+def test_one_capital_piece_does_not_make_an_uncased_vocabulary_cased(tmp_path: Path) -> None:
+    assert tokens(published(tmp_path, do_lower_case=True), "SCHON Möchte") == ["schon", "mochte"]
+
+
+def test_prefix_and_longest_word_of_a_description_are_kept_and_marks_are_words(tmp_path: Path) -> None:
+    found = published(tmp_path / "a", library(normalizers.Lowercase(), max_input_chars_per_word=5))
+    assert tokens(found, "schön möchte . schön .") == ["schön", "[UNK]", ".", "schön", "."]
+    assert "[MASK]" not in tokens(found, "[MASK] schön")
+    vocabulary = {p.replace("##", "@@"): i for i, p in enumerate(THEIRS)}
+    other = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", continuing_subword_prefix="@@"))
+    other.pre_tokenizer = pre_tokenizers.Whitespace()
+    assert tokens(published(tmp_path / "b", other), "schons") == ["schon", "@@s"]
+
+
+def test_what_cannot_be_honored_is_refused_by_name(tmp_path: Path) -> None:
+    lower = normalizers.BertNormalizer(lowercase=True)
+    with pytest.raises(
+        SpecError, match=r"folder:.*lowercase = True: expected False, as tokenizer_config\.json says"
+    ):
+        published(tmp_path / "a", library(lower), do_lower_case=False)
+    with pytest.raises(SpecError, match=r"the steps \['Prepend'.*\]: expected steps that go word by word"):
+        published(tmp_path / "b", library(normalizers.Prepend("_")))
+    with pytest.raises(SpecError, match="do_basic_tokenize = False: expected true"):
+        published(tmp_path / "c", do_basic_tokenize=False)
+
+
+def test_a_corpus_keeps_the_settings_of_its_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PDLIB_CACHE", str(tmp_path / "cache"))
+    Path("t.txt").write_text("\n\n".join(["Möchte schön."] * 40), "utf-8")
+    folders = [Path("keeps"), Path("strips")]
+    for folder, strip in zip(folders, (False, True), strict=True):
+        published(folder, do_lower_case=True, strip_accents=strip)
+    keeps, strips = (Corpus.prepare("text:t.txt", f"folder:{folder}", 4, 10) for folder in folders)
+    assert keeps.digest != strips.digest
+    for corpus, expected in ((keeps, ["möchte", "schön", "."]), (strips, ["mochte", "schon", "."])):
+        assert [corpus.wordpiece().pieces[t] for t in corpus.sequences()[0, 1:]] == expected
+        assert tokens(corpus.wordpiece(), "Möchte schön.") == expected  # read from the cache
 
 
 def packaged(pieces: tuple[str, ...]) -> list[str]:
@@ -187,35 +298,16 @@ def packaged(pieces: tuple[str, ...]) -> list[str]:
     ]
 
 
-PUBLISHED = ("[PAD]", "[unused0]", *PIECES[1:])
-
-
-def test_the_published_vocabulary_is_put_together_again_and_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pdlib.text import packages
-
-    path = tmp_path / "vocab.json"
-    path.write_text(json.dumps(packaged(PUBLISHED)))
-    asked: list[str] = []
-
-    def fetch(name: str) -> Path:
-        asked.append(name)
-        return path
-
-    monkeypatch.setattr(packages, "fetch", fetch)
-    text = "".join(f"{p}\n" for p in PUBLISHED)
-    monkeypatch.setattr(wordpiece, "PUBLISHED_SHA256", hashlib.sha256(text.encode()).hexdigest())
-    assert load("bert-base-uncased").pieces == PUBLISHED == tuple(restored(packaged(PUBLISHED)))
-    monkeypatch.undo()
-    monkeypatch.setattr(packages, "fetch", fetch)
+def test_the_published_vocabulary_is_put_together_again_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = ("[PAD]", "[unused0]", *PIECES[1:])
+    monkeypatch.setattr(wordpiece, "contents", lambda name: [json.dumps(packaged(pieces)).encode()])
+    text = "".join(f"{p}\n" for p in pieces)
     with pytest.raises(
-        SpecError, match=f"{path}: a vocabulary .* SHA-256 .*: expected that of bert-base-uncased"
+        SpecError, match=r"the vocabulary bert-base-uncased with the SHA-256 .*: expected 07eced"
     ):
         load("bert-base-uncased")
-    path.write_text("{")
-    with pytest.raises(SpecError, match="expected a JSON list of pieces"):
-        load("bert-base-uncased")
+    monkeypatch.setattr(wordpiece, "PUBLISHED_SHA256", hashlib.sha256(text.encode()).hexdigest())
+    assert load("bert-base-uncased").pieces == pieces == tuple(restored(packaged(pieces)))
 
 
 # Training
@@ -295,9 +387,8 @@ def test_rare_characters_are_left_out_and_their_words_unknown(monkeypatch: pytes
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=5))
 def test_characters_are_counted_as_they_are_after_normalization(texts: list[str]) -> None:
     normalize = SMALL.tokenizer.normalizer.normalize_str
-    counts = wordpiece._character_counts(texts, SMALL.tokenizer)
-    expected = Counter(c for text in texts for c in normalize(text))
-    assert {chr(code): int(counts[code]) for code in np.flatnonzero(counts)} == expected
+    counts = Counter(c for text in texts for c in normalize(text) if not c.isspace())
+    assert wordpiece._characters(texts, SMALL.tokenizer) == sorted(counts, key=lambda c: (-counts[c], c))
 
 
 def test_only_characters_that_can_go_on_with_a_word_do() -> None:

@@ -17,15 +17,16 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-from pdlib.models.huggingface import WEIGHTS, described, load_pretrained, weight_files
+from pdlib.files import StoreError
+from pdlib.models.huggingface import described, load_pretrained
 from pdlib.models.transformer import Transformer
 from pdlib.specs import Checkpoints, Model, Parameters, SpecError, Task, Teacher, require
-from pdlib.store import StoreError
 from pdlib.text.corpus import Corpus
-from pdlib.text.hub import Files, HubError, opened, parts
-from pdlib.text.wordpiece import VOCABULARIES, of_files
+from pdlib.text.hub import HubError, fetched, parts
+from pdlib.text.wordpiece import of_folder
 
 # Of the checkpoint that was read last: the blocks of a student's labels go through one after another.
 _read_last: dict[tuple[str, int], Parameters] = {}
@@ -35,8 +36,7 @@ _read_last: dict[tuple[str, int], Parameters] = {}
 class PublishedCheckpoints(Teacher):
     """A published network at several steps of its training, to be made by `PublishedCheckpoints.prepare`.
 
-    Nothing is trained, and no more than one checkpoint is on the disk at a time: it is fetched when labels of it are wanted
-    first, read into memory and deleted.
+    Nothing is trained: a checkpoint is fetched when labels of it are wanted first, and no more than one is in memory.
 
     Parameters
     ----------
@@ -135,10 +135,11 @@ class PublishedCheckpoints(Teacher):
         require(len(repositories) > 0, "repositories = ()", "at least one URI")
         models, contents = [], []
         for uri in repositories:
-            with opened(uri) as files:
-                models.append(_network(files, corpus, task))
-                contents.append(_content(files))
-            _check_same(uri, models[-1], models[0])
+            folder, content = fetched(uri)
+            with _about(uri):
+                models.append(_network(folder, uri, corpus, task))
+                _check_same(models[-1], models[0])
+            contents.append(content)
         return cls(task, models[0], tuple(repositories), tuple(steps), tuple(contents))
 
     @property
@@ -172,17 +173,16 @@ class PublishedCheckpoints(Teacher):
         return found
 
     def _fetched(self, i: int) -> Parameters:
-        corpus, uri = _corpus(self.task), self.repositories[i]
-        corpus.wordpiece()  # at hand before files are held: its vocabulary may have to be fetched too
-        with opened(uri) as files:
-            now = _content(files)
-            if now != self.contents[i]:
-                raise _changed(uri, now, self.contents[i])
-            _check_same(uri, _network(files, corpus, self.task), self.model)
-            with _about(uri):
-                for name in weight_files(files.folder, _first_weights(files)):
-                    files.fetch(name)
-                return load_pretrained(files.folder)[1]
+        uri, expected = self.repositories[i], self.contents[i]
+        folder, now = fetched(uri)  # settings first: what has changed is noticed before anything large comes
+        if now != expected:
+            raise HubError(
+                f"{uri}: its content is {now}. Expected {expected}, what it was when the teacher was prepared. Name a "
+                "commit instead of a branch, restore the files, or PublishedCheckpoints.prepare for a teacher of what it is."
+            )
+        with _about(uri):
+            _check_same(_network(folder, uri, _corpus(self.task), self.task), self.model)
+            return load_pretrained(fetched(uri, weights=True)[0])[1]
 
 
 def _corpus(task: Task) -> Corpus:
@@ -197,65 +197,24 @@ def _corpus(task: Task) -> Corpus:
     return source
 
 
-def _network(files: Files, corpus: Corpus, task: Task) -> Transformer:
+def _network(folder: Path, uri: str, corpus: Corpus, task: Task) -> Transformer:
     """Return the network of published files, whose vocabulary is the corpus's."""
-    files.fetch("config.json")
-    with _about(files.uri):
-        model = described(files.folder)
-    theirs, ours = of_files(files).pieces, corpus.wordpiece().pieces
+    model = described(folder)
+    theirs, ours = of_folder(folder).pieces, corpus.wordpiece().pieces
+    remedy = f"Corpus.prepare with the tokenizer {uri!r} takes the checkpoint's."
     for i, piece in enumerate(ours):
         other = repr(theirs[i]) if i < len(theirs) else "missing"
-        require(
-            i < len(theirs) and theirs[i] == piece,
-            f"{files.uri}: token {i} is {other}",
-            f"{piece!r}, as in the vocabulary of {', '.join(corpus.texts)}",
-            f"Corpus.prepare with the tokenizer {files.uri!r} takes the checkpoint's.",
-        )
+        expected = f"{piece!r}, as in the vocabulary of {', '.join(corpus.texts)}"
+        require(i < len(theirs) and theirs[i] == piece, f"token {i} is {other}", expected, remedy)
     n = max(len(ours), task.vocabulary)  # a task may add tokens behind those of its source
-    require(
-        len(theirs) <= n,
-        f"{files.uri}: token {n} is {theirs[n] if n < len(theirs) else ''!r}",
-        f"{n} tokens, as many as the task has",
-        f"Corpus.prepare with the tokenizer {files.uri!r} takes the checkpoint's.",
-    )
+    more = f"{len(theirs)} tokens, the last {theirs[-1]!r}"
+    require(len(theirs) <= n, more, f"{n}, as many as the task has", remedy)
     return model
 
 
-def _content(files: Files) -> str:
-    """The commit of a revision, or the digest of what is read of a folder."""
-    if files.commit:
-        return files.commit
-    with _about(files.uri):
-        first = _first_weights(files)
-        read = {"config.json", files.first(VOCABULARIES), first, *weight_files(files.folder, first)}
-    return files.digest(read)
-
-
-def _changed(uri: str, now: str, expected: str) -> HubError:
-    kind, name, _ = parts(uri)
-    what = "revision is the commit" if kind == "hub" else "files have the digest"
-    remedy = f"Prepare one of 'hub:{name}@{expected}', which never moves" if kind == "hub" else "Restore them"
-    return HubError(
-        f"{uri}: its {what} {now}. Expected {expected}, what it was when the teacher was prepared. {remedy}, or "
-        "PublishedCheckpoints.prepare for a teacher of what it is now."
-    )
-
-
-def _first_weights(files: Files) -> str:
-    """The name of the file that holds the weights, or names those that do; an index is fetched."""
-    name = files.first(WEIGHTS)
-    if name.endswith(".json"):
-        files.fetch(name)
-    return name
-
-
-def _check_same(uri: str, model: Model, expected: Model) -> None:
-    require(
-        model == expected,
-        f"{uri}: a network {model}",
-        f"that of the teacher's first step, {expected}",
-        "A teacher is one network at several steps.",
-    )
+def _check_same(model: Model, expected: Model) -> None:
+    first = f"that of the teacher's first step, {expected}"
+    require(model == expected, f"a network {model}", first, "A teacher is one network at several steps.")
 
 
 @contextmanager
@@ -263,7 +222,5 @@ def _about(uri: str) -> Iterator[None]:
     """Say in an error where the files come from, since they may be gone by then."""
     try:
         yield
-    except HubError:
-        raise
     except (SpecError, StoreError) as error:
-        raise type(error)(f"{uri}: {error}") from error
+        raise error if str(error).startswith(uri) else type(error)(f"{uri}: {error}") from error

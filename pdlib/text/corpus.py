@@ -13,38 +13,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
-import platformdirs
-from filelock import FileLock
 from numba import njit
 from numpy.typing import NDArray
 
+from pdlib.files import cache, lock, write_bytes, writing
 from pdlib.specs import Purpose, Source, SpecError, integer_type, require
 from pdlib.tasks.bits import random_words
-from pdlib.text import hub
-from pdlib.text.wordpiece import CLS, MASK, PUBLISHED, UNK, VOCABULARIES, WordPiece, cut, load, train
+from pdlib.text import hub, loading
+from pdlib.text.packages import package
+from pdlib.text.wordpiece import CLS, MASK, PUBLISHED, UNK, WordPiece, cut, load, train
 
 VERSION = 1  # of what is made of a text; part of every digest
 Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, Split] = ("train", "held_out")
+FILES = ("facts.json", "vocab.txt", "train.bin", "held_out.bin")
+OWN_SETTINGS = "tokenizer.json"  # beside them, of a tokenizer that is not BERT's
 # Characters encoded at a time, and in a piece of a long document: enough for every core, and some tens of megabytes
 CHARACTERS_AT_ONCE, PIECE = 2_000_000, 20_000
+TOKENS_AT_ONCE = 2**21  # that are counted
 WORDS_AT_ONCE = 2**19  # random ones, 4 MiB
-BYTES_AT_ONCE = 2**22  # of a file that is hashed
+DISCOUNT = 0.75  # d
 
 
 class CorpusError(SpecError):
-    """Prepared text that is not what its spec says, or that cannot be written."""
+    """Prepared text that is not what its spec says."""
 
 
 # ---------------------------------------------------------------------- the spec
@@ -132,22 +134,20 @@ class Corpus(Source):
         SpecError
             If a text or the vocabulary cannot be read, or there is too little text: no held-out document in a part, or
             not one whole sequence. Nothing is kept then.
-        CorpusError
+        StoreError
             If the sequences cannot be written.
         """
-        given = (texts,) if isinstance(texts, str) else tuple(texts)
-        wanted = cls(given, tokenizer, length, held_out)
+        wanted = cls((texts,) if isinstance(texts, str) else tuple(texts), tokenizer, length, held_out)
         request = _request(wanted)
-        folder = cache() / "requests"
-        found = _known(folder / f"{request}.json")
-        if found is None or not _folder(found["digest"]).is_dir():
-            with _lock(request):  # another process may be preparing it
-                found = _known(folder / f"{request}.json")
-                if found is None or not _folder(found["digest"]).is_dir():
-                    digest, size = _prepare(wanted, request)
-                    found = {"digest": digest, "vocabulary": size}
-                    _write(folder / f"{request}.json", (json.dumps(found) + "\n").encode())
-        return replace(wanted, digest=found["digest"], vocabulary=found["vocabulary"])
+        path = cache("corpora") / "requests" / f"{request}.json"
+        found = _known(path)
+        if found is None:
+            with lock(cache("corpora") / "locks" / f"{request}.lock"):
+                found = _known(path)  # another process may have prepared it
+                if found is None:
+                    found = _prepare(wanted, request)
+                    write_bytes(path, (json.dumps(found) + "\n").encode())
+        return replace(wanted, **found)
 
     # ------------------------------------------------------------ as a source
 
@@ -200,11 +200,17 @@ class Corpus(Source):
         return CorpusStream(self, identity, "train" if purpose == "train" else "held_out")
 
     def frequencies(self) -> NDArray[np.float64]:
-        """Return the discounted frequencies of `pdlib.text.references`: above 0 for all but the special tokens."""
-        from pdlib.text.references import unigram_of
+        """Return the `discounted` frequencies of tokens in the training sequences, [CLS] and the like not counted."""
+        counts = np.zeros(self.n_tokens, np.int64)
+        for block in self.blocks():
+            counts += np.bincount(block[:, 1:].ravel(), minlength=len(counts))
+        return discounted(counts, np.setdiff1d(np.arange(self.n_tokens), self.special_tokens))
 
-        ordinary = np.setdiff1d(np.arange(self.n_tokens), self.special_tokens)
-        return unigram_of(self, ordinary).frequency
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Yield all training sequences, some at a time: (sequence, position)."""
+        sequences, n = self.sequences("train"), max(1, TOKENS_AT_ONCE // self.length)
+        for start in range(0, len(sequences), n):
+            yield sequences[start : start + n]
 
     # ------------------------------------------------------------------ facts
 
@@ -232,10 +238,6 @@ class Corpus(Source):
         require(split in SPLITS, f"split = {split!r}", "'train' or 'held_out'")
         return self._prepared().arrays[split]
 
-    def epochs(self, n: int) -> float:
-        """Return how often the first n sequences of a training stream go through all training sequences."""
-        return n / len(self.sequences("train"))
-
     def _named(self) -> Corpus:
         require(
             bool(self.digest),
@@ -246,7 +248,7 @@ class Corpus(Source):
         return self
 
     def _prepared(self) -> _Prepared:
-        folder = _folder(self._named().digest)
+        folder = cache("corpora") / self._named().digest
         if not folder.is_dir():
             made = Corpus.prepare(self.texts, self.tokenizer, self.length, self.held_out)
             if made.digest != self.digest:
@@ -256,6 +258,38 @@ class Corpus(Source):
                     "was, or Corpus.prepare for a corpus of what it is."
                 )
         return _opened(folder, self)
+
+
+def discounted(counts: NDArray[np.int64], ordinary: NDArray[np.int64]) -> NDArray[np.float64]:
+    r"""Return frequencies with something left for what was never counted.
+
+    .. math:: q(t) = \frac{\max(c(t) - d, 0)}{N} + \frac{d \, U}{N} \frac{1}{V}
+
+    where :math:`c` counts, :math:`N` is their sum, :math:`U` how many are above 0, :math:`V` the number of ordinary tokens
+    and :math:`d = 0.75`.
+
+    Parameters
+    ----------
+    counts : shape (token,)
+        Of all tokens.
+    ordinary : shape (V,)
+        The tokens that text is made of; others have the frequency 0.
+
+    References
+    ----------
+    Ney, Essen and Kneser, "On structuring probabilistic dependences in stochastic language modelling" (1994).
+
+    Examples
+    --------
+    >>> discounted(np.array([0, 6, 2, 0]), ordinary=np.array([1, 2, 3])).round(5).tolist()   # of 1.5 / 8 each a third
+    [0.0, 0.71875, 0.21875, 0.0625]
+    """
+    known = counts[ordinary]
+    total = known.sum()
+    freed = DISCOUNT * np.count_nonzero(known) / total
+    found = np.zeros(len(counts))
+    found[ordinary] = np.maximum(known - DISCOUNT, 0) / total + freed / len(ordinary)
+    return found
 
 
 # -------------------------------------------------------------------- the stream
@@ -342,15 +376,6 @@ def _order(identity: str, epoch: int, n: int) -> NDArray[np.int32]:
 # --------------------------------------------------------------- prepared files
 
 
-def cache() -> Path:
-    """Return the folder of prepared corpora, in `$PDLIB_CACHE` or the system's cache folder."""
-    return Path(os.environ.get("PDLIB_CACHE") or platformdirs.user_cache_path("pdlib")) / "corpora"
-
-
-def _folder(digest: str) -> Path:
-    return cache() / digest
-
-
 @dataclass(frozen=True)
 class _Prepared:
     wordpiece: WordPiece
@@ -363,10 +388,9 @@ def _opened(folder: Path, corpus: Corpus) -> _Prepared:
     try:
         found = _checked(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        what = f"its files were altered or are incomplete ({type(error).__name__}: {error})"
         raise CorpusError(
-            f"{folder}: {what}. Expected what was prepared. Delete this folder; it is made anew from "
-            f"{', '.join(corpus.texts)}."
+            f"{folder}: its files were altered or are incomplete ({type(error).__name__}: {error}). Expected what was "
+            f"prepared. Delete this folder; it is made anew from {', '.join(corpus.texts)}."
         ) from None
     got = (len(found.parts), len(found.wordpiece), found.arrays["train"].shape[1])
     require(
@@ -379,31 +403,29 @@ def _opened(folder: Path, corpus: Corpus) -> _Prepared:
 
 @lru_cache(maxsize=8)
 def _checked(folder: Path) -> _Prepared:
+    digest = _digest(folder)
+    if digest != folder.name:
+        raise ValueError(f"their digest is {digest}")
     meta = json.loads((folder / "facts.json").read_bytes())
     wordpiece = load(f"file:{folder / 'vocab.txt'}")
+    if (folder / OWN_SETTINGS).exists():
+        wordpiece = replace(wordpiece, settings=(folder / OWN_SETTINGS).read_text("utf-8"))
     kind = integer_type(len(wordpiece)).newbyteorder("<")
     arrays: dict[Split, NDArray[Any]] = {}
     for split in SPLITS:
         n = sum(part[split]["sequences"] for part in meta["parts"])
-        path = folder / f"{split}.bin"
-        expected = n * meta["length"] * kind.itemsize
-        if path.stat().st_size != expected:
-            raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {expected}")
-        arrays[split] = np.memmap(path, kind, mode="r", shape=(n, meta["length"]))
-    digest = _digest(folder)
-    if digest != folder.name:
-        raise ValueError(f"their digest is {digest}")
+        arrays[split] = np.memmap(folder / f"{split}.bin", kind, mode="r", shape=(n, meta["length"]))
     return _Prepared(wordpiece, arrays, meta["parts"])
 
 
 def _digest(folder: Path) -> str:
     """The digest of everything that a folder holds."""
     found = hashlib.sha256(f"corpus, version {VERSION}".encode())
-    for name in ("facts.json", "vocab.txt", *(f"{split}.bin" for split in SPLITS)):
-        size = (folder / name).stat().st_size
-        found.update(f"\n{name} {size}\n".encode())
+    own = [OWN_SETTINGS] if (folder / OWN_SETTINGS).exists() else []
+    for name in (*FILES, *own):
+        found.update(f"\n{name} {(folder / name).stat().st_size}\n".encode())
         with (folder / name).open("rb") as file:
-            while block := file.read(BYTES_AT_ONCE):
+            while block := file.read(2**22):
                 found.update(block)
     return found.hexdigest()[:32]
 
@@ -428,10 +450,8 @@ def _tokenizer_kind(name: str) -> tuple[str, int]:
 
 def _request(corpus: Corpus) -> str:
     """A name for what is asked for, in which files and packages count by their content."""
-    from pdlib.text import loading
-
     for uri in corpus.texts:
-        loading.describe(uri)  # all of them, before the first is read: one that means nothing is an error
+        loading.parts(uri)  # all of them, before the first is read: one that means nothing is an error
     stated = [
         VERSION,
         loading.VERSION,
@@ -445,14 +465,11 @@ def _request(corpus: Corpus) -> str:
 
 def _content(uri: str) -> str:
     """The hash of the file, package or folder that a URI names; nothing for one that names none of them."""
-    from pdlib.text.packages import package
-
     kind, _, rest = uri.partition(":")
     if kind == "pkg":
         return package(rest).sha256
     if kind == "folder":
-        with hub.opened(uri) as files:
-            return files.digest([files.first(VOCABULARIES)])
+        return hub.fetched(uri)[1]
     path = Path(rest.rpartition("#")[0] if kind == "jsonl" else rest)
     if kind not in ("text", "jsonl", "file") or not path.is_file():
         return ""  # whoever reads it says what is wrong
@@ -464,87 +481,42 @@ def _known(path: Path) -> dict[str, Any] | None:
     """What an earlier preparation left for a request; None if it is not there or not whole."""
     try:
         found = json.loads(path.read_bytes())
-        return {"digest": str(found["digest"]), "vocabulary": int(found["vocabulary"])}
+        digest, size = str(found["digest"]), int(found["vocabulary"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return {"digest": digest, "vocabulary": size} if (cache("corpora") / digest).is_dir() else None
 
 
-@contextmanager
-def _lock(name: str) -> Iterator[None]:
-    path = cache() / "locks" / f"{name}.lock"
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CorpusError(
-            f"cannot write {path}: {error.strerror or error}. Nothing half-written is left. Free some space, or set "
-            "PDLIB_CACHE to another folder, and prepare again."
-        ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing."""
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _prepare(corpus: Corpus, request: str) -> tuple[str, int]:
+def _prepare(corpus: Corpus, request: str) -> dict[str, Any]:
     """Write the sequences of a corpus to its folder, and return digest and number of tokens; the lock is held."""
-    half = cache() / f".preparing-{request}"
+    kind, size = _tokenizer_kind(corpus.tokenizer)
+    wordpiece = train(_TrainingText(corpus), size) if kind == "trained" else load(corpus.tokenizer)
+    half = cache("corpora") / f".preparing-{request}"
     shutil.rmtree(half, ignore_errors=True)  # of one that was killed
     try:
-        kind, size = _tokenizer_kind(corpus.tokenizer)
-        wordpiece = train(_TrainingText(corpus), size) if kind == "trained" else load(corpus.tokenizer)
-        with _writing(half):
+        with writing(half):
             half.mkdir(parents=True)
             (half / "vocab.txt").write_bytes(wordpiece.text.encode())
-        parts = _packed(corpus, wordpiece, half)
-        facts = {"length": corpus.length, "held_out": corpus.held_out, "parts": parts}
-        _write(half / "facts.json", (json.dumps(facts, indent=1) + "\n").encode())
-        digest = _digest(half)
-        with _writing(half):
+            if wordpiece.settings:
+                (half / OWN_SETTINGS).write_bytes(wordpiece.settings.encode())
+            parts = _packed(corpus, wordpiece, half)
+            facts = {"length": corpus.length, "held_out": corpus.held_out, "parts": parts}
+            (half / "facts.json").write_bytes((json.dumps(facts, indent=1) + "\n").encode())
+            digest = _digest(half)
+            folder = cache("corpora") / digest
             try:
-                half.replace(_folder(digest))
+                half.replace(folder)
             except OSError:
-                if not _folder(digest).is_dir():  # else another text has the same content
+                if not folder.is_dir():  # else another text has the same content
                     raise
     finally:
         shutil.rmtree(half, ignore_errors=True)
-    return digest, len(wordpiece)
+    return {"digest": digest, "vocabulary": len(wordpiece)}
 
 
 def _documents(uri: str) -> Iterator[str]:
-    from pdlib.text.loading import documents
-
-    return map(clean, documents(uri))
-
-
-_LEFTOVER = re.compile('""|[\ud800-\udfff]')
-
-
-def clean(text: str) -> str:
-    """Return a text without what is none: empty quotation marks, where an extractor dropped markup, and half characters.
-
-    >>> clean('He wrote ""Dubliners"" in 1914.')
-    'He wrote Dubliners in 1914.'
-    """
-    return _LEFTOVER.sub("", text)
+    """The documents of a text, without half characters, which JSON can hold and no encoding."""
+    return (re.sub("[\ud800-\udfff]", "", text) for text in loading.documents(uri))
 
 
 def is_held_out(number: int, held_out: int) -> bool:
@@ -568,25 +540,14 @@ class _TrainingText:
 def _packed(corpus: Corpus, wordpiece: WordPiece, folder: Path) -> list[dict[str, Any]]:
     """Write all sequences, part after part, and return the counts of each."""
     parts = []
-    files: dict[Split, IO[bytes]] = {}
-    try:
-        with _writing(folder):
-            for split in SPLITS:
-                files[split] = (folder / f"{split}.bin").open("wb")
+    with ExitStack() as stack:
+        files = {split: stack.enter_context((folder / f"{split}.bin").open("wb")) for split in SPLITS}
         for uri in corpus.texts:
-            packers = {split: _Packer(wordpiece, corpus.length, files[split], folder) for split in SPLITS}
+            packers = {split: _Packer(wordpiece, corpus.length, files[split]) for split in SPLITS}
             _pack(uri, corpus.held_out, wordpiece, packers)
             part = {str(split): packer.counts for split, packer in packers.items()}
             _check_part(uri, corpus, part)
             parts.append(part)
-        with _writing(folder):
-            for file in files.values():
-                file.flush()
-                os.fsync(file.fileno())
-    finally:
-        for file in files.values():
-            with suppress(OSError):  # all was flushed, or an error is on its way
-                file.close()
     return parts
 
 
@@ -611,11 +572,11 @@ def _check_part(uri: str, corpus: Corpus, part: dict[str, dict[str, int]]) -> No
 class _Packer:
     """Writes tokens as sequences: [CLS], then what comes next."""
 
-    def __init__(self, wordpiece: WordPiece, length: int, file: IO[bytes], folder: Path) -> None:
+    def __init__(self, wordpiece: WordPiece, length: int, file: IO[bytes]) -> None:
         self.counts = {"documents": 0, "tokens": 0, "unknown": 0, "sequences": 0}
         self._kind = integer_type(len(wordpiece)).newbyteorder("<")
         self._first, self._unknown = wordpiece.number(CLS), wordpiece.number(UNK)
-        self._length, self._file, self._folder = length, file, folder
+        self._length, self._file = length, file
         self._rest = np.empty(0, self._kind)
 
     def add(self, tokens: NDArray[Any]) -> None:
@@ -623,8 +584,7 @@ class _Packer:
         n = len(joined) // (self._length - 1)
         block = np.full((n, self._length), self._first, self._kind)
         block[:, 1:] = joined[: n * (self._length - 1)].reshape(n, self._length - 1)
-        with _writing(self._folder):
-            self._file.write(block.data)
+        self._file.write(block.data)
         self.counts["tokens"] += len(tokens)
         self.counts["unknown"] += int(np.count_nonzero(tokens == self._unknown))
         self.counts["sequences"] += n

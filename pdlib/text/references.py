@@ -22,7 +22,6 @@ discounting.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -31,10 +30,8 @@ from numpy.typing import NDArray
 
 from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, require, whole
 from pdlib.tasks.masked import SHOWN_ORIGINAL, SHOWN_RANDOM, MaskedPrediction
-from pdlib.text.corpus import Corpus
+from pdlib.text.corpus import DISCOUNT, Corpus
 
-DISCOUNT = 0.75  # d
-TOKENS_AT_ONCE = 2**21
 NOTHING = -1  # a left neighbor that is not known
 
 
@@ -55,24 +52,12 @@ class Unigram:
 
     Parameters
     ----------
-    counts : shape (token,)
-        c, of all tokens.
-    ordinary : shape (V,)
-        The tokens that text is made of; others have probability 0.
-
-    Examples
-    --------
-    >>> prior = Unigram(np.array([0, 6, 2, 0]), ordinary=np.array([1, 2, 3]))
-    >>> prior.frequency.round(5).tolist()      # of 1.5 / 8 a third goes to each
-    [0.0, 0.71875, 0.21875, 0.0625]
+    frequency : shape (token,)
+        q, such as `Corpus.frequencies`.
     """
 
-    def __init__(self, counts: NDArray[np.int64], ordinary: NDArray[np.int64]) -> None:
-        known = counts[ordinary]
-        total = known.sum()
-        freed = DISCOUNT * np.count_nonzero(known) / total
-        self.frequency = np.zeros(len(counts))  # q
-        self.frequency[ordinary] = np.maximum(known - DISCOUNT, 0) / total + freed / len(ordinary)
+    def __init__(self, frequency: NDArray[np.float64]) -> None:
+        self.frequency = frequency
         self._best = int(self.frequency.argmax())
 
     def probability(self, left: NDArray[np.int64], token: NDArray[Any]) -> NDArray[np.float64]:
@@ -96,7 +81,7 @@ class Bigram:
 
     Examples
     --------
-    >>> unigram = Unigram(np.array([0, 6, 2, 0]), ordinary=np.array([1, 2, 3]))
+    >>> unigram = Unigram(np.array([0, 0.71875, 0.21875, 0.0625]))
     >>> prior = Bigram(np.array([4 * 1 + 1, 4 * 1 + 2]), np.array([1, 3]), unigram)
     >>> left = np.array([1, 1, 1, NOTHING])
     >>> prior.probability(left, np.array([1, 2, 3, 1])).round(5).tolist()
@@ -139,18 +124,10 @@ class Bigram:
         return np.where(left != NOTHING, self._best[left], self._unigram_best)
 
 
-def unigram_of(corpus: Corpus, ordinary: NDArray[np.int64]) -> Unigram:
-    """Return the frequencies of tokens in the training sequences, [CLS] and the like not counted."""
-    counts = np.zeros(corpus.n_tokens, np.int64)
-    for block in _blocks(corpus):
-        counts += np.bincount(block[:, 1:].ravel(), minlength=len(counts))
-    return Unigram(counts, ordinary)
-
-
 def bigram_of(corpus: Corpus, unigram: Unigram) -> Bigram:
     """Return the frequencies of tokens by their left neighbor in the training sequences; [CLS] is a neighbor too."""
     waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for block in _blocks(corpus):
+    for block in corpus.blocks():
         pairs = block[:, :-1].astype(np.int64) * corpus.n_tokens + block[:, 1:]
         waiting.append(np.unique(pairs, return_counts=True))
         while len(waiting) > 1 and len(waiting[-2][0]) < 2 * len(
@@ -166,13 +143,6 @@ def _merged(
     keys, owner = np.unique(np.concatenate([k for k, _ in counted]), return_inverse=True)
     counts = np.bincount(owner, np.concatenate([c for _, c in counted]), minlength=len(keys))
     return keys, counts.astype(np.int64)
-
-
-def _blocks(corpus: Corpus) -> Iterator[NDArray[Any]]:
-    sequences = corpus.sequences("train")
-    n = max(1, TOKENS_AT_ONCE // corpus.length)
-    for start in range(0, len(sequences), n):
-        yield sequences[start : start + n]
 
 
 def left_neighbors(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.int64]:
@@ -216,7 +186,7 @@ def predicted(
 
     Examples
     --------
-    >>> prior = Unigram(np.array([6, 4]), ordinary=np.array([0, 1]))
+    >>> prior = Unigram(np.array([0.6, 0.4]))
     >>> p, best = predicted(prior, np.full(2, NOTHING), np.array([1, 2]), np.array([1, 1]), 2, n_ordinary=2)
     >>> p.round(4).tolist(), best.tolist()        # 1.5 * 0.4 : 0.5 * 0.6, and 0.4 : 0.6
     ([0.6667, 0.4], [1, 0])
@@ -268,7 +238,7 @@ class TextReferences(Calculation):
         inputs, classes = self.task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
         ordinary, mask = self.task.ordinary_tokens, self.task.mask_token
         left, shown = left_neighbors(self.task, inputs), inputs.tokens[inputs.at]
-        unigram = unigram_of(corpus, ordinary)
+        unigram = Unigram(corpus.frequencies())
         nothing = np.full(len(classes), mask)
         weights = inputs.weights()
         rows = []

@@ -1,17 +1,19 @@
 """WordPieces, the tokens that BERT reads: a published vocabulary, one in a file, or one trained on text.
 
-Text is normalized as BERT does it (control characters removed, accents stripped, lower case unless the vocabulary has
+Text is normalized (as BERT does it: control characters removed, accents stripped, lower case unless the vocabulary has
 capitals, a space around each Chinese character) and cut at spaces and punctuation; then each word becomes the longest
-pieces that fit, from left to right. The work is that of the library `tokenizers`, by all of the machine's cores.
+pieces that fit, from left to right. The work is that of the library `tokenizers`, by all of the machine's cores; what the
+files of a published tokenizer set, it does.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -21,22 +23,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdlib.files import MissingError
 from pdlib.specs import SpecError, integer_type, require
-from pdlib.text.hub import Files, opened
+from pdlib.text.hub import fetched, optional
+from pdlib.text.packages import contents
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PAD, UNK, CLS, SEP, MASK = MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NEEDED = (PAD, UNK, CLS, MASK)
-LONGEST_WORD = 100  # characters; a longer one becomes [UNK], as in BERT
-VOCABULARIES = ("vocab.txt", "tokenizer.json")  # of a published network
 PUBLISHED = "bert-base-uncased"
 PUBLISHED_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"  # of its vocab.txt
 WORD_START = "\u2581"  # in the package, before pieces that begin a word; the others have lost their "##"
+# Files of a published tokenizer: the first of the first two, and the settings of a vocab.txt
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
+# Settings of a vocab.txt: their names there, in `tokenizers`, and what they are where nothing is said
+BERT_SETTINGS = {
+    "do_lower_case": ("lowercase", True),
+    "strip_accents": ("strip_accents", None),
+    "tokenize_chinese_chars": ("handle_chinese_chars", True),
+}
+# What works word by word, so that a text cut at white space has the same tokens
+WORD_BY_WORD = {"Sequence", "BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"}
+WORD_BY_WORD |= {"BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"}
 # Of a trained vocabulary: its characters are the most frequent ones, a sixteenth of its size, but within these.
 FEWEST_CHARACTERS, MOST_CHARACTERS = 100, 1000
-CHARACTERS_AT_ONCE = 1_000_000
+AT_ONCE = 50_000  # characters of a long document, so that the cores share it
 _SPACE = re.compile(r"[ \n]")
 
 
@@ -49,6 +62,9 @@ class WordPiece:
     pieces
         A piece's place is its number. `"##"` marks pieces that go on with a word; [PAD], [UNK], [CLS] and [MASK] have
         to be there. In a text these marks are words like any other.
+    settings
+        How text is normalized, cut and found in the vocabulary, as a `tokenizer.json` of the library says it; `""` for
+        BERT's way, in lower case unless a piece has a capital letter.
 
     Raises
     ------
@@ -66,6 +82,7 @@ class WordPiece:
     """
 
     pieces: tuple[str, ...]
+    settings: str = ""
 
     def __post_init__(self) -> None:
         missing = [mark for mark in NEEDED if mark not in self._numbers]
@@ -110,21 +127,14 @@ class WordPiece:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The library's tokenizer of this vocabulary."""
-        _check_library()
-        from tokenizers import Tokenizer, models
-
+        tokenizers = optional("tokenizers", "text")
+        if self.settings:
+            found: Tokenizer = tokenizers.Tokenizer.from_str(self.settings)
+            return found
         # not isupper(): some capitals, such as ℝ, have no small letter
         cased = any(piece != piece.lower() for piece in self.pieces if not piece.startswith("["))
         # No mark is made known to it, so that "[MASK]" in a text is three words and never the mark.
-        model = models.WordPiece(
-            self._numbers,
-            unk_token=UNK,
-            max_input_chars_per_word=LONGEST_WORD,
-            continuing_subword_prefix="##",
-        )
-        tokenizer = Tokenizer(model)
-        _as_bert(tokenizer, lowercase=not cased)
-        return tokenizer
+        return _as_bert(self._numbers, lowercase=not cased)
 
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the tokens of texts, one after the other, without any mark, and how many each has.
@@ -156,22 +166,13 @@ class WordPiece:
         return found.strip()
 
 
-def _check_library() -> None:
-    """Say what is missing, if it is: prepared sequences are read without it."""
-    require(
-        importlib.util.find_spec("tokenizers") is not None,
-        "text without the package `tokenizers`",
-        "it to be installed",
-        "Run `pip install 'pdlib[text]'`.",
-    )
-
-
-def _as_bert(tokenizer: Tokenizer, lowercase: bool = True) -> None:
-    from tokenizers import normalizers, pre_tokenizers
-
-    # the library's stubs say the types of neither
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+def _as_bert(numbers: dict[str, int], **settings: bool | None) -> Tokenizer:
+    """The library's tokenizer as BERT has it; settings are those of its `BertNormalizer`."""
+    tokenizers = optional("tokenizers", "text")
+    found: Tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token=UNK))
+    found.normalizer = tokenizers.normalizers.BertNormalizer(**settings)
+    found.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    return found
 
 
 def load(name: str) -> WordPiece:
@@ -200,87 +201,114 @@ def load(name: str) -> WordPiece:
     6
     """
     if name == PUBLISHED:
-        return _published()
+        (data,) = contents(PUBLISHED)
+        text = "".join(f"{piece}\n" for piece in restored(json.loads(data)))
+        found = hashlib.sha256(text.encode()).hexdigest()
+        require(
+            found == PUBLISHED_SHA256, f"the vocabulary {name} with the SHA-256 {found}", PUBLISHED_SHA256
+        )
+        return WordPiece(_pieces(text.encode()))
     kind, _, path = name.partition(":")
     if kind in ("hub", "folder"):
-        with opened(name) as files:
-            return of_files(files)
-    require(
-        kind == "file" and bool(path),
-        f"vocabulary {name!r}",
-        f"{PUBLISHED!r}, 'file:PATH' of a text file with a piece a line, 'hub:REPO@REVISION' or 'folder:PATH'",
-        "One of its own for a corpus, 'trained:SIZE', is made by Corpus.prepare."
-        if kind == "trained"
-        else "",
+        folder, _ = fetched(name)
+        with _about(name):
+            return of_folder(folder)
+    remedy = (
+        "One of its own for a corpus, 'trained:SIZE', is made by Corpus.prepare." if kind == "trained" else ""
     )
-    return _read(Path(path))
+    ways = f"{PUBLISHED!r}, 'file:PATH' of a text file with a piece on each line, 'hub:REPO@REVISION' or 'folder:PATH'"
+    require(kind == "file" and bool(path), f"vocabulary {name!r}", ways, remedy)
+    require(Path(path).is_file(), f"vocabulary file {path!r}", "a file, with a piece on each line")
+    with _about(f"vocabulary file {path!r}"):
+        return WordPiece(_pieces(Path(path).read_bytes()))
 
 
-def _read(path: Path) -> WordPiece:
-    require(path.is_file(), f"vocabulary file {str(path)!r}", "a file, with a piece a line")
+@contextmanager
+def _about(what: str) -> Iterator[None]:
+    """Say in an error what was read."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        yield
+    except SpecError as error:
+        raise SpecError(f"{what}: {error}") from None
+
+
+def _pieces(data: bytes) -> tuple[str, ...]:
+    """The lines of a vocabulary; `splitlines` takes some pieces for ends of lines."""
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(
-            f"vocabulary file {str(path)!r}: expected UTF-8. {error.reason} at byte {error.start}."
-        ) from None
-    # not splitlines(): some pieces are characters that it takes for ends of lines
-    pieces = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+        raise SpecError(f"expected UTF-8. {error.reason} at byte {error.start}.") from None
+    return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
+
+
+def of_folder(folder: Path) -> WordPiece:
+    """Return the tokenizer of a published network: its `tokenizer.json`, or its `vocab.txt` with the settings beside.
+
+    Raises
+    ------
+    MissingError
+        If there is neither.
+    SpecError
+        If it is no tokenizer of word pieces, or has a setting that is not known here; names it.
+    """
+    path = next((folder / name for name in TOKENIZERS[:2] if (folder / name).is_file()), None)
+    if path is None:
+        raise MissingError(f"{folder} has no vocab.txt and no tokenizer.json. Expected one of them.")
+    with _about(path.name):
+        said = _object(folder / TOKENIZERS[2]) if (folder / TOKENIZERS[2]).is_file() else {}
+        basic = said.get("do_basic_tokenize", True)
+        require(basic is True, f"do_basic_tokenize = {basic!r}", "true, text that is cut at punctuation")
+        known = {there: said[name] for name, (there, _) in BERT_SETTINGS.items() if name in said}
+        if path.suffix == ".json":
+            return _of_description(path.read_bytes(), known)
+        found = WordPiece(_pieces(path.read_bytes()))
+        if not known:
+            return found
+        settings = dict(BERT_SETTINGS.values()) | known
+        return WordPiece(found.pieces, _as_bert(found._numbers, **settings).to_str())
+
+
+def _object(path: Path) -> dict[str, Any]:
     try:
-        return WordPiece(tuple(pieces))
-    except SpecError as error:
-        raise SpecError(f"vocabulary file {str(path)!r}: {error}") from None
+        return dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"{path.name}: expected a JSON object. {error}.") from None
 
 
-def of_files(files: Files) -> WordPiece:
-    """Return the vocabulary of a published network, out of the first of `VOCABULARIES` that is there."""
-    path = files.fetch(files.first(VOCABULARIES))
+def _of_description(data: bytes, known: dict[str, Any]) -> WordPiece:
+    """Return the tokenizer of a `tokenizer.json`, of which settings beside it must say the same.
+
+    The marks are no longer looked for in a text, and nothing is put around one or cut off.
+    """
+    tokenizers = optional("tokenizers", "text")
     try:
-        return _read(path) if path.suffix == ".txt" else _of_json(path)
-    except SpecError as error:
-        raise SpecError(f"{files.uri}: {error}") from None
-
-
-def _of_json(path: Path) -> WordPiece:
-    """Return the pieces of a `tokenizer.json` in the order of their numbers."""
-    try:
-        found = json.loads(path.read_bytes())
-        model = found["model"]
-        kind = model.get("type")
-        numbers = dict(model["vocab"]) if kind == "WordPiece" else {}
-        numbers |= {token["content"]: token["id"] for token in found.get("added_tokens") or ()}
-        pieces = sorted(numbers, key=numbers.__getitem__)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(
-            f"{path.name}: expected a tokenizer's description. {type(error).__name__}: {error}"
-        ) from None
+        theirs = tokenizers.Tokenizer.from_buffer(data)
+    except Exception as error:  # the library has no narrower kind
+        raise SpecError(f"expected a tokenizer's description. {error}.") from None
+    model, kind = theirs.model, type(theirs.model).__name__
+    require(kind == "WordPiece", f"a tokenizer of type {kind!r}", "'WordPiece', as BERT has it")
+    for name, value in known.items():
+        own = getattr(theirs.normalizer, name, value)
+        require(
+            own == value, f"{name} = {own!r}", f"{value!r}, as {TOKENIZERS[2]} says", "Correct one of them."
+        )
+    numbers = theirs.get_vocab()
+    pieces = tuple(sorted(numbers, key=numbers.__getitem__))
+    in_order = sorted(numbers.values()) == list(range(len(pieces)))
     require(
-        kind == "WordPiece", f"{path.name} with a tokenizer of type {kind!r}", "'WordPiece', as BERT has it"
+        in_order, f"{len(pieces)} pieces with other numbers than 0 ... {len(pieces) - 1}", "each number once"
     )
-    require(
-        sorted(numbers.values()) == list(range(len(pieces))),
-        f"{path.name} with {len(pieces)} pieces that have other numbers than 0 ... {len(pieces) - 1}",
-        "each number once",
-    )
-    return WordPiece(tuple(pieces))
-
-
-def _published() -> WordPiece:
-    from pdlib.text.packages import fetch
-
-    path = fetch(PUBLISHED)
-    try:
-        wordpiece = WordPiece(tuple(restored(json.loads(path.read_text("utf-8")))))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise SpecError(f"{path}: expected a JSON list of pieces. {error}") from None
-    found = hashlib.sha256(wordpiece.text.encode()).hexdigest()
-    require(
-        found == PUBLISHED_SHA256,
-        f"{path}: a vocabulary whose vocab.txt has the SHA-256 {found}",
-        f"that of {PUBLISHED}, {PUBLISHED_SHA256}",
-        "Delete the file; it is fetched again.",
-    )
-    return wordpiece
+    names = ("unk_token", "max_input_chars_per_word", "continuing_subword_prefix")
+    settings = {name: getattr(model, name) for name in names}
+    ours = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, **settings))
+    ours.normalizer, ours.pre_tokenizer = theirs.normalizer, theirs.pre_tokenizer
+    added = theirs.get_added_tokens_decoder().values()
+    ours.add_tokens([token for token in added if token.content not in MARKS])
+    steps = json.loads(ours.to_str())
+    asked = re.findall(r'"type": "(\w+)"', json.dumps([steps["normalizer"], steps["pre_tokenizer"]]))
+    unknown = sorted(set(asked) - WORD_BY_WORD)
+    require(not unknown, f"the steps {unknown}", f"steps that go word by word, of {sorted(WORD_BY_WORD)}")
+    return WordPiece(pieces, ours.to_str())
 
 
 def restored(pieces: Iterable[str]) -> Iterator[str]:
@@ -324,21 +352,21 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
     >>> found.decode(found.encode(["Newest"])[0]), len(found)      # no pair is left
     ('newest', 33)
     """
-    _check_library()
-    from tokenizers import Tokenizer, models, trainers
-
     require(type(size) is int and size >= 1, f"size = {size!r}", "a whole number of at least 1")
     require(
         iter(documents) is not documents,
         f"documents of type {type(documents).__name__}, which are gone once read",
         "a list, or an object that starts anew each time",
     )
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNK))
-    _as_bert(tokenizer)
+    tokenizer = _as_bert({})
     limit = min(max(FEWEST_CHARACTERS, size // 16), MOST_CHARACTERS)
-    characters = _most_frequent(_character_counts(documents, tokenizer), limit)
+    characters = _characters(documents, tokenizer)[:limit]
     require(bool(characters), "documents without any text", "some to train a vocabulary on")
-    inside = [f"##{c}" for c in characters if _goes_on(c, tokenizer)]
+    # punctuation and Chinese characters are words of their own
+    words = {c: tokenizer.normalizer.normalize_str("a" + c) for c in characters}
+    inside = [
+        f"##{c}" for c, word in words.items() if len(tokenizer.pre_tokenizer.pre_tokenize_str(word)) == 1
+    ]
     first = [*MARKS, *characters, *inside]
     require(
         len(first) < size,
@@ -347,7 +375,7 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
     )
     # The trainer numbers what it meets in an order of chance, and ties between pairs go by number: so it gets to know
     # all characters beforehand, in our order.
-    trainer = trainers.WordPieceTrainer(
+    trainer = optional("tokenizers", "text").trainers.WordPieceTrainer(
         vocab_size=size,
         min_frequency=2,
         special_tokens=first,
@@ -355,15 +383,10 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
         limit_alphabet=len(characters),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_pieces_of(documents), trainer)
+    pieces = (piece for document in documents for piece in cut(document, AT_ONCE))
+    tokenizer.train_from_iterator(pieces, trainer)
     numbers = tokenizer.get_vocab()
     return WordPiece(tuple(sorted(numbers, key=numbers.__getitem__)))
-
-
-def _pieces_of(documents: Iterable[str], size: int = CHARACTERS_AT_ONCE // 20) -> Iterator[str]:
-    """Yield documents, long ones cut, so that the cores share them."""
-    for document in documents:
-        yield from cut(document, size)
 
 
 def cut(text: str, size: int) -> Iterator[str]:
@@ -380,37 +403,13 @@ def cut(text: str, size: int) -> Iterator[str]:
         start = stop
 
 
-def _character_counts(documents: Iterable[str], tokenizer: Any) -> NDArray[np.int64]:
-    """How often each character occurs after normalization; the index is its code point.
-
-    A character is normalized in the same way wherever it stands, so each is normalized once.
-    """
-    raw = np.zeros(0x110000, np.int64)
-    waiting: list[str] = []
-    n = 0
-    for document in chain(documents, (None,)):
-        if document is not None:
-            waiting.append(document)
-            n += len(document)
-        if document is None or n >= CHARACTERS_AT_ONCE:
-            codes = np.frombuffer("".join(waiting).encode("utf-32-le"), np.uint32)
-            raw += np.bincount(codes, minlength=len(raw))
-            waiting, n = [], 0
-    counts = np.zeros(0x110000, np.int64)
-    for code in np.flatnonzero(raw).tolist():
-        for character in tokenizer.normalizer.normalize_str(chr(code)):
-            counts[ord(character)] += raw[code]
-    return counts
-
-
-def _most_frequent(counts: NDArray[np.int64], limit: int) -> list[str]:
-    """The most frequent characters that are no white space, the more frequent first, then by code point."""
-    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    characters = (chr(code) for code in order.tolist())
-    return [c for c in characters if not c.isspace()][:limit]
-
-
-def _goes_on(character: str, tokenizer: Any) -> bool:
-    """Whether a character can stand inside a word: punctuation and Chinese characters are words of their own."""
-    normalized = tokenizer.normalizer.normalize_str("a" + character)
-    return len(tokenizer.pre_tokenizer.pre_tokenize_str(normalized)) == 1
+def _characters(documents: Iterable[str], tokenizer: Tokenizer) -> list[str]:
+    """The characters of documents after normalization, the most frequent first, then by code point; no white space."""
+    raw = Counter[str]()
+    for document in documents:
+        raw.update(document)
+    counts = Counter[str]()
+    for character, n in raw.items():  # each once: it is normalized in the same way wherever it stands
+        for normalized in tokenizer.normalizer.normalize_str(character):
+            counts[normalized] += n
+    return sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))
