@@ -136,19 +136,3 @@ def sums_of_signs(
         channels = np.stack([np.bitwise_xor.reduce(words[list(m)], axis=0) for m in monomials])
         _add_tile(words, last, channels, flips, planes[:, :n], carry[:n], out)
     return out
-
-
-def inputs_of(bit_generator: np.random.Philox, n_bits: int, n_inputs: int) -> NDArray[np.float64]:
-    """Return the inputs that `sums_of_signs` sums over, shape (input, d): for tests and small batches.
-
-    >>> inputs_of(np.random.Philox(0), 3, 100).shape
-    (100, 3)
-    """
-    n_words = -(-n_inputs // 64)
-    tiles = []
-    for start in range(0, n_words, WORDS_AT_ONCE):
-        n = min(WORDS_AT_ONCE, n_words - start)
-        words = bit_generator.random_raw(n_bits * n).reshape(n_bits, n)
-        lanes = (words[:, :, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)  # (d, word, lane)
-        tiles.append(lanes.reshape(n_bits, -1).T)
-    return 1.0 - 2.0 * np.concatenate(tiles)[:n_inputs].astype(np.float64)
