@@ -154,8 +154,6 @@ class Totals(Experiment):
     Table rows, one for each d and form: `n_bits`, `form`, `progressive_first`, `progressive_second`, `distillation`; see
     `theorem`.
 
-    Examples
-    --------
     >>> row = Totals(4, 0.1, 0.1, 1.5, (101,)).rows()[0]
     >>> row["form"], row["progressive_first"], round(row["distillation"])
     ('3.2', 64.0, 100)
@@ -210,12 +208,8 @@ class WidthTradeOff(Experiment):
     (:math:`B` a step), `loss` (held-out, at that step; not finite if the run diverged), `noise` (:math:`\tau_g`), `bound`
     (steps). Evaluations are 5 % of the steps apart, and each of the first 20 steps is one.
 
-    References
-    ----------
     Paper, Lemma B.10.
 
-    Examples
-    --------
     >>> row = WidthTradeOff(11, 2, 16, 64, max_steps=1000).rows()[0]
     >>> row["reached"], row["loss"] <= 1 - row["noise"], row["step"] > row["bound"]
     (True, True, True)

@@ -15,7 +15,7 @@ In this order: the block; Lemmas C.2 and C.4, which make an MLP of any function 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import comb, inf, log, nan, sqrt
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from scipy.special import softmax
 
-from pdlib.specs import Calculation, require, whole
+from pdlib.specs import Calculation, require
 from pdlib.theory import setting
 
 ENUMERATED = 16  # largest d whose whole cube the tables go through; above, inputs are drawn
@@ -68,18 +68,7 @@ class Transformer:
     .. math:: \sum_i \alpha_i W_V^\top x_i = \sum_i \alpha_i u_{0,i} + \sum_i \alpha_i z_i (u_{1,i} - u_{0,i}),
               \qquad u_{z,i} = W_V^\top \mathrm{table}_{z,i}.
 
-    Raises
-    ------
-    SpecError
-        If the shapes do not fit together.
-
-    References
-    ----------
-    Paper, appendix C.2.1, first two displays.
-
-    Examples
-    --------
-    Uniform attention, values doubled, an MLP of one linear layer:
+    (Paper, appendix C.2.1, first two displays.) Uniform attention, values doubled, an MLP of one linear layer:
 
     >>> still, double = np.zeros((1, 1)), np.array([[2.0]])
     >>> table = np.array([[[0.0], [0.0], [0.0]], [[1.0], [2.0], [6.0]]])
@@ -158,25 +147,10 @@ def interpolation_1d(points: Array, values: Array, gap: float) -> Layers:
     The trapezoid :math:`\psi` is 1 for :math:`|u| \le \Delta/4` and 0 for :math:`|u| \ge \Delta/2`, so that trapezoids
     of different points do not meet.
 
-    Parameters
-    ----------
-    points, values : shape (n,), (n,) or (n, output)
-        f of each point.
-    gap
-        :math:`\Delta > 0`; points that are closer are an error.
+    `points`, shape (n,), keep a distance of at least `gap`, :math:`\Delta`; `values`, shape (n,) or (n, output), are f.
+    There are 4 n hidden units, and the largest entries are as the lemma states them (paper, after Liu et al. 2022, Lemma
+    1): :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le B_y`, :math:`b_2 = 0`.
 
-    Returns
-    -------
-    tuple
-        (W, b) of two layers: 4 n hidden units. Largest entries as the lemma states them:
-        :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le B_y`, :math:`b_2 = 0`.
-
-    References
-    ----------
-    Paper, Lemma C.2, there after Liu et al. (2022), Lemma 1.
-
-    Examples
-    --------
     >>> layers = interpolation_1d(np.array([0.0, 1.0]), np.array([5.0, -7.0]), gap=1.0)
     >>> mlp(layers, np.array([[-0.25], [0.25], [0.5], [0.75], [1.0]])).ravel().tolist()
     [5.0, 5.0, 0.0, -7.0, -7.0]
@@ -201,25 +175,11 @@ def interpolation(points: Array, values: Array, gap: float) -> Layers:
     Values in one coordinate may be closer than :math:`\Delta`: it is enough that any two points differ by
     :math:`\Delta` in some coordinate, since the trapezoid of the one is 0 within :math:`\Delta/4` of the other there.
 
-    Parameters
-    ----------
-    points, values : shape (n, input), (n,) or (n, output)
-    gap
-        :math:`\Delta > 0`; no two points are closer in the maximum norm.
+    `points` have the shape (n, input), `values` (n,) or (n, output). The widths are :math:`d_1 = 4 \sum_i |X_i|`, :math:`d_2
+    = |X|`, and the largest entries as the lemma states them (paper, after Liu et al. 2022, Lemma 2): :math:`|W_1| \le
+    4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le 1`, :math:`|b_2| \le d_\text{in}`, :math:`|W_3| \le
+    B_y`, :math:`b_3 = 0`.
 
-    Returns
-    -------
-    tuple
-        (W, b) of three layers of widths :math:`d_1 = 4 \sum_i |X_i|`, :math:`d_2 = |X|`. Largest entries as the lemma
-        states them: :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le 1`,
-        :math:`|b_2| \le d_\text{in}`, :math:`|W_3| \le B_y`, :math:`b_3 = 0`.
-
-    References
-    ----------
-    Paper, Lemma C.4, there after Liu et al. (2022), Lemma 2.
-
-    Examples
-    --------
     >>> xor = interpolation(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0]), gap=1.0)
     >>> mlp(xor, np.array([[0.2, 0.9], [1.25, 0.75]])).ravel().round(12).tolist()
     [1.0, 0.0]
@@ -330,24 +290,14 @@ def attention_selects(
     :math:`X W_Q` takes their transposes, 4 x 2. Their entries are :math:`\sqrt c` here, so that the score
     is c; with the printed c in each it would be c squared.
 
-    Parameters
-    ----------
-    n_bits, support
-        d; zero-based positions, distinct, 1 <= k < d of them.
-    sharpness
-        c > 0, the score of a position in the support; see `smallest_sharpness`.
-    repaired
-        The printed matrices, or the ones that also work when the last position is off the support.
-    last_encoding
-        :math:`p_n`. By default what the support says, as with any other position.
+    `support` are zero-based positions, distinct, 1 <= k < d of them; `sharpness` is c > 0, the score of a position in it,
+    see `smallest_sharpness`; `last_encoding` is :math:`p_n`, by default what the support says, as with any other position.
 
-    Examples
-    --------
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> attention_selects(3, (0, 1), 9.0, repaired=True).outputs(x).ravel().round(9).tolist()
     [-1.0, 1.0]
     """
-    positions = list(check_support(n_bits, support))
+    positions = check_support(n_bits, support)
     setting.check_above_0(sharpness=sharpness)
     table = np.zeros((2, n_bits, 4))
     table[0, :, 1] = table[1, :, 0] = 1.0  # v_0 = e2, v_1 = e1
@@ -376,25 +326,16 @@ def zigzag(n_bits: int, support: Sequence[int]) -> Layers:
     go up and down once for each one, so that h is 0 at even counts and 1 at odd ones. No entry of a weight or bias
     exceeds max(2, k - 1), no row sums to more than 2k - 1 in absolute value.
 
-    Returns
-    -------
-    tuple
-        (W, b) of three layers: W_1 (k, d), W_2 (1, k), W_3 (1, 1).
+    Proposition C.3 asks for some three-layer MLP of width at most :math:`2^k` and norm at most :math:`2^{k+2}`. Its proof
+    takes Lemma C.4's, which is wider for k up to 5.
 
-    References
-    ----------
-    Paper, Proposition C.3, which asks for some three-layer MLP of width at most :math:`2^k` and norm at most
-    :math:`2^{k+2}`. Its proof takes Lemma C.4's, which is wider for k up to 5.
-
-    Examples
-    --------
     >>> layers = zigzag(3, (0, 1))
     >>> mlp(layers, np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).ravel().tolist()
     [-1.0, -1.0, 1.0, 1.0]
     >>> [len(b) for _, b in layers]
     [2, 1, 1]
     """
-    positions = list(check_support(n_bits, support))
+    positions = check_support(n_bits, support)
     k = len(positions)
     W_1 = np.zeros((k, n_bits))
     W_1[:, positions] = 1.0
@@ -419,15 +360,13 @@ def uniform_attention(
     - `"zigzag"`: widths k and 1; see `zigzag`.
     - `"lemma"`: that of Lemma C.4 with :math:`\Delta = 1`, widths 8k and :math:`2^k`.
 
-    Examples
-    --------
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> uniform_attention(3, (0, 1)).outputs(x).ravel().tolist()
     [-1.0, 1.0]
     >>> uniform_attention(3, (0, 1), "lemma").widths
     (16, 4)
     """
-    positions = list(check_support(n_bits, support))
+    positions = check_support(n_bits, support)
     k = len(positions)
     if layers == "zigzag":
         parts = zigzag(n_bits, support)
@@ -467,20 +406,12 @@ def _sign(n: NDArray[Any]) -> Array:
     return signs
 
 
-def _check_sizes(n_bits: int, support_size: int) -> None:
-    whole(n_bits=n_bits, support_size=support_size)
-    setting.check_below(n_bits, support_size)
-
-
-def check_support(n_bits: int, support: Sequence[int]) -> tuple[int, ...]:
+def check_support(n_bits: int, support: Sequence[int]) -> list[int]:
     """Return the support, or raise `SpecError` unless it is of distinct positions, 1 <= k < d of them."""
-    positions = tuple(int(i) for i in support)
-    require(
-        len(set(positions)) == len(positions) and all(0 <= i < n_bits for i in positions),
-        f"support = {positions}",
-        f"distinct positions from 0 to {n_bits - 1}",
-    )
-    _check_sizes(n_bits, len(positions))
+    positions = [int(i) for i in support]
+    is_one = len(set(positions)) == len(positions) and set(positions) <= set(range(n_bits))
+    require(is_one, f"support = {support}", f"distinct positions from 0 to {n_bits - 1}")
+    setting.check_below(n_bits, len(positions))
     return positions
 
 
@@ -545,18 +476,13 @@ class SupportSelection(Calculation):
     mass off the support (no input changes it), and `tolerance`, :math:`\Delta/4`; `hidden` units and their bound 4(k+1);
     the MLP's `largest_entry` and `operator_norm` (largest absolute row sum), their bound 4k(k+1) as `norm_bound`;
     `sharpness`.
-
     """
 
     version: ClassVar[int] = 1
     n_bits: int  # d
     support_size: int  # k, 1 <= k < d
-    last_in_support: bool = (
-        False  # whether the last position, which answers, is; the other positions are drawn
-    )
-    example: Literal["printed", "repaired"] = (
-        "repaired"  # the concrete one, or its query: see `attention_selects`
-    )
+    last_in_support: bool = False  # the last position, which answers; the others are drawn
+    example: Literal["printed", "repaired"] = "repaired"  # see `attention_selects`
     n_samples: int = 1_000_000  # inputs if d is above 16; the first two are `worst_inputs`
     seed: int = 0  # decides the support and the inputs
     sharpness_offset: float = 0.0  # c minus `smallest_sharpness`; below 0 the two worst inputs fail
@@ -564,7 +490,7 @@ class SupportSelection(Calculation):
     def __post_init__(self) -> None:
         offset = self.sharpness_offset
         setting.check_fields(self, but="sharpness_offset")  # which may be 0 or below
-        _check_sizes(self.n_bits, self.support_size)
+        setting.check_below(self.n_bits, self.support_size)
         least = smallest_sharpness(self.n_bits, self.support_size)
         require(
             isinstance(offset, (int, float)) and -least < offset < inf,
@@ -585,10 +511,9 @@ class SupportSelection(Calculation):
         support = drawn_support(d, k, self.seed, self.last_in_support)
         sharpness = smallest_sharpness(d, k) + self.sharpness_offset
         repaired = self.example == "repaired"
-        if self.last_in_support:
-            readings: tuple[Literal["e3", "e4"], ...] = ("e3",)
-        else:
-            readings = ("e4",) if repaired else ("e3", "e4")
+        readings: list[Literal["e3", "e4"]] = ["e3"] if self.last_in_support else ["e4"]
+        if not repaired and not self.last_in_support:
+            readings = ["e3", "e4"]
         rows = []
         for reading in readings:
             network = attention_selects(d, support, sharpness, repaired, reading)
@@ -618,7 +543,6 @@ class UniformAttention(Calculation):
 
     One table row: `n_inputs`, `n_errors` and `max_error` as in `SupportSelection`; the hidden widths `width_1` and
     `width_2` beside `printed_width` 2^k; the MLP's `largest_entry` and `operator_norm` beside `norm_bound` 2^(k+2).
-
     """
 
     version: ClassVar[int] = 2
@@ -630,7 +554,7 @@ class UniformAttention(Calculation):
 
     def __post_init__(self) -> None:
         setting.check_fields(self)
-        _check_sizes(self.n_bits, self.support_size)
+        setting.check_below(self.n_bits, self.support_size)
         if self.layers == "lemma":
             _check_lemma(self.support_size)
 
@@ -662,11 +586,22 @@ class UniformAttention(Calculation):
 
 
 PERTURBATIONS = (0.0, 0.1, 0.2, 0.25, 0.26, 0.3, 0.4, 0.5)  # as shares of Delta
+Lemma = Callable[[Array, Array, float], Layers]
 
 
-def _lemma_rows(layers: Layers, points: Array, values: Array, gap: float, seed: int) -> list[dict[str, Any]]:
-    """Return the rows of a lemma: outputs against perturbations, then widths and norms against bounds."""
-    n, n_inputs = points.shape
+def _lemma_rows(lemma: Lemma, n: int, n_inputs: int, n_outputs: int, seed: int) -> list[dict[str, Any]]:
+    """Return the rows of a lemma on random points: outputs against perturbations, then widths and norms against bounds.
+
+    The points lie in the box [-B, B]^n, every other coordinate on a coarse grid.
+    """
+    rng = setting.generator("interpolation", n, n_inputs, n_outputs, seed)
+    bound = float(np.exp(rng.uniform(-1, 1)))
+    points = rng.uniform(-1, 1, (n, n_inputs))
+    points[:, 1::2] = np.round(4 * points[:, 1::2]) / 4  # shared values: |X_i| < |X|
+    closest = float(pdist(points, "chebyshev").min()) if n > 1 else 1.0
+    points, gap = bound * points, bound * closest * float(rng.uniform(0.5, 1.0))
+    values = rng.uniform(-1, 1, (n, n_outputs))
+    layers = lemma(points, values, gap)
     bound_x, bound_y = float(np.abs(points).max()), float(np.abs(values).max())  # B_x, B_y
     rng = setting.generator("perturbations", n, n_inputs, seed)
     rows: list[dict[str, Any]] = []
@@ -677,32 +612,21 @@ def _lemma_rows(layers: Layers, points: Array, values: Array, gap: float, seed: 
             size = share * gap * (1.0 if corner else rng.random((n, n_inputs)))
             found = mlp(layers, points + direction * size)
             error = max(error, float(np.abs(found - values).max()))
-        lost = min(1.0, 4 * n_inputs * max(0.0, share - 0.25))
-        rows.append(
-            {"quantity": "output", "perturbation": share, "max_error": error, "formula": bound_y * lost}
-        )
+        lost = bound_y * min(1.0, 4 * n_inputs * max(0.0, share - 0.25))
+        rows.append({"quantity": "output", "perturbation": share, "max_error": error, "formula": lost})
     weight_bounds = [4 / gap, *[1.0] * (len(layers) - 2), bound_y]
     bias_bounds = [4 * bound_x / gap + 2, *[float(n_inputs)] * (len(layers) - 2), 0.0]
     width_bounds = [4 * sum(len(np.unique(column)) for column in points.T), n]
     for i, (W, b) in enumerate(layers):
-        row_sum = float(np.abs(W).sum(axis=1).max())
-        norms = [(f"W_{i + 1}", float(np.abs(W).max()), row_sum, weight_bounds[i])]
-        norms += [(f"b_{i + 1}", float(np.abs(b).max()), nan, bias_bounds[i])]
         if i < len(layers) - 1:
-            norms.insert(0, (f"width_{i + 1}", len(b), nan, width_bounds[i]))
-        names = ("quantity", "value", "operator_norm", "bound")
-        rows += [dict(zip(names, norm, strict=True)) for norm in norms]
+            rows.append({"quantity": f"width_{i + 1}", "value": len(b), "bound": width_bounds[i]})
+        size, row_sum = float(np.abs(W).max()), float(np.abs(W).sum(axis=1).max())
+        rows.append(
+            {"quantity": f"W_{i + 1}", "value": size, "operator_norm": row_sum, "bound": weight_bounds[i]}
+        )
+        rows.append({"quantity": f"b_{i + 1}", "value": float(np.abs(b).max()), "bound": bias_bounds[i]})
     columns = ("quantity", "perturbation", "max_error", "formula", "value", "operator_norm", "bound")
     return [{c: row.get(c, nan) for c in columns} for row in rows]
-
-
-def _random_points(rng: np.random.Generator, n_points: int, n_inputs: int) -> tuple[Array, float]:
-    """Return points in the box [-B, B]^n, every other coordinate on a coarse grid, and a gap that they keep."""
-    bound = float(np.exp(rng.uniform(-1, 1)))
-    points = rng.uniform(-1, 1, (n_points, n_inputs))
-    points[:, 1::2] = np.round(4 * points[:, 1::2]) / 4  # shared values: |X_i| < |X|
-    closest = float(pdist(points, "chebyshev").min()) if n_points > 1 else 1.0
-    return bound * points, bound * closest * float(rng.uniform(0.5, 1.0))
 
 
 @dataclass(frozen=True)
@@ -713,7 +637,6 @@ class Interpolation1D(setting.Experiment):
     of :math:`\Delta`, `max_error` over all points and perturbations up to that size, and `formula`, what the trapezoid
     loses at most, :math:`B_y \min(1, 4 (|\xi|/\Delta - 1/4)_+)`. `width_1`, `W_1`, `b_1`, `W_2`, `b_2`: `value`, the
     width or the largest absolute entry; `operator_norm`, the largest absolute row sum; `bound`, as the lemma states it.
-
     """
 
     version: ClassVar[int] = 1
@@ -723,10 +646,13 @@ class Interpolation1D(setting.Experiment):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each perturbation, then one for each width, weight matrix and bias."""
-        rng = setting.generator("interpolation", self.n_points, 1, self.n_outputs, self.seed)
-        points, gap = _random_points(rng, self.n_points, 1)
-        values = rng.uniform(-1, 1, (self.n_points, self.n_outputs))
-        return _lemma_rows(interpolation_1d(points[:, 0], values, gap), points, values, gap, self.seed)
+        return _lemma_rows(
+            lambda points, *rest: interpolation_1d(points[:, 0], *rest),
+            self.n_points,
+            1,
+            self.n_outputs,
+            self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -735,7 +661,6 @@ class InterpolationND(setting.Experiment):
 
     Table rows as in `Interpolation1D`, with `width_2`, `W_3` and `b_3` besides. `formula` is
     :math:`B_y \min(1, 4 d_\text{in} (|\xi|_\infty/\Delta - 1/4)_+)`: every coordinate loses its part.
-
     """
 
     version: ClassVar[int] = 1
@@ -745,7 +670,4 @@ class InterpolationND(setting.Experiment):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each perturbation, then one for each width, weight matrix and bias."""
-        rng = setting.generator("interpolation", self.n_points, self.n_inputs, 1, self.seed)
-        points, gap = _random_points(rng, self.n_points, self.n_inputs)
-        values = rng.uniform(-1, 1, (self.n_points, 1))
-        return _lemma_rows(interpolation(points, values, gap), points, values, gap, self.seed)
+        return _lemma_rows(interpolation, self.n_points, self.n_inputs, 1, self.seed)

@@ -24,12 +24,8 @@ class FinalTeachers(Experiment):
     share`, y with its sign turned, on a random share of the inputs, to that of :math:`x_1`; `clipped noise`, y plus noise
     and a random linear function, clipped to [-1, 1]; `unclipped noise`, the same function times 2, not clipped.
 
-    References
-    ----------
     Paper, Corollary B.8.
 
-    Examples
-    --------
     >>> FinalTeachers(7, 2).rows()[0]
     {'predictor': '2y + x_1', 'largest': 3.0, 'loss': 0.0, 'correlation': 1.0}
     """

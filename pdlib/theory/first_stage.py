@@ -53,8 +53,6 @@ class PopulationGradient(Experiment):
     Table rows, one for each group (`in_support`, `off_support`): `enumerated` and `formula` (largest absolute values),
     `error` (largest difference over the largest formula) and `printed_error` (the same with the printed sign).
 
-    Examples
-    --------
     >>> [row["error"] < 1e-12 and round(row["printed_error"], 9) for row in PopulationGradient(5, 2, 8).rows()]
     [2.0, 2.0]
     """
@@ -110,8 +108,6 @@ class FirstStep(Experiment):
 
     - `separated`: share of neurons whose smallest absolute weight in the support exceeds the largest off it.
 
-    Examples
-    --------
     >>> rows = FirstStep(11, 2, 16, (4096,), delta=0.1).rows()
     >>> [(row["decay"], row["error"] <= row["bound"]) for row in rows if row["group"] == "in_support"]
     [('cancelling', True), ('printed', False)]
@@ -196,8 +192,6 @@ class FirstStageTeacher(Experiment):
     with `minimum`, `mean`, `maximum` of the absolute values, `n_monomials`, and `route` (`transform`, `binomial`,
     `sampled`).
 
-    Examples
-    --------
     >>> rows = {row["group"]: row for row in FirstStageTeacher(11, 2, 32).rows()}
     >>> rows["in_support"]["binomial_error"] < 1e-12, rows["even"]["maximum"] < 1e-15
     (True, True)
@@ -286,8 +280,6 @@ class SeparationShare(Experiment):
     `normal_share` (the separated share for :math:`m \to \infty`, where the coefficients are independent normal),
     `normal_in` and `normal_off` (mean :math:`|c_j|` in that limit, :math:`\sqrt{4 E h^2 / (\pi m)}`).
 
-    Examples
-    --------
     >>> row = SeparationShare(31, 2, 64, n_draws=100).rows()[0]
     >>> 70 < row["n_separated"] < 100, round(row["normal_share"], 2)
     (True, 0.89)
@@ -380,8 +372,6 @@ class BatchSizes(Experiment):
     largest :math:`|v_{ij}|` are the support), `inactive` (share of the inputs whose margin was beyond 1), `drift` (rms of v
     over rms of what the population gradient's one step gives).
 
-    Examples
-    --------
     >>> rows = BatchSizes(11, 2, 16, 4096, (1, 4096)).rows()
     >>> [(row["batch_size"], row["share"] > 0.5, row["separation"] > 0) for row in rows]
     [(1, True, True), (4096, True, True)]

@@ -43,23 +43,10 @@ def initial(
     steps of 1/k, :math:`a_i \sim U(\{\pm 1/m\})`; then :math:`w_{i+m/2} = w_i`, :math:`b_{i+m/2} = b_i`,
     :math:`a_{i+m/2} = -a_i`.
 
-    Parameters
-    ----------
-    n_bits, support_size, width
-        d, odd; k, even, below d; m, even; anything else is an error.
-    rng
-        Where the numbers come from.
-    aligned
-        Whether to assume what the proof of Lemma B.5 does without loss of generality: :math:`a_i = 1/m` for
-        :math:`i \le m/2` (which loses none) and :math:`w_{ij} = \operatorname{sign} \zeta_{k-1}` in the support (which
-        does).
+    d is odd, k even and below d, m even; anything else is an error. If `aligned`, it is assumed what the proof of Lemma
+    B.5 does without loss of generality: :math:`a_i = 1/m` for :math:`i \le m/2` (which loses none) and :math:`w_{ij} =
+    \operatorname{sign} \zeta_{k-1}` in the support (which does). Paper, appendix B, "Symmetric initialization".
 
-    References
-    ----------
-    Paper, appendix B, "Symmetric initialization".
-
-    Examples
-    --------
     >>> network = initial(5, 2, 8, np.random.default_rng(0))
     >>> network.weights.shape, bool(np.abs(outputs(network, cube(5))).max() < 1e-15)
     ((8, 5), True)
@@ -116,18 +103,8 @@ def population_gradient(network: Network, support_size: int) -> NDArray[np.float
     since f = 0 leaves every margin active and :math:`1[\langle w_i, x \rangle + b_i \ge 0] = \tfrac12 (1 +
     \mathrm{Maj}(w_i \circ x))` for odd d and :math:`|b_i| < 1`. The paper prints the other sign.
 
-    Raises
-    ------
-    SpecError
-        If the network is not a symmetric initialisation: a weight other than -1 or +1, a bias outside (-1, 1), or
-        neurons i and i + m/2 that are no mirrored twins.
+    Paper, Claim B.3. A network that is no symmetric initialisation is an error.
 
-    References
-    ----------
-    Paper, Claim B.3.
-
-    Examples
-    --------
     >>> network = initial(5, 2, 4, np.random.default_rng(0))
     >>> by_enumeration = batch_gradient(network, cube(5), parity(cube(5), 2))
     >>> bool(np.allclose(population_gradient(network, 2), by_enumeration, rtol=1e-12, atol=0))
@@ -137,15 +114,12 @@ def population_gradient(network: Network, support_size: int) -> NDArray[np.float
     d, k = weights.shape[1], support_size
     check_setting(d, k)
     half = len(a) // 2
+    first, second = (
+        np.column_stack(part)
+        for part in ((weights[:half], biases[:half], a[:half]), (weights[half:], biases[half:], -a[half:]))
+    )
     require(
-        bool(
-            (np.abs(weights) == 1).all()
-            and (np.abs(biases) < 1).all()
-            and len(a) % 2 == 0
-            and (weights[:half] == weights[half:]).all()
-            and (biases[:half] == biases[half:]).all()
-            and (a[:half] == -a[half:]).all()
-        ),
+        np.array_equal(first, second) and bool((np.abs(weights) == 1).all() and (np.abs(biases) < 1).all()),
         "a network that is no symmetric initialisation",
         "weights of -1 and +1, biases in (-1, 1) and mirrored twins",
         "Enumerate the cube for any other.",
@@ -193,22 +167,9 @@ def first_step(
 
     .. math:: w^{(1)} = w^{(0)} - \eta_1 (g + 2 \lambda_1 w^{(0)}), \qquad \eta_1 = \frac{m}{k |\zeta_{k-1}|}
 
-    Parameters
-    ----------
-    network, gradient
-        Before the step; g, shape (neuron, bit).
-    support_size
-        k.
-    decay
-        `"cancelling"`: :math:`2 \eta_1 \lambda_1 = 1`, which takes the initial weights away and leaves what Lemma B.2
-        says; `"printed"`: :math:`\lambda_1 = 1`, which leaves :math:`(1 - 2 \eta_1) w^{(0)}`.
+    The decay `"cancelling"` means :math:`2 \eta_1 \lambda_1 = 1`, which takes the initial weights away and leaves what
+    Lemma B.2 says; `"printed"` is :math:`\lambda_1 = 1`, which leaves :math:`(1 - 2 \eta_1) w^{(0)}`.
 
-    References
-    ----------
-    Paper, Lemma B.2.
-
-    Examples
-    --------
     >>> network = initial(5, 2, 4, np.random.default_rng(0))
     >>> stepped = first_step(network, population_gradient(network, 2), support_size=2)
     >>> np.unique(np.abs(stepped.weights[:, :2])).tolist()  # 1 / (2 k)
@@ -247,17 +208,8 @@ def unit_coefficients(
     where T has p coordinates of the support and q others, by sums over the numbers of negative signs. Inputs are paired
     with their opposites, so that for one coordinate all terms have one sign and nothing cancels.
 
-    Parameters
-    ----------
-    n_bits, support_size
-        d, k.
-    inside, outside, bias
-        A, C, b.
-    degrees
-        Pairs (p, q).
+    `inside`, `outside` and `bias` are A, C and b; `degrees` are pairs (p, q).
 
-    Examples
-    --------
     >>> unit_coefficients(3, 2, 1.0, 1.0, 0.0, (1, 0), (0, 1))
     [0.5, 0.5]
     """
@@ -296,17 +248,7 @@ def monomial_coefficients(
 
     with :math:`h_{pq}` as in `unit_coefficients`. The outputs a may be any.
 
-    Parameters
-    ----------
-    network, support_size
-        f; k.
-    monomials : shape (monomial, degree)
-        Distinct positions, all monomials of one degree.
-
-    Raises
-    ------
-    SpecError
-        If a neuron's weights have more than two sizes.
+    `monomials` are distinct positions, all of one degree, shape (monomial, degree).
     """
     d, k = network.weights.shape[1], support_size
     check_setting(d, k)

@@ -186,12 +186,8 @@ class ReadOff(Experiment):
     the exact means and variances would be read with probability one half; for one neuron; not a number for a
     trained network, whose higher coefficients enter too).
 
-    References
-    ----------
     Paper, Theorem B.1, Claims B.3 and B.4.
 
-    Examples
-    --------
     >>> rows = ReadOff(11, 2, LabelTarget(), "one", n_draws=10, seed=0).rows()
     >>> answer = [row["batch_size"] for row in rows if row["chosen"]]
     >>> len(answer), 32 < answer[0] < 2048
@@ -203,9 +199,7 @@ class ReadOff(Experiment):
     n_bits: int  # d, at most 127
     support_size: int  # k
     target: Target  # what the student's first stage learns from
-    rule: Literal["one", "pooled"] = (
-        "one"  # one neuron's gradient, or the root mean square over `width` neurons
-    )
+    rule: Literal["one", "pooled"] = "one"  # one neuron, or the root mean square over `width`
     width: int = 1  # neurons of the student
     n_draws: int = 20  # of student and inputs, for each batch
     max_batch: int = 2**32  # largest batch tried; 2^20 where `predicted` is infinite, since no batch would do
@@ -355,18 +349,10 @@ def read_off_probability(
     where :math:`F_j` is the distribution function of :math:`|g_j|`, a folded normal one, and the measure that of the
     smallest magnitude in the support. By Gauss-Legendre quadrature around the smallest mean of the support.
 
-    Parameters
-    ----------
-    batch_size
-        B > 0, any real number.
-    signal_in, signal_off : shape (k,), (d - k,)
-        Means of the coordinates in the support, and of the others.
-    noise
-        :math:`\sigma > 0`, the standard deviation of one input's gradient. By default that of labels, half of whose
-        terms, all of them signs, are switched off.
+    `batch_size` is B > 0, any real number; `signal_in` and `signal_off` are the means, shapes (k,) and (d - k,); `noise` is
+    :math:`\sigma > 0`, the standard deviation of one input's gradient, by default that of labels, half of whose terms, all
+    of them signs, are switched off.
 
-    Examples
-    --------
     >>> round(read_off_probability(1.0, np.zeros(2), np.zeros(3)), 12)  # no signal: one of C(5, 2) sets
     0.1
     >>> round(read_off_probability(100.0, np.array([1.0, -1.0]), np.array([0.1, 0.0, 0.0])), 12)

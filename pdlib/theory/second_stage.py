@@ -29,18 +29,14 @@ class SecondStage(Experiment):
 
     First stage by the population gradient (an infinite batch), then batch-1 SGD on the output weights, labels only.
 
-    Table rows, one an evaluation, at step 0, 64 and then every :math:`\sqrt 2` times as many, until the loss is at most
-    epsilon or `max_steps`: `step`, `loss` (hinge, held out), `accuracy`, `max_degree_1` (largest :math:`|E f x_j|`, exact),
-    `norm` (:math:`E f^2`), `learning_rate`, `bound_steps` (:math:`T_2 = m d^2 k^3 / \epsilon^2`), `in_regime` (whether the
-    lemma's conditions hold with constants of 1, :math:`m \ge 2^k k \log(k / \delta)` and :math:`d \ge k^4 \log(k d /
-    \epsilon)`), `reached` (whether the loss is at most epsilon).
+    Table rows, one for each evaluation, at step 0, 64 and then every :math:`\sqrt 2` times as many, until the loss is
+    at most epsilon or `max_steps`: `step`, `loss` (hinge, held out), `accuracy`, `max_degree_1` (largest :math:`|E f x_j|`,
+    exact), `norm` (:math:`E f^2`), `learning_rate`, `bound_steps` (:math:`T_2 = m d^2 k^3 / \epsilon^2`), `in_regime`
+    (whether the lemma's conditions hold with constants of 1, :math:`m \ge 2^k k \log(k / \delta)` and :math:`d \ge k^4
+    \log(k d / \epsilon)`), `reached` (whether the loss is at most epsilon).
 
-    References
-    ----------
     Paper, Lemma B.7, Corollary B.8.
 
-    Examples
-    --------
     >>> row = SecondStage(11, 2, 32, epsilon=0.1, max_steps=10**6, n_evaluation=2048).rows()[-1]
     >>> row["reached"], row["step"] < row["bound_steps"], row["max_degree_1"] <= 0.1, row["in_regime"]
     (True, True, True, False)
@@ -63,7 +59,7 @@ class SecondStage(Experiment):
         return self.max_steps * self.width * self.n_bits / 4
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row an evaluation."""
+        """Return one row for each evaluation."""
         d, k, m = setting = (self.n_bits, self.support_size, self.width)
         in_regime = m >= 2**k * k * log(k / self.delta) and d >= k**4 * log(k * d / self.epsilon)
         progress = teacher_progress(
@@ -122,16 +118,12 @@ class BestSecondStage(Experiment):
     odd, so that majority adds nothing): *all* neurons share one direction up to its sign, :math:`w_{ij} =
     \operatorname{sign}(a_i) \, c_j / (2 k \max_{j \in S} |c_j|)` where the rate puts the largest in the support at 1 / (2k).
 
-    Table rows, one a scale: `scale`, `best_loss`, `accuracy` (of the signs of the best f), `n_neurons` (distinct ones),
+    Table rows, by `scale`: `best_loss`, `accuracy` (of the signs of the best f), `n_neurons` (distinct ones),
     `n_directions` (distinct ones, up to sign), `spread_in` (smallest over largest absolute weight in the support, of the
     first neuron), `ratio_off` (largest absolute weight off it over the smallest in it: the support is separated below 1).
 
-    References
-    ----------
     Paper, proof of Theorem B.1.
 
-    Examples
-    --------
     >>> labels = BestSecondStage(9, 2, 32, "labels").rows()[0]
     >>> intermediate = BestSecondStage(9, 2, 32, "intermediate", teacher_width=256).rows()[0]
     >>> labels["best_loss"] < 0.01, intermediate["n_directions"]
@@ -144,12 +136,8 @@ class BestSecondStage(Experiment):
     width: int  # m of the student
     supervision: Literal["labels", "intermediate"]  # of the student's first stage
     teacher_width: int = 0  # m of the intermediate teacher; 0 with labels
-    aligned: bool = (
-        False  # whether who sees labels (student or teacher) has the initial signs of Lemma B.5's proof
-    )
-    scales: tuple[float, ...] = (
-        1.0,
-    )  # factors on the weights: other first-stage rates than that of 1 / (2k)
+    aligned: bool = False  # whether who sees labels has the initial signs that Lemma B.5's proof assumes
+    scales: tuple[float, ...] = (1.0,)  # factors on the weights: other first-stage rates
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -178,7 +166,7 @@ class BestSecondStage(Experiment):
         return student._replace(weights=np.sign(student.outputs)[:, None] * c / (2 * k * largest))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a scale."""
+        """Return one row for each scale."""
         student, k = self.student(), self.support_size
         # twins and neurons that agree by chance leave the program singular, not smaller in what it can say
         neurons = np.unique(np.column_stack([student.weights, student.biases]).round(14), axis=0)
@@ -215,12 +203,10 @@ class SharedDirection(Experiment):
     change sign many more times. (With equal :math:`c_j`, as at the aligned initialisation, it changes k times, and the kinks
     lie where it needs them.)
 
-    Table rows, one a draw of c: `draw`, `spread_in` (smallest over largest :math:`|c_j|`), `sign_changes` (of parity along
+    Table rows, by `draw` of c: `spread_in` (smallest over largest :math:`|c_j|`), `sign_changes` (of parity along
     the line), `lemma_loss` (least hinge loss with :math:`\max_j |v_j| = 1 / (2k)`), `best_loss` and `best_scale` (least over
     the scales).
 
-    Examples
-    --------
     >>> [round(row["best_loss"], 9) for row in SharedDirection(2, n_draws=3).rows()]
     [0.0, 0.0, 0.0]
     >>> max(row["best_loss"] for row in SharedDirection(6, n_draws=5).rows()) > 0.3
@@ -243,7 +229,7 @@ class SharedDirection(Experiment):
         return 1e5 * self.n_draws * (len(self.scales) + 1) * 2.0**self.support_size
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a draw."""
+        """Return one row for each draw."""
         k = self.support_size
         rng = generator("shared direction", k, self.seed)
         x = cube(k)

@@ -104,7 +104,8 @@ def check_setting(n_bits: int | None = None, support_size: int | None = None) ->
 
 
 def check_below(n_bits: int, support_size: int) -> None:
-    """Raise `SpecError` unless k < d."""
+    """Raise `SpecError` unless 1 <= k < d."""
+    whole(support_size=support_size)
     require(
         support_size < n_bits,
         f"support_size k = {support_size}",

@@ -99,26 +99,10 @@ def sums_of_signs(
 ) -> NDArray[np.int64]:
     r"""Sum, over fresh inputs, :math:`1[\langle w_i, x \rangle > 0] \, \chi_M(x) \, x_j` for each neuron, M and j.
 
-    Parameters
-    ----------
-    bit_generator
-        Where the inputs' bits come from.
-    n_bits
-        d, odd and at most 127.
-    n_inputs
-        B.
-    monomials
-        The sets M of coordinates, counted from 0.
-    students : shape (neuron, d)
-        Signs of the neurons' weights, -1 or +1; with d odd the sum has no ties, and a bias between -1 and 1 changes nothing.
+    `n_bits` is d, odd and at most 127, `n_inputs` B; `monomials` are the sets M of coordinates, counted from 0; `students`,
+    shape (neuron, d), are signs of the neurons' weights: with d odd the sum has no ties, and a bias between -1 and 1 changes
+    nothing. Whole numbers, shape (neuron, monomial, d).
 
-    Returns
-    -------
-    numpy.ndarray
-        Whole numbers, shape (neuron, monomial, d).
-
-    Examples
-    --------
     >>> sums = sums_of_signs(np.random.Philox(0), 5, 1000, ((0,),), np.ones((1, 5)))
     >>> sums.shape, bool(sums[0, 0, 0] > 400)  # x_0 x_0 = 1: the number of active inputs, about half
     ((1, 1, 5), True)
