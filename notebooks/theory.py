@@ -66,6 +66,7 @@ n_construction_inputs: int = 2_000  # random inputs beyond 16 bits
 
 # %% tags=["hide-input"]
 from itertools import product
+from math import ceil, comb, log
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -93,17 +94,30 @@ parameters = pages.check_parameters(globals())
 plots.house_style()
 runs = PageRuns("theory", profile, parameters=parameters)
 page_tables = {}
+SHORT = {"n_bits": "d", "support_size": "k", "width": "m", "n_points": "points"}  # fmt: skip
 
 
-def table_of(cases, part="core"):
-    """Run calculations, each labeled with its columns; one tidy table."""
-    records = runs([spec for _, spec in cases], part)
-    labels = [label for label, _ in cases]
+def grid(**values):
+    """All combinations of the values: a row of fields each."""
+    return [
+        dict(zip(values, row, strict=True))
+        for row in product(*values.values())
+    ]
+
+
+def table_of(kind, rows, part="core", **same):
+    """Run a calculation for each row of fields; one tidy table with these columns, and the runs."""
+    records = runs([kind(**same, **row) for row in rows], part)
+    names = [
+        ", ".join(
+            f"{SHORT.get(name, name)} = {v}" for name, v in row.items()
+        )
+        for row in rows
+    ]
+    labels = [
+        {"case": name} | row for name, row in zip(names, rows, strict=True)
+    ]
     return joined(zip(labels, records, strict=True)), records
-
-
-def case_name(**values):
-    return ", ".join(f"{k} = {v}" for k, v in values.items())
 
 
 # %% [markdown]
@@ -186,23 +200,17 @@ pd.DataFrame([losses(seed) for seed in range(5)]).mean().round(2)
 # $(2/\pi)^{3/2} i^{-3/2}$, so that one is $(2/\pi)^{3/4}\, i^{-3/4} / \sqrt{\binom{d}{i}}$.
 
 # %%
-coefficients, _ = table_of(
-    [
-        ({"case": case_name(d=d), "n_bits": d}, majority.Majority(d))
-        for d in majority_bits
-    ]
-)
-gaps, _ = table_of(
-    [
-        ({"case": case_name(d=d), "n_bits": d}, majority.FourierGap(d))
-        for d in majority_bits
-    ]
-)
+ds = grid(n_bits=majority_bits)
+coefficients, _ = table_of(majority.Majority, ds)
+gaps, _ = table_of(majority.FourierGap, ds)
 sums = pd.DataFrame(
     {
-        "case": case_name(d=d),
+        "case": f"d = {d}",
         "n_bits": d,
-        "absolute_sum": majority.absolute_sum(d),
+        "absolute_sum": sum(
+            comb(d, i) * abs(majority.coefficient(d, i))
+            for i in range(1, d + 1, 2)
+        ),
         "printed": d ** (2 / 3),
     }
     for d in majority_bits
@@ -230,8 +238,9 @@ for column, name, color, line in (
     axes[0].semilogy(
         largest.degree, largest[column], color=color, ls=line, label=name
     )
-axes[0].set_xlabel(f"odd degree i, d = {max(majority_bits)}")
-axes[0].set_ylabel("|ζ_i|")
+axes[0].set(
+    xlabel=f"odd degree i, d = {max(majority_bits)}", ylabel="|ζ_i|"
+)
 lines = zip(
     majority_bits,
     [plots.SKY, plots.BLUE, plots.ORANGE, plots.PURPLE, plots.BLACK] * 2,
@@ -248,8 +257,7 @@ for d, color in lines:
         label=f"d = {d}",
     )
 axes[1].axhline(1, color="0.4", lw=0.8, ls=":")
-axes[1].set_xlabel("k")
-axes[1].set_ylabel("gap / bound")
+axes[1].set(xlabel="k", ylabel="gap / bound")
 plots.finish(fig, "exact, computed in this execution", 4)
 plt.show()
 
@@ -277,13 +285,9 @@ plt.show()
 
 # %%
 gradients, _ = table_of(
-    [
-        (
-            {"case": case_name(d=d, k=k, seed=s), "n_bits": d},
-            first_stage.PopulationGradient(d, k, 16, seed=s),
-        )
-        for d, k, s in product(gradient_bits, (2, 4), ablation_seeds)
-    ]
+    first_stage.PopulationGradient,
+    grid(n_bits=gradient_bits, support_size=(2, 4), seed=ablation_seeds),
+    width=16,
 )
 page_tables["gradients"] = gradients
 gradients.groupby("group")[["error", "printed_error"]].max().round(9)
@@ -309,15 +313,13 @@ gradients.groupby("group")[["error", "printed_error"]].max().round(9)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-first-step", "caption": "Left: error of the batch gradient, the factor 1/m taken out, against batch size, with Hoeffding's tolerance. Right: largest distance of a weight after the first step from where the lemma puts it, with the step and decay that cancel the initial weights, and as printed; the tolerance is dotted. Means over seeds with 95 % intervals."}, "image": {"alt": "Gradient error falling with slope minus one half, and weight errors falling for the cancelling decay but flat for the printed one."}}
 first_steps, records = table_of(
-    [
-        (
-            {"seed": s},
-            first_stage.FirstStep(
-                step_bits, 4, step_width, tuple(step_batches), delta, seed=s
-            ),
-        )
-        for s in ablation_seeds
-    ]
+    first_stage.FirstStep,
+    grid(seed=ablation_seeds),
+    n_bits=step_bits,
+    support_size=4,
+    width=step_width,
+    batch_sizes=tuple(step_batches),
+    delta=delta,
 )
 page_tables["first_steps"] = first_steps
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
@@ -336,19 +338,14 @@ for column, name, color, line in (
         looks={None: (name, color, line)},
     )
 axes[0].set_ylabel("m · gradient error")
-plots.plot_scaling(
-    good, axes[1], "batch_size", "error",
-    looks={None: ("2ηλ = 1", plots.BLUE, "-")},
-)  # fmt: skip
-plots.plot_scaling(
-    inside[inside.decay == "printed"], axes[1], "batch_size",
-    "printed_centre_error",
-    looks={None: ("as printed, λ = 1", plots.RED, (0, (3, 1)))},
-)  # fmt: skip
-plots.plot_scaling(
-    good, axes[1], "batch_size", "bound",
-    looks={None: ("tolerance τ_g / (k|ζ|)", plots.ORANGE, (0, (1, 1)))},
-)  # fmt: skip
+for rows, column, look in (
+    (good, "error", ("2ηλ = 1", plots.BLUE, "-")),
+    (inside[inside.decay == "printed"], "printed_centre_error", ("as printed, λ = 1", plots.RED, (0, (3, 1)))),
+    (good, "bound", ("tolerance τ_g / (k|ζ|)", plots.ORANGE, (0, (1, 1)))),
+):  # fmt: skip
+    plots.plot_scaling(
+        rows, axes[1], "batch_size", column, looks={None: look}
+    )
 axes[1].set_ylabel("largest distance of a weight")
 for ax in axes:
     plots.axis_of(step_batches, ax, "batch size B₁")
@@ -378,24 +375,16 @@ plt.show()
 # and the fast Walsh-Hadamard transform of $f^{(1)}$ on the whole cube.
 
 # %%
+WIDTH = {  # m >= 2^k k log(k / delta) of Lemma B.7, rounded up to pairs
+    k: 2 * ceil(2**k * k * log(k / delta) / 2) for k in (2, 4, 6)
+}
 teachers, records = table_of(
-    [
-        (
-            {
-                "case": case_name(m=m, aligned=aligned, seed=s),
-                "seed": s,
-                "n_bits": teacher_bits,
-                "support_size": 4,
-                "width": m,
-                "aligned": aligned,
-            },
-            first_stage.FirstStageTeacher(
-                teacher_bits, 4, m, aligned, seed=s
-            ),
-        )
-        for m, aligned, s in product(teacher_widths, (False, True), seeds)
-    ]
+    first_stage.FirstStageTeacher,
+    grid(width=teacher_widths, aligned=(False, True), seed=seeds),
+    n_bits=teacher_bits,
+    support_size=4,
 )
+teachers = teachers.assign(n_bits=teacher_bits, support_size=4)
 page_tables["teachers"] = teachers
 {
     "routes differ by less than 1e-12": bool(
@@ -432,29 +421,18 @@ plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 separation, records = table_of(
-    [
-        (
-            {"case": case_name(d=d, k=k), "n_bits": d, "support_size": k},
-            first_stage.SeparationShare(
-                d,
-                k,
-                complexity.smallest_width(k, delta),
-                separation_draws,
-                seed=ablation_seeds[0],
-            ),
-        )
-        for k, d in product((2, 4, 6), separation_bits)
-    ]
+    lambda support_size, **same: first_stage.SeparationShare(
+        support_size=support_size, width=WIDTH[support_size], **same
+    ),
+    grid(n_bits=separation_bits, support_size=(2, 4, 6)),
+    n_draws=separation_draws,
+    seed=ablation_seeds[0],
 )
 separation["share"] = separation.n_separated / separation.n_draws
 page_tables["separation"] = separation
-separation.rename(
-    columns={
-        "n_bits": "d",
-        "support_size": "k",
-        "normal_share": "infinite width",
-    }
-).pivot(index="d", columns="k", values=["share", "infinite width"]).round(2)
+separation.rename(columns=SHORT | {"normal_share": "infinite width"}).pivot(
+    index="d", columns="k", values=["share", "infinite width"]
+).round(2)
 
 # %% [markdown]
 # Corollary B.6 speaks of $\mathbb{E} f^{(1)}\, \mathrm{Maj}\; x_i$. That is the mean of a product of three odd functions, and 0, after any batch.
@@ -507,10 +485,10 @@ def evenness(batch, decay, d=9, k=4, m=32):
 
 # %%
 SEPARABLE = 21  # below, hardly any initialisation separates at k = 6
-WIDTH = {k: complexity.smallest_width(k, delta) for k in (2, 4, 6)}
 
 
 def targets(k, exponents):
+    """What a first stage learns from, by name."""
     return {
         "labels": read_off.LabelTarget(),
         "intermediate": read_off.IntermediateTarget(WIDTH[k]),
@@ -523,44 +501,44 @@ def targets(k, exponents):
     }
 
 
-def search(name, target, d, k, rule, seed):
-    label = {
-        "seed": seed,
-        "n_bits": d,
-        "support_size": k,
-        "target": name,
-        "rule": rule,
-    }
-    spec = read_off.ReadOff(
-        d,
-        k,
-        target,
-        rule,
-        1 if rule == "one" else pooled_width,
-        n_draws,
-        seed=seed,
+TARGETS = {
+    k: targets(k, {1.0, *exponents, *exponents_6}) for k in (2, 4, 6)
+}
+TARGETS[2]["trained"] = read_off.TrainedTarget(WIDTH[2], epsilon)
+
+
+def searches(rows, part="core"):
+    """The smallest batch of each row of a target's name, d, k, rule and seed; and the runs."""
+    records = runs(
+        [
+            read_off.ReadOff(
+                **{
+                    n: row[n]
+                    for n in ("n_bits", "support_size", "rule", "seed")
+                },
+                target=TARGETS[row["support_size"]][row["target"]],
+                width=1 if row["rule"] == "one" else pooled_width,
+                n_draws=n_draws,
+            )
+            for row in rows
+        ],
+        part,
     )
-    return label, spec
+    return tables.chosen_batches(zip(rows, records, strict=True)), records
 
 
 core = [
-    search(name, target, d, 4, rule, s)
-    for (name, target), d, rule, s in product(
-        targets(4, [1.0]).items(), read_off_bits, ("one", "pooled"), seeds
+    row
+    for row in grid(
+        target=targets(4, [1.0]), n_bits=read_off_bits, support_size=[4],
+        rule=("one", "pooled"), seed=seeds,
     )
-    if rule == "pooled" or not name.startswith("constructed")
-]
-trained = {"trained": read_off.TrainedTarget(WIDTH[2], epsilon)}
-core += [
-    search(name, target, d, 2, "one", s)
-    for (name, target), d, s in product(
-        (targets(2, []) | trained).items(), read_off_bits_2, seeds
-    )
-]
-core_records = runs([spec for _, spec in core])
-batches = tables.chosen_batches(
-    zip([label for label, _ in core], core_records, strict=True)
-)
+    if row["rule"] == "pooled" or not row["target"].startswith("constructed")
+] + grid(
+    target=[*targets(2, []), "trained"], n_bits=read_off_bits_2, support_size=[2],
+    rule=["one"], seed=seeds,
+)  # fmt: skip
+batches, core_records = searches(core)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-read-off", "caption": "Smallest first-stage batch from which the support is read off, against d, by what the student learns from. Left: k = 4, one neuron. Middle: k = 4, pooled over neurons. Right: k = 2, one neuron. Geometric means over seeds with 95 % intervals. Thin: the exact finite-d prediction for labels."}, "image": {"alt": "Batches against d on logarithmic axes: labels and the final teachers rise steeply, the intermediate teacher stays flat and far below."}}
 looks = {
@@ -632,26 +610,22 @@ labels_only.assign(
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-exponents", "caption": "Smallest first-stage batch against d. Left: k = 4, pooled, constructed final teachers of hinge loss d^(−c). Middle: the same at k = 6. Right: k = 6, one neuron, by teacher. Geometric means over seeds with 95 % intervals."}, "image": {"alt": "Batches against d for constructed teachers with several exponents, and for k equal to six."}}
 if figures == "all":
     more = [
-        search(name, target, d, 4, "pooled", s)
-        for (name, target), d, s in product(
-            targets(4, exponents).items(), read_off_bits, ablation_seeds
+        row
+        for row in grid(
+            target=targets(4, exponents), n_bits=read_off_bits, support_size=[4],
+            rule=["pooled"], seed=ablation_seeds,
         )
-        if name.startswith("constructed")
+        if row["target"].startswith("constructed")
     ] + [
-        search(name, target, d, 6, rule, s)
-        for (name, target), rule, d, s in product(
-            targets(6, exponents_6).items(),
-            ("one", "pooled"),
-            read_off_bits_6,
-            ablation_seeds,
+        row
+        for row in grid(
+            target=targets(6, exponents_6), n_bits=read_off_bits_6, support_size=[6],
+            rule=("one", "pooled"), seed=ablation_seeds,
         )
-        if (rule == "pooled") == name.startswith("constructed")
-        and (d >= SEPARABLE or not name.startswith("intermediate"))
-    ]
-    more_records = runs([spec for _, spec in more], "ablations")
-    found = tables.chosen_batches(
-        zip([label for label, _ in more], more_records, strict=True)
-    )
+        if (row["rule"] == "pooled") == row["target"].startswith("constructed")
+        and (row["n_bits"] >= SEPARABLE or not row["target"].startswith("intermediate"))
+    ]  # fmt: skip
+    found, more_records = searches(more, "ablations")
     batches = pd.concat([batches, found]).drop_duplicates(
         ["seed", "n_bits", "support_size", "target", "rule"]
     )
@@ -727,57 +701,76 @@ pd.DataFrame(slopes).style.hide(axis="index").format(precision=1)
 # the total $d^{k-1}$ that follows. Corollary B.9 has the same misprint, and asks for the batch below at $d = 101$, $k = 6$, which its footnote
 # calls "likely loose"; the page runs its batch at $k = 2$.
 
+
 # %%
-slips = {
-    f"{name}, {'printed' if printed else 'meant'}": complexity.teacher_batch(
-        101, 6, epsilon, printed=printed, corollary=corollary
+def regime(k):
+    """The smallest case that Lemma B.7 covers, and what its second stage then costs."""
+    d = k + 1
+    while d < k**4 * log(k * d / epsilon):
+        d += 2
+    m = WIDTH[k]
+    steps = m * d**2 * k**3 / epsilon**2  # T_2
+    cost = steps * m * (d + 2)  # activations, output and update of a step
+    return {
+        "k": k,
+        "n_bits": d,
+        "width": m,
+        "steps": steps,
+        "multiply_adds": cost,
+    }
+
+
+def teacher_batch(d, k, power, loose):
+    """B_1 of Lemma B.7, and of Corollary B.9, which is loose: with |ζ| to the power of -2, printed 2."""
+    zeta = abs(majority.coefficient(d, k - 1))
+    return (
+        zeta**power
+        * k**2
+        * log(k * d / epsilon)
+        * (d ** (10 / 3) if loose else 1)
     )
-    for name, corollary in (("B.7", False), ("B.9", True))
-    for printed in (True, False)
+
+
+display(pd.DataFrame(map(regime, (2, 4, 6))).map("{:,.5g}".format))
+{
+    f"{name}, {reading}": f"{teacher_batch(101, 6, power, name == 'B.9'):.3g}"
+    for name in ("B.7", "B.9")
+    for reading, power in (("printed", 2), ("meant", -2))
 }
-display(
-    pd.DataFrame(
-        {"k": k} | complexity.regime(k, epsilon, delta)._asdict()
-        for k in (2, 4, 6)
-    )
-    .astype({"steps": float})
-    .map("{:,.5g}".format)
-)
-{name: f"{batch:.3g}" for name, batch in slips.items()}
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-second-stage", "caption": "The teacher's second stage, k = 2: held-out hinge loss (left) and largest degree-1 correlation (right, exact) against batch-1 steps, one line a seed; dashed: the number of steps that Lemma B.7 allows, dotted: the loss sought."}, "image": {"alt": "Hinge loss falling well before the bound, and the degree-one correlation staying small."}}
-cases = []
-for (name, k), printed, s in product(
-    (("B.7", 4), ("B.9", 2)), (False, True), ablation_seeds
-):
-    corollary = name == "B.9"
-    size = complexity.teacher_batch(
-        step_bits, k, epsilon, printed=printed, corollary=corollary
-    )
+parts = []
+for (name, k), power in product((("B.7", 4), ("B.9", 2)), (-2, 2)):
+    loose = name == "B.9"
+    size = teacher_batch(step_bits, k, power, loose)
     allowed = abs(majority.coefficient(step_bits, k - 1)) / k
-    label = {
-        "seed": s,
-        "batch": f"{name} printed" if printed else name,
-        "allowed": allowed / (step_bits ** (5 / 3) if corollary else 1),
-    }
-    spec = first_stage.FirstStep(
-        step_bits, k, step_width, (max(1, round(size)),), delta, seed=s
+    rows, _ = table_of(
+        first_stage.FirstStep,
+        grid(seed=ablation_seeds),
+        n_bits=step_bits,
+        support_size=k,
+        width=step_width,
+        batch_sizes=(max(1, round(size)),),
+        delta=delta,
     )
-    cases.append((label, spec))
-page_tables["first_batches"], _ = table_of(cases)
-second = [
-    (
-        {"seed": s, "n_bits": d, "support_size": 2},
-        second_stage.SecondStage(
-            d, 2, WIDTH[2], epsilon, delta, regime_steps, seed=s
-        ),
+    parts.append(
+        rows.assign(
+            batch=f"{name} printed" if power == 2 else name,
+            allowed=allowed / (step_bits ** (5 / 3) if loose else 1),
+        )
     )
-    for d, s in [
-        *product([regime_bits], ablation_seeds),
-        *product([max(read_off_bits_2)], seeds),
-    ]
-]
-second_table, second_records = table_of(second)
+page_tables["first_batches"] = pd.concat(parts, ignore_index=True)
+second_table, second_records = table_of(
+    second_stage.SecondStage,
+    grid(n_bits=[regime_bits], seed=ablation_seeds)
+    + grid(n_bits=[max(read_off_bits_2)], seed=seeds),
+    support_size=2,
+    width=WIDTH[2],
+    epsilon=epsilon,
+    delta=delta,
+    max_steps=regime_steps,
+)
+second_table["support_size"] = 2
 page_tables["second_stages"] = second_table
 in_regime = second_table[second_table.n_bits == regime_bits]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
@@ -794,26 +787,26 @@ for ax in axes:
         lw=1,
         label="T₂",
     )
-    ax.set_xlabel("steps of the second stage")
+    ax.set(xlabel="steps of the second stage")
 axes[0].axhline(epsilon, color="0.4", ls=":", lw=0.9, label="ε")
-axes[0].set_ylabel("hinge loss")
-axes[1].set_ylabel("largest |E f x_j|")
+axes[0].set(ylabel="hinge loss")
+axes[1].set(ylabel="largest |E f x_j|")
 plots.finish(fig, runs.provenance(second_records))
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
     elsewhere, _ = table_of(
-        [
-            (
-                {"seed": s, "n_bits": d, "support_size": k},
-                second_stage.SecondStage(
-                    d, k, WIDTH[k], epsilon, delta, elsewhere_steps, seed=s
-                ),
-            )
-            for k, d, s in product((2, 4), elsewhere_bits, ablation_seeds)
-        ],
+        lambda support_size, **same: second_stage.SecondStage(
+            support_size=support_size, width=WIDTH[support_size], **same
+        ),
+        grid(
+            support_size=(2, 4), n_bits=elsewhere_bits, seed=ablation_seeds
+        ),
         "ablations",
+        epsilon=epsilon,
+        delta=delta,
+        max_steps=elsewhere_steps,
     )
     page_tables["second_stages"] = pd.concat([second_table, elsewhere])
     last = elsewhere.sort_values("step").groupby(
@@ -857,12 +850,11 @@ f"below the loss at {'every evaluation' if below.all() else f'{below.sum()} of {
 
 # %%
 predictors, _ = table_of(
-    [
-        ({"case": case_name(k=k), "support_size": k},
-         final_teacher.FinalTeachers(9, k, seed=ablation_seeds[0]))
-        for k in (2, 4)
-    ]
-)  # fmt: skip
+    final_teacher.FinalTeachers,
+    grid(support_size=(2, 4)),
+    n_bits=9,
+    seed=ablation_seeds[0],
+)
 predictors["case"] = predictors.case + ": " + predictors.predictor
 page_tables["predictors"] = predictors
 predictors[predictors.predictor.isin(["2y + x_1", "constructed"])][
@@ -884,32 +876,36 @@ predictors[predictors.predictor.isin(["2y + x_1", "constructed"])][
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
     best, _ = table_of(
+        lambda support_size, supervision, **same: (
+            second_stage.BestSecondStage(
+                n_bits=11,
+                support_size=support_size,
+                width=16 * 2**support_size,
+                supervision=supervision,
+                teacher_width=0
+                if supervision == "labels"
+                else WIDTH[support_size],
+                **same,
+            )
+        ),
         [
-            (
-                {"seed": s, "support_size": k, "supervision": supervision, "aligned": aligned},
-                second_stage.BestSecondStage(
-                    11, k, 16 * 2**k, supervision,
-                    0 if supervision == "labels" else WIDTH[k], aligned, seed=s),
+            row
+            for row in grid(
+                support_size=(2, 4),
+                supervision=("labels", "intermediate"),
+                aligned=(False, True),
+                seed=ablation_seeds,
             )
-            for k, (supervision, aligned), s in product(
-                (2, 4),
-                (("labels", False), ("intermediate", False), ("intermediate", True)),
-                ablation_seeds,
-            )
+            if not (row["supervision"] == "labels" and row["aligned"])
         ],
         "ablations",
-    )  # fmt: skip
+    )
     directions, _ = table_of(
-        [
-            (
-                {"case": f"k = {k}", "support_size": k},
-                second_stage.SharedDirection(
-                    k, direction_draws, seed=ablation_seeds[0]
-                ),
-            )
-            for k in (2, 4, 6)
-        ],
+        second_stage.SharedDirection,
+        grid(support_size=(2, 4, 6)),
         "ablations",
+        n_draws=direction_draws,
+        seed=ablation_seeds[0],
     )
     directions["succeeds"] = directions.best_loss < epsilon
     page_tables |= {"best": best, "directions": directions}
@@ -944,8 +940,8 @@ crossings = pd.DataFrame(
         "totals cross at d": complexity.crossing(
             k, epsilon, delta, (k - 1) / 2, form
         ),
-        "first stages cross at d": complexity.first_stage_crossing(
-            k, epsilon, delta, (k - 1) / 2, form
+        "first stages cross at d": complexity.crossing(
+            k, epsilon, delta, (k - 1) / 2, form, first_stage=True
         ),
     }
     for k in (4, 6, 8)
@@ -955,14 +951,9 @@ crossings = crossings.convert_dtypes()
 crossings.astype(object).where(crossings.notna(), "never")
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-totals", "caption": "What the printed forms of the theorem say at k = 6, constants 1: samples of progressive distillation by stage, and the lower bound for distillation in each form. Solid dots: d = 101, near the paper's experiments."}, "image": {"alt": "The second stage of progressive distillation lies above the bounds for distillation until d is in the hundreds."}}
-totals, _ = table_of(
-    [
-        ({}, complexity.Totals(
-            6, epsilon, delta, 2.5,
-            (11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10001),
-        ))
-    ]
-)  # fmt: skip
+sizes = (11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10001)
+(record,) = runs([complexity.Totals(6, epsilon, delta, 2.5, sizes)])
+totals = record.table
 fig, ax = plt.subplots(figsize=(6.8, 4))
 b1 = totals[totals.form == "B.1"]
 for rows, column, name, color, line in (
@@ -975,8 +966,7 @@ for rows, column, name, color, line in (
     ax.loglog(rows.n_bits, rows[column], color=color, ls=line, label=name)
     at = rows[rows.n_bits == 101]
     ax.plot(at.n_bits, at[column], "o", color=color, ms=4)
-ax.set_xlabel("d")
-ax.set_ylabel("samples")
+ax.set(xlabel="d", ylabel="samples")
 plots.finish(fig, "formulas, no run", 2)
 plt.show()
 
@@ -993,18 +983,14 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-batch-sizes", "caption": "The same inputs in steps of B, from labels. Left: log2 of the smallest root-mean-square displacement in the support over the largest off it. Right: share of neurons from whose displacement the support is read off. Means over seeds with 95 % intervals."}, "image": {"alt": "Separation and share of neurons read against batch size, for k equal to two and four."}}
 if figures == "all":
     remark, remark_records = table_of(
-        [
-            (
-                {"seed": s, "support_size": k},
-                first_stage.BatchSizes(
-                    step_bits, k, step_width, remark_samples,
-                    tuple(remark_batches), seed=s,
-                ),
-            )
-            for k, s in product((2, 4), ablation_seeds)
-        ],
+        first_stage.BatchSizes,
+        grid(support_size=(2, 4), seed=ablation_seeds),
         "ablations",
-    )  # fmt: skip
+        n_bits=step_bits,
+        width=step_width,
+        n_samples=remark_samples,
+        batch_sizes=tuple(remark_batches),
+    )
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
     for k, color, line in (
         (2, plots.BLUE, "-"),
@@ -1023,9 +1009,8 @@ if figures == "all":
             ax.set_xscale("log")
             plots.axis_of(remark_batches, ax, "batch size B")
     axes[0].axhline(0, color="0.4", lw=0.8, ls=":")
-    axes[0].set_ylabel("log2 separation")
-    axes[1].set_ylabel("share of neurons")
-    axes[1].set_ylim(-0.05, 1.05)
+    axes[0].set(ylabel="log2 separation")
+    axes[1].set(ylabel="share of neurons", ylim=(-0.05, 1.05))
     plots.finish(fig, runs.provenance(remark_records))
     plt.show()
 
@@ -1042,27 +1027,17 @@ if figures == "all":
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-trade-off", "caption": "Steps of batch SGD until the hinge loss leaves its plateau, against Lemma B.10's bound (k = 4), a mark a run; triangles: not within the budget. On the line the lemma would be tight; left of one step it says nothing."}, "image": {"alt": "Measured steps against the bound, all far above the diagonal."}}
 if figures == "all":
     trade_off, trade_records = table_of(
-        [
-            (
-                {"seed": s, "n_bits": d, "width": m, "batch": b},
-                complexity.WidthTradeOff(
-                    d,
-                    4,
-                    m,
-                    b,
-                    max_steps=trade_off_steps,
-                    delta=delta,
-                    seed=s,
-                ),
-            )
-            for d, m, b, s in product(
-                trade_off_bits,
-                trade_off_widths,
-                trade_off_batches,
-                ablation_seeds,
-            )
-        ],
+        complexity.WidthTradeOff,
+        grid(
+            n_bits=trade_off_bits,
+            width=trade_off_widths,
+            batch_size=trade_off_batches,
+            seed=ablation_seeds,
+        ),
         "ablations",
+        support_size=4,
+        max_steps=trade_off_steps,
+        delta=delta,
     )
     page_tables["trade_off"] = trade_off
     fig, ax = plt.subplots(figsize=(6.4, 3.8))
@@ -1089,10 +1064,12 @@ if figures == "all":
     ends = [trade_off.bound.min(), trade_off.bound.max()]
     ax.plot(ends, ends, color="0.4", ls=":", label="steps = bound")
     ax.axvline(1, color="0.6", lw=0.8)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_xlabel("bound, steps")
-    ax.set_ylabel("measured steps")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="bound, steps",
+        ylabel="measured steps",
+    )
     plots.finish(fig, runs.provenance(trade_records), 4)
     plt.show()
 
@@ -1102,7 +1079,9 @@ if figures == "all":
 # %% tags=["nbval-ignore-output"]
 if figures == "all":
     checkable = trade_off[trade_off.bound >= 1]
-    settings = trade_off.groupby(["n_bits", "width", "batch"]).bound.first()
+    settings = trade_off.groupby(
+        ["n_bits", "width", "batch_size"]
+    ).bound.first()
     display(
         Markdown(
             f"**{(settings >= 1).sum()} of {len(settings)}** settings have a bound of one step or more; "
@@ -1127,34 +1106,39 @@ if figures == "all":
 # $$ (eq-theory-zigzag)
 
 # %%
-pairs = [(d, k) for d in construction_bits for k in (2, 4, 6) if k < d]
+pairs = [
+    row
+    for row in grid(n_bits=construction_bits, support_size=(2, 4, 6))
+    if row["support_size"] < row["n_bits"]
+]
 selection, _ = table_of(
+    constructions.SupportSelection,
     [
-        ({"d": d, "k": k, "example": example, "last_in_support": last},
-         constructions.SupportSelection(d, k, last, example, n_construction_inputs))
-        for (d, k), example, last in product(pairs, ("printed", "repaired"), (True, False))
-    ]
-)  # fmt: skip
-uniform, _ = table_of(
-    [
-        ({"d": d, "k": k, "layers": layers},
-         constructions.UniformAttention(d, k, layers, n_construction_inputs))
-        for (d, k), layers in product(pairs, ("zigzag", "lemma"))
-    ]
-)  # fmt: skip
-interpolation, _ = table_of(
-    [
-        ({"lemma": lemma, "case": case_name(points=n, seed=s)}, make(n, s))
-        for (lemma, make), n, s in product(
-            (
-                ("Lemma C.2", lambda n, s: constructions.Interpolation1D(n, 1, s)),
-                ("Lemma C.4", lambda n, s: constructions.InterpolationND(n, 3, s)),
-            ),
-            (3, 20),
-            ablation_seeds,
+        pair | row
+        for pair in pairs
+        for row in grid(
+            example=("printed", "repaired"), last_in_support=(True, False)
         )
-    ]
-)  # fmt: skip
+    ],
+    n_samples=n_construction_inputs,
+)
+uniform, _ = table_of(
+    constructions.UniformAttention,
+    [
+        pair | row
+        for pair in pairs
+        for row in grid(layers=("zigzag", "lemma"))
+    ],
+    n_samples=n_construction_inputs,
+)
+selection, uniform = (t.rename(columns=SHORT) for t in (selection, uniform))
+points = grid(n_points=(3, 20), seed=ablation_seeds)
+line, _ = table_of(constructions.Interpolation1D, points)
+box, _ = table_of(constructions.InterpolationND, points, n_inputs=3)
+interpolation = pd.concat(
+    [line.assign(lemma="Lemma C.2"), box.assign(lemma="Lemma C.4")],
+    ignore_index=True,
+)
 selection["case"] = [
     f"d = {r.d}, k = {r.k}, {'in' if r.last_in_support else 'off'} the support, {r.reading}"
     for r in selection.itertuples()
@@ -1225,8 +1209,7 @@ for lemma, color, line in (
         label=lemma,
     )
 ax.axvline(0.25, color="0.4", ls=":", lw=0.9, label="Δ/4")
-ax.set_xlabel("perturbation / Δ")
-ax.set_ylabel("largest error")
+ax.set(xlabel="perturbation / Δ", ylabel="largest error")
 plots.finish(fig, "exact networks, random points", 3)
 plt.show()
 

@@ -387,7 +387,7 @@ TOGETHER: dict[tuple[type[Spec], str], dict[str, Any]] = {
         (lambda: MonomialCorrelations(degrees=(0,)), "degrees[0] = 0"),
         (lambda: MonomialCorrelations(degrees=(np.float32(1),)), "degrees[0] = "),  # type: ignore[arg-type]
         (lambda: MonomialCorrelations(n_samples=0), "n_samples = 0"),
-        (lambda: ConstructedTarget(0), "exponent c = 0"),
+        (lambda: ConstructedTarget(0), "exponent = 0"),
         (lambda: IntermediateTarget(3), "width m = 3"),
         (lambda: TrainedTarget(4, epsilon=1.0), "epsilon = 1.0"),
         (lambda: ReadOff(10, 2, LabelTarget()), "n_bits d = 10"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.stats import foldnorm
 
 from pdlib.specs import SpecError
 from pdlib.theory.majority import coefficient
@@ -19,6 +22,7 @@ from pdlib.theory.read_off import (
     TrainedTarget,
     is_read,
     predicted_batch,
+    read_off_probability,
     separates,
     student_gradients,
 )
@@ -63,9 +67,9 @@ def test_the_gradient_from_a_network_is_half_its_degree_1_coefficient_in_every_n
 def test_the_constructed_teacher_has_the_hinge_loss_it_says() -> None:
     target, x = ConstructedTarget(1.5), cube(11)
     f = sum(w * x[:, list(m)].prod(axis=1) for w, m in target.parities(11, 4))
-    assert np.maximum(0, 1 - parity(x, 4) * f).mean() == pytest.approx(target.loss(11), rel=1e-12)
+    assert np.maximum(0, 1 - parity(x, 4) * f).mean() == pytest.approx(11**-1.5, rel=1e-12)
     assert np.abs(f).max() <= 1 + 1e-12
-    np.testing.assert_allclose(f @ x / len(x), [target.loss(11) / 4] * 4 + [0] * 7, atol=1e-15)
+    np.testing.assert_allclose(f @ x / len(x), [11**-1.5 / 4] * 4 + [0] * 7, atol=1e-15)
 
 
 def test_the_answer_is_the_smallest_batch_tried_that_was_enough() -> None:
@@ -116,30 +120,53 @@ def test_pooling_reads_by_the_root_mean_square() -> None:
     assert not separates(np.array([0.2, 0.1, 0.1]), 2)
 
 
+@pytest.mark.parametrize("batch", [1.0, 30.0, 1000.0])
+def test_read_off_probability_agrees_with_adaptive_quadrature(batch: float) -> None:
+    inside, off = np.array([0.3, -0.25, 0.2, 0.35]), np.array([0.1, -0.05, 0.02, 0.0, 0.0, -0.15, 0.1])
+    scale = 0.7 / batch**0.5
+    parts = [foldnorm(abs(mean) / scale, scale=scale) for mean in (*inside, *off)]
+
+    def integrand(u: float) -> Any:
+        below = math.prod(f.cdf(u) for f in parts[4:])
+        return below * sum(
+            parts[i].pdf(u) * math.prod(parts[j].sf(u) for j in range(4) if j != i) for i in range(4)
+        )
+
+    low, high = max(0, 0.2 - 9 * scale), 0.2 + 9 * scale
+    expected = quad(integrand, low, high, limit=200, epsabs=1e-11)[0]
+    assert read_off_probability(batch, inside, off, 0.7) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("n_bits", "support_size"), [(11, 2), (63, 4), (100_001, 6)])
+def test_without_a_signal_every_set_is_equally_likely(n_bits: int, support_size: int) -> None:
+    probability = read_off_probability(7.0, np.zeros(support_size), np.zeros(n_bits - support_size))
+    assert probability == pytest.approx(1 / math.comb(n_bits, support_size), rel=1e-8)
+
+
+def test_the_predicted_batch_reads_half_of_the_time_in_a_simulation() -> None:
+    c = np.concatenate([[0.2, -0.4, 0.3, 0.24], np.linspace(-0.1, 0.16, 7)])
+    batch = predicted_batch(11, 4, c, 0.0, 1.0)
+    g = np.abs(c / 2 + np.random.default_rng(0).normal(size=(40_000, 11)) * math.sqrt(0.5 / batch))
+    assert abs((g[:, :4].min(axis=1) > g[:, 4:].max(axis=1)).mean() - 0.5) < 4 * 0.5 / 200
+    assert predicted_batch(11, 4, c / 10, 0.0, 1.0) == pytest.approx(100 * batch, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: ReadOff(10, 2, LabelTarget()), "n_bits d = 10"),
-        (lambda: ReadOff(11, 3, LabelTarget()), "support_size k = 3"),
         (lambda: ReadOff(11, 12, LabelTarget()), "support_size k = 12"),
         (lambda: ReadOff(129, 2, LabelTarget()), "n_bits d = 129"),
         (lambda: ReadOff(11, 2, LabelTarget(), "pooled"), "width = 1 with rule 'pooled'"),
         (lambda: ReadOff(11, 2, LabelTarget(), "one", 8), "width = 8 with rule 'one'"),
-        (lambda: ReadOff(11, 2, LabelTarget(), "best", 8), "rule = 'best'"),  # type: ignore[arg-type]
-        (lambda: ReadOff(11, 2, "labels"), "target = 'labels'"),  # type: ignore[arg-type]
-        (lambda: ConstructedTarget(0.0), "exponent c = 0.0"),
-        (lambda: ReadOff(11, 2, LabelTarget(), seed=-1), "seed = -1"),
-        (lambda: ReadOff(11, 2, LabelTarget(), seed=True), "seed = True"),
-        (lambda: ReadOff(11, 2, LabelTarget(), seed=1.0), "seed = 1.0"),  # type: ignore[arg-type]
-        (lambda: ReadOff(11, 2, LabelTarget(), max_batch=2), "max_batch = 2"),
+        (lambda: ReadOff(11, 2, LabelTarget(), "best", 8), "rule = 'best': expected 'one' or 'pooled'"),  # type: ignore[arg-type]
+        (lambda: ReadOff(11, 2, "labels"), "target = 'labels': expected a Target"),  # type: ignore[arg-type]
         (lambda: ReadOff(11, 2, LabelTarget(), max_batch=3), "max_batch = 3: expected at least 4"),
+        (lambda: ConstructedTarget(0.0), "exponent = 0.0: expected a finite number above 0"),
         (lambda: IntermediateTarget(7), "width m = 7"),
-        (lambda: IntermediateTarget(8, aligned=1), "aligned = 1"),  # type: ignore[arg-type]
-        (lambda: TrainedTarget(8, epsilon=0.0), "epsilon = 0.0"),
+        (lambda: IntermediateTarget(8, aligned=1), "aligned = 1: expected True or False"),  # type: ignore[arg-type]
         (lambda: TrainedTarget(8, epsilon=1.0), "epsilon = 1.0"),
     ],
 )
 def test_what_cannot_mean_anything_is_refused(make: Any, named: str) -> None:
-    with pytest.raises(SpecError) as error:
+    with pytest.raises(SpecError, match=named):
         make()
-    assert named in str(error.value)

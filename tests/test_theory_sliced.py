@@ -7,7 +7,18 @@ import pytest
 from numpy.typing import NDArray
 
 from pdlib.theory.setting import generator, signs
-from pdlib.theory.sliced import WORDS_AT_ONCE, inputs_of, sums_of_signs
+from pdlib.theory.sliced import WORDS_AT_ONCE, sums_of_signs
+
+
+def inputs_of(bit_generator: np.random.Philox, n_bits: int, n_inputs: int) -> NDArray[np.float64]:
+    """The inputs that `sums_of_signs` sums over, shape (input, d)."""
+    n_words, tiles = -(-n_inputs // 64), []
+    for start in range(0, n_words, WORDS_AT_ONCE):
+        n = min(WORDS_AT_ONCE, n_words - start)
+        words = bit_generator.random_raw(n_bits * n).reshape(n_bits, n)
+        lanes = (words[:, :, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)  # (d, word, lane)
+        tiles.append(lanes.reshape(n_bits, -1).T)
+    return 1.0 - 2.0 * np.concatenate(tiles)[:n_inputs].astype(np.float64)
 
 
 def plain(x: NDArray[np.float64], monomials: tuple[tuple[int, ...], ...], students: NDArray[np.float64]):  # type: ignore[no-untyped-def]

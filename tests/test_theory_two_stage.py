@@ -7,8 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pdlib.specs import Spec, SpecError
-from pdlib.theory.complexity import second_stage_steps
+from pdlib.specs import SpecError
 from pdlib.theory.first_stage import (
     BatchSizes,
     FirstStageTeacher,
@@ -16,44 +15,34 @@ from pdlib.theory.first_stage import (
     PopulationGradient,
     SeparationShare,
     bias_coefficients,
-    gradient_tolerance,
     sampled_gradient,
     steps_from_labels,
 )
-from pdlib.theory.majority import coefficient
+from pdlib.theory.majority import coefficient, walsh_hadamard
 from pdlib.theory.network import (
     Network,
     batch_gradient,
-    correlations_by_enumeration,
     degree_1,
     first_rate,
     first_stage,
     first_step,
     hinge,
     initial,
-    mixed_loss,
     monomial_coefficients,
     outputs,
     outputs_on_cube,
     population_gradient,
-    population_gradient_by_enumeration,
 )
-from pdlib.theory.second_stage import (
-    BestSecondStage,
-    SecondStage,
-    SharedDirection,
-    best_outputs,
-    in_regime,
-)
+from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection, best_outputs
 from pdlib.theory.setting import cube, parity, signs
 from pdlib.theory.two_stage import (
     Stage,
     bits_of_words,
-    parity_of_words,
     sample_words,
+    second_stage_steps,
+    teacher_progress,
     train,
     train_outputs,
-    trained_teacher,
 )
 
 
@@ -90,19 +79,9 @@ def test_the_aligned_initialisation_gives_every_upper_neuron_the_same_weights_in
 
 @pytest.mark.parametrize(("n_bits", "support_size"), [(5, 2), (9, 4), (11, 2), (11, 6), (13, 12)])
 def test_the_population_gradient_is_the_average_over_the_cube(n_bits, support_size):
-    network = initial(n_bits, support_size, 12, rng())
-    enumerated = population_gradient_by_enumeration(network, support_size)
-    np.testing.assert_allclose(population_gradient(network, support_size), enumerated, rtol=1e-12, atol=0)
     rows = PopulationGradient(n_bits, support_size, 12).rows()
     assert max(row["error"] for row in rows) < 1e-12
     assert [row["printed_error"] for row in rows] == pytest.approx([2, 2], rel=1e-12)  # the printed sign
-
-
-def test_the_gradient_has_half_the_printed_size_over_m():
-    network = initial(11, 4, 12, rng())
-    size = np.abs(population_gradient(network, 4))
-    np.testing.assert_allclose(size[:, :4], abs(coefficient(11, 3)) / 24, rtol=1e-14)
-    np.testing.assert_allclose(size[:, 4:], abs(coefficient(11, 5)) / 24, rtol=1e-14)
 
 
 def test_the_batch_gradient_is_the_slope_of_the_mean_loss():
@@ -126,7 +105,7 @@ def test_batches_larger_than_a_block_are_averaged_right():
 def test_against_an_intermediate_teacher_the_gradient_is_half_its_degree_1_coefficients():
     teacher = first_stage(9, 4, 16, rng(1))
     student = initial(9, 4, 8, rng(2))
-    found = population_gradient_by_enumeration(student, 4, outputs_on_cube(teacher))
+    found = batch_gradient(student, cube(9), outputs_on_cube(teacher))
     expected = -0.5 * student.outputs[:, None] * degree_1(teacher, 4)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
@@ -170,39 +149,23 @@ def test_the_cancelling_decay_is_a_penalty_of_the_printed_form():
 
 
 @pytest.mark.parametrize(
-    ("n_bits", "support_size", "aligned"), [(5, 2, False), (11, 4, False), (11, 10, False), (13, 4, True)]
+    ("n_bits", "support_size", "aligned"), [(5, 2, False), (9, 4, False), (11, 10, False), (11, 4, True)]
 )
-def test_degree_1_by_binomial_sums_is_that_of_the_transform(n_bits, support_size, aligned):
+def test_coefficients_by_binomial_sums_are_those_of_the_transform(n_bits, support_size, aligned):
     network = first_stage(n_bits, support_size, 30, rng(), aligned=aligned)
     network = network._replace(outputs=rng(1).standard_normal(30))  # any output weights
-    exact = degree_1(network, support_size)
-    by_transform = correlations_by_enumeration(network)[2 ** np.arange(n_bits)]
-    np.testing.assert_allclose(exact, by_transform, rtol=0, atol=1e-12 * np.abs(exact).max())
-
-
-def test_higher_monomials_by_binomial_sums_are_those_of_the_transform():
-    network = first_stage(9, 4, 30, rng())
-    network = network._replace(outputs=rng(1).standard_normal(30))
-    all_sets = correlations_by_enumeration(network)
-    for degree in (2, 3, 5):
-        monomials = np.array(list(combinations(range(9), degree)))
+    all_sets = walsh_hadamard(outputs_on_cube(network))
+    for degree in (1, 2, 3, 5):
+        monomials = np.array(list(combinations(range(n_bits), degree)))
+        found = monomial_coefficients(network, support_size, monomials)
         expected = all_sets[(2**monomials).sum(axis=1)]
-        np.testing.assert_allclose(
-            monomial_coefficients(network, 4, monomials),
-            expected,
-            rtol=0,
-            atol=1e-12 * np.abs(all_sets).max(),
-        )
-
-
-def test_weights_of_several_sizes_have_no_binomial_sum():
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(all_sets).max())
+    np.testing.assert_array_equal(
+        degree_1(network, support_size),
+        monomial_coefficients(network, support_size, np.arange(n_bits)[:, None]),
+    )
     with pytest.raises(SpecError, match="several sizes"):
         degree_1(some_network(5, 3), 2)
-
-
-def test_the_network_on_the_cube_is_the_network_on_its_rows():
-    network = some_network(7, 5)
-    np.testing.assert_allclose(outputs_on_cube(network), outputs(network, cube(7)), rtol=1e-12, atol=1e-13)
 
 
 def test_the_intermediate_teacher_is_odd_so_that_majority_sees_nothing_of_it():
@@ -216,7 +179,7 @@ def test_the_intermediate_teacher_is_odd_so_that_majority_sees_nothing_of_it():
     assert rows["odd_higher"]["n_monomials"] == 1024 - 11
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 64, 1000, 20_000])
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 20_000])
 @pytest.mark.parametrize(("n_bits", "support_size"), [(11, 4), (9, 2)])
 def test_after_one_step_on_any_batch_the_network_is_odd_so_that_majority_sees_nothing(
     n_bits, support_size, batch_size
@@ -252,7 +215,7 @@ def test_a_factor_of_d_in_the_batch_keeps_the_coefficients_that_corollary_b6_ask
     for size in (64, batch):
         step = first_step(start, sampled_gradient(start, k, size, rng(1)), support_size=k)
         off = np.linalg.norm(step.weights - whole.weights, axis=1).max()
-        found, expected = (correlations_by_enumeration(net)[2 ** np.arange(d)] for net in (step, whole))
+        found, expected = (walsh_hadamard(outputs_on_cube(net))[2 ** np.arange(d)] for net in (step, whole))
         assert np.abs(found - expected).max() <= off
     assert off <= 1 / (16 * k)
     assert np.abs(found[:k]).min() >= 1 / (16 * k)
@@ -284,16 +247,6 @@ def test_random_signs_make_the_coefficients_fall_as_one_over_the_root_of_the_wid
         assert row["mean_in"] == pytest.approx(row["normal_in"], rel=0.1)
         assert row["mean_off"] == pytest.approx(row["normal_off"], rel=0.1)
         assert row["n_separated"] / 100 == pytest.approx(row["normal_share"], abs=0.15)
-
-
-def test_in_units_of_the_output_the_coefficients_do_not_fall_with_the_width():
-    ratio = {}
-    for m in (64, 1024):
-        teachers = [
-            {row["group"]: row for row in FirstStageTeacher(11, 4, m, seed=s).rows()} for s in range(8)
-        ]
-        ratio[m] = np.mean([rows["in_support"]["mean"] / rows["norm"]["mean"] ** 0.5 for rows in teachers])
-    assert ratio[1024] == pytest.approx(ratio[64], rel=0.3)  # the coefficients alone fall by a factor of four
 
 
 def test_the_shortcut_of_the_separation_share_is_degree_1():
@@ -335,7 +288,7 @@ def test_claim_b4_holds_with_the_label_and_as_printed_without_it(with_label):
 
     for size in (64, 4096):
         off = m * np.abs(gradient_of_f(signs(rng(size), size, 11)) - gradient_of_f(x)).max()
-        assert 0.2 < off / gradient_tolerance(11, m, size, 0.1) < 1
+        assert 0.2 < off / np.sqrt(2 * np.log(2 * m * 11 / 0.1) / size) < 1
 
 
 def test_the_printed_centre_and_the_printed_decay_miss():
@@ -345,10 +298,6 @@ def test_the_printed_centre_and_the_printed_decay_miss():
     assert in_support["printed_centre_error"] == pytest.approx(centre_error, abs=in_support["error"])
     assert in_support["error"] < in_support["bound"] < in_support["printed_centre_error"]
     assert all(row["error"] > 100 for row in rows if row["decay"] == "printed")
-
-
-def test_the_tolerance_is_hoeffdings():
-    assert gradient_tolerance(11, 64, 400, 0.1) == pytest.approx(2 * gradient_tolerance(11, 64, 1600, 0.1))
 
 
 # The second stage
@@ -389,11 +338,10 @@ def test_without_a_teacher_alpha_is_ignored_and_labels_teach():
     np.testing.assert_allclose(first.outputs, plain, rtol=1e-10, atol=1e-13)
 
 
-def test_words_are_inputs_and_their_parity_the_label():
+def test_words_are_inputs():
     words = sample_words(100, 67, rng())
     x = bits_of_words(words, 67)
     assert x.shape == (100, 67)
-    assert (parity_of_words(words, 4) == parity(x, 4)).all()
     assert (x[:, 66] == 1 - 2 * ((words[:, 1] >> np.uint64(2)) & np.uint64(1)).astype(float)).all()
 
 
@@ -421,13 +369,6 @@ def test_a_student_learns_its_first_stage_from_the_first_teacher():
     )
 
 
-def test_mixed_loss_is_linear_in_alpha():
-    f, y, t = rng().standard_normal((3, 20))
-    ends = [mixed_loss(f, np.sign(y), t, alpha) for alpha in (0.0, 1.0)]
-    np.testing.assert_allclose(mixed_loss(f, np.sign(y), t, 0.25), 0.75 * ends[0] + 0.25 * ends[1])
-    np.testing.assert_allclose(ends[1], hinge(f, np.sign(y)))
-
-
 def test_a_teacher_of_two_bits_is_trained_within_the_lemmas_steps_and_ends_uncorrelated():
     rows = SecondStage(11, 2, 32, epsilon=0.1, max_steps=10**6, n_evaluation=4096).rows()
     assert rows[0]["step"] == 0
@@ -435,9 +376,9 @@ def test_a_teacher_of_two_bits_is_trained_within_the_lemmas_steps_and_ends_uncor
     assert rows[-1]["reached"]
     assert rows[-1]["step"] < rows[-1]["bound_steps"] == second_stage_steps(11, 2, 32, 0.1)
     assert rows[-1]["max_degree_1"] <= 0.1
-    teacher = trained_teacher(11, 2, 32, 0.1, 10**6, seed=0, n_evaluation=4096)
-    assert np.abs(degree_1(teacher, 2)).max() == pytest.approx(rows[-1]["max_degree_1"], rel=1e-12)
-    exact_loss = hinge(outputs_on_cube(teacher), parity(cube(11), 2)).mean()
+    *_, last = teacher_progress(11, 2, 32, 0.1, 10**6, seed=0, n_evaluation=4096)
+    assert last.step == rows[-1]["step"]
+    exact_loss = hinge(outputs_on_cube(last.network), parity(cube(11), 2)).mean()
     assert exact_loss == pytest.approx(rows[-1]["loss"], abs=0.02)
 
 
@@ -464,10 +405,10 @@ def test_no_second_stage_learns_parity_without_a_first():
     assert best[1] > 0.8
 
 
-def test_the_regime_of_the_lemma_leaves_out_four_bits_at_any_feasible_size():
-    assert in_regime(127, 2, 24, 0.1, 0.1)
-    assert not in_regime(101, 2, 24, 0.1, 0.1)
-    assert not in_regime(2001, 4, 10**6, 0.1, 0.1)
+@pytest.mark.parametrize(("d", "k", "inside"), [(127, 2, True), (101, 2, False), (201, 4, False)])
+def test_the_regime_of_the_lemma_leaves_out_four_bits_at_any_feasible_size(d, k, inside):
+    (row,) = SecondStage(d, k, 24 if k == 2 else 1000, 0.1, max_steps=1, n_evaluation=1).rows()[:1]
+    assert row["in_regime"] == inside
 
 
 def test_best_outputs_beat_trained_ones_and_are_a_minimum():
@@ -514,7 +455,7 @@ def test_steps_from_labels_are_plain_gradient_descent(batch_size):
         outputs=40 * rng(1).standard_normal(6)
     )  # margins beyond 1, so that they matter
     words = sample_words(30, 7, rng(2))
-    weights, n_inactive = steps_from_labels(network, 2, words, batch_size, 0.003)
+    weights, n_inactive = steps_from_labels(*network, words, 2, batch_size, 0.003)
     plain, x = network, bits_of_words(words, 7)
     for part in np.split(x, 30 // batch_size):
         gradient = batch_gradient(plain, part, parity(part, 2))
@@ -532,97 +473,3 @@ def test_single_inputs_separate_the_support_as_one_batch_of_them_all_does():
     assert all(row["share"] == 1 for row in rows)
     few = BatchSizes(11, 2, 16, 16, (1, 16)).rows()  # a control: too few inputs show nothing
     assert max(row["share"] for row in few) < 1
-
-
-# Records and bad input
-
-
-def test_records_come_back_and_equal_records_give_equal_tables():
-    for record in (
-        PopulationGradient(5, 2, 4),
-        FirstStep(5, 2, 4, (16, 32)),
-        FirstStageTeacher(5, 2, 4),
-        SeparationShare(5, 2, 4, 3),
-        SecondStage(5, 2, 4, 0.5, max_steps=100, n_evaluation=64),
-        BestSecondStage(5, 2, 4, "labels", scales=(1, 2)),
-        SharedDirection(2, 2, (1.0,)),
-        BatchSizes(5, 2, 4, 16, (1, 4)),
-    ):
-        again = Spec.from_canonical(record.canonical())
-        assert again == record
-        rows = record.rows()
-        np.testing.assert_equal(again.rows(), rows)
-        assert record.work > 0
-        assert len({tuple(row) for row in rows}) == 1  # the same columns in every row
-
-
-ONE = Stage(1, 1, 0.1)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: initial(10, 2, 4, rng()), r"n_bits d = 10: expected an odd number"),
-        (lambda: initial(11, 3, 4, rng()), r"support_size k = 3: expected an even number"),
-        (lambda: initial(11, 12, 4, rng()), r"support_size k = 12: expected fewer than n_bits d = 11"),
-        (lambda: initial(11, 2, 5, rng()), r"width m = 5: expected an even number.*Take 4 or 6"),
-        (lambda: first_stage(10, 2, 4, rng()), "odd"),
-        (
-            lambda: population_gradient_by_enumeration(initial(21, 2, 2, rng()), 2),
-            "d = 21: expected at most 20",
-        ),
-        (lambda: outputs_on_cube(initial(21, 2, 2, rng())), "at most 20"),
-        (lambda: PopulationGradient(17, 2, 4), "d = 17: expected at most 15"),
-        (lambda: PopulationGradient(10, 2, 4), "odd"),
-        (lambda: BestSecondStage(13, 2, 4, "labels"), "d = 13: expected at most 11"),
-        (lambda: BestSecondStage(11, 2, 4, "teacher"), "supervision = 'teacher'"),
-        (lambda: BestSecondStage(11, 2, 4, "intermediate"), "teacher|width m = 0|width = 0"),
-        (lambda: BestSecondStage(11, 2, 4, "labels", 4), "teacher_width = 4 with labels"),
-        (lambda: BestSecondStage(11, 2, 4, "labels", scales=()), "at least one scale"),
-        (lambda: SharedDirection(3), "support_size k = 3: expected an even number"),
-        (lambda: SharedDirection(4, scales=(0.0,)), "scale 0.0"),
-        (lambda: SharedDirection(12), "at most 11"),
-        (lambda: FirstStep(11, 4, 8, (16,), delta=0.0), r"delta = 0.0: expected a number in \(0, 1\)"),
-        (lambda: FirstStep(11, 4, 8, (16,), delta=1.5), "delta = 1.5"),
-        (lambda: FirstStep(11, 4, 8, ()), "at least one batch size"),
-        (lambda: FirstStep(11, 4, 7, (16,)), "width m = 7"),
-        (lambda: FirstStep(11, 11, 8, (16,)), "fewer than n_bits"),
-        (lambda: FirstStageTeacher(11, 5, 8), "even"),
-        (lambda: FirstStageTeacher(11, 4, 8, seed=-1), "seed = -1"),
-        (lambda: FirstStageTeacher(11, 4, 8, aligned=1), "aligned = 1: expected True or False"),
-        (
-            lambda: BestSecondStage(11, 2, 4, "intermediate", 4, aligned=1),
-            "aligned = 1: expected True or False",
-        ),
-        (lambda: SeparationShare(12, 4, 8), "odd"),
-        (lambda: SeparationShare(11, 4, 8, 0), "n_draws = 0"),
-        (lambda: SecondStage(11, 2, 8, epsilon=0.0), "epsilon = 0.0"),
-        (lambda: SecondStage(11, 2, 8, epsilon=1.0), "epsilon = 1.0"),
-        (lambda: SecondStage(11, 2, 8, epsilon=0.1, delta=-0.1), "delta = -0.1"),
-        (lambda: SecondStage(11, 2, 8, epsilon=0.1, rate_factor=0), "rate_factor = 0"),
-        (lambda: SecondStage(11, 2, 9, epsilon=0.1), "width m = 9"),
-        (lambda: second_stage_steps(11, 2, 8, 2.0), "epsilon = 2.0"),
-        (lambda: trained_teacher(11, 2, 8, 0.0, 100, 0), "epsilon = 0.0"),
-        (lambda: gradient_tolerance(11, 8, 16, 0.0), "delta = 0.0"),
-        (lambda: BatchSizes(11, 2, 8, 100, (1, 7)), r"batch sizes \[7\] for n_samples = 100"),
-        (lambda: BatchSizes(11, 2, 8, 100, ()), "at least one batch size"),
-        (
-            lambda: first_step(initial(5, 2, 4, rng()), np.zeros((4, 5)), support_size=2, decay="none"),
-            r"decay = 'none': expected 'cancelling' or 'printed'",
-        ),
-        (lambda: mixed_loss(np.ones(1), np.ones(1), np.ones(1), 1.5), r"alpha = 1.5: expected"),
-        (lambda: train(initial(5, 2, 4, rng()), 2, ONE, ONE, rng(), alpha=-1), "alpha = -1"),
-        (lambda: train(initial(5, 2, 4, rng()), 3, ONE, ONE, rng()), "support_size k = 3"),
-        (lambda: train(initial(5, 2, 4, rng()), 2, Stage(1, 0, 0.1), ONE, rng()), "first.batch_size = 0"),
-        (lambda: train(initial(5, 2, 4, rng()), 2, Stage(-1, 1, 0.1), ONE, rng()), "first.n_steps = -1"),
-        (
-            lambda: train(initial(5, 2, 4, rng()), 2, ONE, Stage(1, 1, 0.0), rng()),
-            "second.learning_rate = 0.0",
-        ),
-        (lambda: train(initial(5, 2, 4, rng()), 2, ONE, Stage(1, 1, 1, -1), rng()), "second.decay = -1"),
-        (lambda: batch_gradient(initial(5, 2, 4, rng()), cube(5), np.ones(3)), "3 targets for 32 inputs"),
-    ],
-)
-def test_what_cannot_be_is_refused_with_the_value(make, message):
-    with pytest.raises(SpecError, match=message):
-        make()

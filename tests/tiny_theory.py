@@ -63,7 +63,7 @@ CALCULATIONS: dict[str, Calculation] = {
 
 
 def kinds() -> set[type[Spec]]:
-    """All specs that `pdlib.theory` defines, the bare base of targets left out."""
+    """All specs that `pdlib.theory` defines, the bare bases left out."""
     modules = [
         importlib.import_module(m.name) for m in pkgutil.iter_modules(pdlib.theory.__path__, "pdlib.theory.")
     ]
@@ -71,5 +71,7 @@ def kinds() -> set[type[Spec]]:
         cls
         for module in modules
         for _, cls in inspect.getmembers(module, inspect.isclass)
-        if issubclass(cls, Spec) and cls.__module__ == module.__name__ and cls.__name__ != "Target"
+        if issubclass(cls, Spec)
+        and cls.__module__ == module.__name__
+        and cls.__name__ not in ("Target", "Experiment")
     }

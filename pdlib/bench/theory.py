@@ -106,7 +106,7 @@ def _batch_of_one() -> dict[str, Any]:
             net = net._replace(weights=net.weights - rate * gradient)
         return net
 
-    ours, peer = medians(timed(lambda: steps_from_labels(start, k, words, 1, rate)), timed(plain))
+    ours, peer = medians(timed(lambda: steps_from_labels(*start, words, k, 1, rate)), timed(plain))
     return faster(
         "batch-1 first stage, width 64, d = 31, against a NumPy loop",
         ours / n,

@@ -10,27 +10,28 @@ with :math:`\sigma` the ReLU, the identity at the last layer. It reads its answe
 :math:`y = \prod_{i \in S} x_i = (-1)^{k-t}`.
 
 In this order: the block; Lemmas C.2 and C.4, which make an MLP of any function on finitely many points; Propositions C.1
-(attention selects the support) and C.3 (attention is uniform); their tables.
+(attention selects the support) and C.3 (attention is uniform); their tables. Here d may be even and k odd.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import comb, isfinite, log, sqrt
-from typing import Any, ClassVar, Literal, NamedTuple
+from math import comb, inf, log, nan, sqrt
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
+from scipy.special import softmax
 
-from pdlib.specs import Calculation, require, whole
+from pdlib.specs import Calculation, require
 from pdlib.theory import setting
 
 ENUMERATED = 16  # largest d whose whole cube the tables go through; above, inputs are drawn
 LARGEST_SUPPORT = 12  # k of Proposition C.3 by Lemma C.4: 2^k units in the second layer
-NUMBERS_AT_ONCE = 2**22  # entries of the largest array a chunk makes, 32 MiB
+INPUTS_AT_ONCE = 8192
 EXACT = 1e-9  # outputs this close to the label count as equal: far above rounding, far below any failure
 
 Array = NDArray[np.float64]
@@ -42,19 +43,8 @@ Layers = tuple[tuple[Array, Array], ...]  # (W, b) of each layer: W (out, in), b
 def mlp(layers: Layers, inputs: Array) -> Array:
     r"""Return :math:`W_L \sigma(\cdots \sigma(W_1 x + b_1) \cdots) + b_L` of each input.
 
-    Parameters
-    ----------
-    layers
-        (W, b) of each layer, W of shape (out, in).
-    inputs : shape (..., in)
+    Shapes (..., in) to (..., out); `layers` holds W, of shape (out, in), and b of each.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (..., out).
-
-    Examples
-    --------
     >>> absolute = ((np.array([[1.0], [-1.0]]), np.zeros(2)), (np.array([[1.0, 1.0]]), np.zeros(1)))
     >>> mlp(absolute, np.array([[-3.0], [2.0]])).tolist()
     [[3.0], [2.0]]
@@ -68,47 +58,29 @@ def mlp(layers: Layers, inputs: Array) -> Array:
     return hidden
 
 
-def softmax(scores: Array) -> Array:
-    """Return the softmax along the last axis, in the place of `scores`; -inf gets weight 0."""
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    return scores
-
-
 @dataclass(frozen=True, eq=False)
-class Block:
-    r"""Causal attention and a position-wise MLP, nothing else (paper, appendix C.2.1, first two displays).
+class Transformer:
+    r"""A table of embeddings, causal attention and a position-wise MLP, nothing else: bits in, an answer at the end out.
 
-    Parameters
-    ----------
-    W_Q, W_K : shape (embedding, head)
-        The score of position j at position i is :math:`x_i^\top W_Q W_K^\top x_j`, not scaled.
-    W_V : shape (embedding, value)
-    layers
-        The MLP's (W, b), W of shape (out, in); the first takes `value` numbers.
+    Only the last position is computed. The embeddings are never made: with two tokens, scores and values are tables by
+    position,
 
-    Raises
-    ------
-    SpecError
-        If the shapes do not fit together.
+    .. math:: \sum_i \alpha_i W_V^\top x_i = \sum_i \alpha_i u_{0,i} + \sum_i \alpha_i z_i (u_{1,i} - u_{0,i}),
+              \qquad u_{z,i} = W_V^\top \mathrm{table}_{z,i}.
 
-    Examples
-    --------
-    Uniform attention over the positions so far, values doubled, an MLP of one linear layer:
+    (Paper, appendix C.2.1, first two displays.) Uniform attention, values doubled, an MLP of one linear layer:
 
     >>> still, double = np.zeros((1, 1)), np.array([[2.0]])
-    >>> block = Block(still, still, double, ((np.eye(1), np.zeros(1)),))
-    >>> block.forward(np.array([[[1.0], [2.0], [6.0]]])).ravel().tolist()
-    [2.0, 3.0, 6.0]
-    >>> block.last(np.array([[[1.0], [2.0], [6.0]]])).tolist()
+    >>> table = np.array([[[0.0], [0.0], [0.0]], [[1.0], [2.0], [6.0]]])
+    >>> Transformer(table, still, still, double, ((np.eye(1), np.zeros(1)),)).outputs(np.ones((1, 3))).tolist()
     [[6.0]]
     """
 
-    W_Q: Array
-    W_K: Array
-    W_V: Array
-    layers: Layers
+    table: Array  # (2, position, embedding): the embedding of each token at each position, token 0 (bit -1) first
+    W_Q: Array  # (embedding, head): the score of position j at i is x_i^T W_Q W_K^T x_j, not scaled
+    W_K: Array  # (embedding, head)
+    W_V: Array  # (embedding, value)
+    layers: Layers  # of the MLP; the first takes `value` numbers
 
     def __post_init__(self) -> None:
         require(
@@ -119,14 +91,6 @@ class Block:
             "(embedding, head), (embedding, head), (embedding, value)",
             "Transpose them if they were written to be applied from the left.",
         )
-        size = self.W_V.shape[1]
-        for i, (W, b) in enumerate(self.layers, start=1):
-            require(
-                W.ndim == 2 and W.shape[1] == size and b.shape == W.shape[:1],
-                f"layer {i} with W of shape {W.shape} and b of shape {b.shape}",
-                f"W of shape (out, {size}) and b of shape (out,)",
-            )
-            size = len(W)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -143,124 +107,28 @@ class Block:
         """Largest operator norm for L_infinity (absolute row sum) among the MLP's weight matrices."""
         return max(float(np.abs(W).sum(axis=1).max()) for W, _ in self.layers)
 
-    def forward(self, X: Array) -> Array:
-        """Return the outputs at all positions, shape (batch, position, output).
-
-        Parameters
-        ----------
-        X : shape (batch, position, embedding)
-        """
-        _, n, size = self._checked(X)
-        later = np.triu(np.ones((n, n), dtype=bool), k=1)  # (query, key): key comes after query
-        out = np.empty((*X.shape[:2], len(self.layers[-1][0])))
-        for rows in _chunks(len(X), n * max(n, size, *self.widths, 1)):
-            x = X[rows]
-            scores = (x @ self.W_Q) @ (x @ self.W_K).transpose(0, 2, 1)  # (batch, query, key)
-            scores[:, later] = -np.inf
-            out[rows] = mlp(self.layers, softmax(scores) @ (x @ self.W_V))
-        return out
-
-    def last(self, X: Array) -> Array:
-        """Return the outputs at the last position alone, shape (batch, output): a fraction of the work.
-
-        Parameters
-        ----------
-        X : shape (batch, position, embedding)
-        """
-        _, n, size = self._checked(X)
-        out = np.empty((len(X), len(self.layers[-1][0])))
-        for rows in _chunks(len(X), max(n * size, *self.widths, 1)):
-            x = X[rows]
-            query = x[:, -1] @ self.W_Q  # (batch, head)
-            scores = np.einsum("bh,bjh->bj", query, x @ self.W_K)  # (batch, key)
-            values = np.einsum("bj,bje->be", softmax(scores), x)  # averaged first: W_V is linear
-            out[rows] = mlp(self.layers, values @ self.W_V)
-        return out
-
-    def _checked(self, X: Array) -> tuple[int, ...]:
-        require(
-            X.ndim == 3 and X.shape[2] == len(self.W_Q) and X.shape[1] > 0,
-            f"X of shape {X.shape}",
-            f"(batch, position, {len(self.W_Q)})",
-        )
-        return X.shape
-
-
-class Transformer(NamedTuple):
-    """A table of embeddings and a block: bits in, the block's answer at the last position out.
-
-    Attributes
-    ----------
-    table : shape (2, position, embedding)
-        The embedding of each token at each position, token 0 (bit -1) first.
-    block
-        What follows.
-    """
-
-    table: Array
-    block: Block
-
-    def embed(self, bits: NDArray[Any]) -> Array:
-        """Return the embeddings of the inputs, shape (batch, position, embedding)."""
-        z = self._tokens(bits).astype(np.intp)
-        return self.table[z, np.arange(z.shape[1])]
-
     def attended(self, bits: NDArray[Any]) -> Array:
-        r"""Return what attention hands the MLP at the last position, shape (batch, value).
+        """Return what attention hands the MLP at the last position, shape (batch, value).
 
-        The embeddings are never made: with two tokens, scores and values are tables by position,
-
-        .. math:: \sum_i \alpha_i W_V^\top x_i = \sum_i \alpha_i u_{0,i} + \sum_i \alpha_i z_i (u_{1,i} - u_{0,i}),
-                  \qquad u_{z,i} = W_V^\top \mathrm{table}_{z,i}.
+        `bits` has the shape (batch, position) and entries -1 or +1; anything else is an error.
         """
-        z = self._tokens(bits)
-        query = self.table[:, -1] @ self.block.W_Q  # (token of the last position, head)
-        scores = np.einsum("ah,zih->azi", query, self.table @ self.block.W_K)
-        values = self.table @ self.block.W_V  # (token, position, value)
-        out = np.empty((len(z), values.shape[2]))
-        for rows in _chunks(len(z), z.shape[1]):
-            tokens = z[rows]
-            last = tokens[:, -1].astype(np.intp)
-            alpha = softmax(np.where(tokens, scores[last, 1], scores[last, 0]))  # (batch, position)
-            out[rows] = alpha @ values[0]
-            alpha *= tokens
-            out[rows] += alpha @ (values[1] - values[0])
-        return out
-
-    def outputs(self, bits: NDArray[Any]) -> Array:
-        """Return the block's outputs at the last position, shape (batch, output).
-
-        Parameters
-        ----------
-        bits : shape (batch, position)
-            Entries -1 or +1.
-
-        Raises
-        ------
-        SpecError
-            If the bits are not signs, or not as many as the table has positions.
-        """
-        attended = self.attended(bits)
-        out = np.empty((len(attended), len(self.block.layers[-1][0])))
-        for rows in _chunks(len(out), max(attended.shape[1], *self.block.widths, 1)):
-            out[rows] = mlp(self.block.layers, attended[rows])
-        return out
-
-    def _tokens(self, bits: NDArray[Any]) -> NDArray[np.bool_]:
         n_bits = self.table.shape[1]
         require(
-            bits.ndim == 2 and bits.shape[1] == n_bits,
-            f"bits of shape {bits.shape}",
-            f"(batch, {n_bits})",
+            bits.ndim == 2 and bits.shape[1] == n_bits, f"bits of shape {bits.shape}", f"(batch, {n_bits})"
         )
-        z: NDArray[np.bool_] = bits == 1
-        require(bool((z | (bits == -1)).all()), "bits with other entries", "entries -1 and +1")
-        return z
+        require(bool((np.abs(bits) == 1).all()), "bits with other entries", "entries -1 and +1")
+        z = bits == 1
+        query = self.table[:, -1] @ self.W_Q  # (token of the last position, head)
+        scores = np.einsum("ah,zih->azi", query, self.table @ self.W_K)
+        values = self.table @ self.W_V  # (token, position, value)
+        last = z[:, -1].astype(np.intp)
+        alpha = softmax(np.where(z, scores[last, 1], scores[last, 0]), axis=1)  # (batch, position)
+        found: Array = alpha @ values[0] + (alpha * z) @ (values[1] - values[0])
+        return found
 
-
-def _chunks(n: int, numbers_each: int) -> Iterator[slice]:
-    at_once = max(1, NUMBERS_AT_ONCE // numbers_each)
-    return (slice(start, start + at_once) for start in range(0, n, at_once))
+    def outputs(self, bits: NDArray[Any]) -> Array:
+        """Return the MLP's outputs at the last position, shape (batch, output)."""
+        return mlp(self.layers, self.attended(bits))
 
 
 # ------------------------------------------------------------------- functions on finitely many points as MLPs
@@ -279,31 +147,10 @@ def interpolation_1d(points: Array, values: Array, gap: float) -> Layers:
     The trapezoid :math:`\psi` is 1 for :math:`|u| \le \Delta/4` and 0 for :math:`|u| \ge \Delta/2`, so that trapezoids
     of different points do not meet.
 
-    Parameters
-    ----------
-    points : shape (n,)
-    values : shape (n,) or (n, output)
-        f of each point.
-    gap
-        :math:`\Delta > 0`; no two points are closer.
+    `points`, shape (n,), keep a distance of at least `gap`, :math:`\Delta`; `values`, shape (n,) or (n, output), are f.
+    There are 4 n hidden units, and the largest entries are as the lemma states them (paper, after Liu et al. 2022, Lemma
+    1): :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le B_y`, :math:`b_2 = 0`.
 
-    Returns
-    -------
-    tuple
-        (W, b) of two layers: 4 n hidden units. Largest entries as the lemma states them:
-        :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le B_y`, :math:`b_2 = 0`.
-
-    Raises
-    ------
-    SpecError
-        If two points are closer than the gap, or the shapes do not fit.
-
-    References
-    ----------
-    Paper, Lemma C.2, there after Liu et al. (2022), Lemma 1.
-
-    Examples
-    --------
     >>> layers = interpolation_1d(np.array([0.0, 1.0]), np.array([5.0, -7.0]), gap=1.0)
     >>> mlp(layers, np.array([[-0.25], [0.25], [0.5], [0.75], [1.0]])).ravel().tolist()
     [5.0, 5.0, 0.0, -7.0, -7.0]
@@ -328,31 +175,11 @@ def interpolation(points: Array, values: Array, gap: float) -> Layers:
     Values in one coordinate may be closer than :math:`\Delta`: it is enough that any two points differ by
     :math:`\Delta` in some coordinate, since the trapezoid of the one is 0 within :math:`\Delta/4` of the other there.
 
-    Parameters
-    ----------
-    points : shape (n, input)
-    values : shape (n,) or (n, output)
-    gap
-        :math:`\Delta > 0`; no two points are closer in the maximum norm.
+    `points` have the shape (n, input), `values` (n,) or (n, output). The widths are :math:`d_1 = 4 \sum_i |X_i|`, :math:`d_2
+    = |X|`, and the largest entries as the lemma states them (paper, after Liu et al. 2022, Lemma 2): :math:`|W_1| \le
+    4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le 1`, :math:`|b_2| \le d_\text{in}`, :math:`|W_3| \le
+    B_y`, :math:`b_3 = 0`.
 
-    Returns
-    -------
-    tuple
-        (W, b) of three layers of widths :math:`d_1 = 4 \sum_i |X_i|`, :math:`d_2 = |X|`. Largest entries as the lemma
-        states them: :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le 1`,
-        :math:`|b_2| \le d_\text{in}`, :math:`|W_3| \le B_y`, :math:`b_3 = 0`.
-
-    Raises
-    ------
-    SpecError
-        If two points are closer than the gap, or the shapes do not fit.
-
-    References
-    ----------
-    Paper, Lemma C.4, there after Liu et al. (2022), Lemma 2.
-
-    Examples
-    --------
     >>> xor = interpolation(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0]), gap=1.0)
     >>> mlp(xor, np.array([[0.2, 0.9], [1.25, 0.75]])).ravel().round(12).tolist()
     [1.0, 0.0]
@@ -379,16 +206,14 @@ def interpolation(points: Array, values: Array, gap: float) -> Layers:
 
 def _checked_values(points: Array, values: Array, gap: float) -> Array:
     """Return the values with shape (n, output), after checking all three."""
-    require(isfinite(gap) and gap > 0, f"gap = {gap!r}", "a finite number above 0")
-    require(points.size > 0, f"points of shape {points.shape}", "at least one point and one input")
+    setting.check_above_0(gap=gap)
     require(
-        values.ndim in (1, 2) and len(values) == len(points) and values.size > 0,
-        f"values of shape {values.shape}",
-        f"({len(points)},) or ({len(points)}, output)",
+        values.ndim in (1, 2) and len(values) == len(points) > 0,
+        f"values of shape {values.shape} for {len(points)} points",
+        "one for each point, and at least one",
     )
-    require(
-        bool(np.isfinite(points).all() and np.isfinite(values).all()), "points or values", "finite numbers"
-    )
+    is_finite = bool(np.isfinite(points).all() and np.isfinite(values).all())
+    require(is_finite, "points or values", "finite numbers")
     closest = float(pdist(points, "chebyshev").min()) if len(points) > 1 else np.inf
     # t/k and (t+1)/k are 1/k apart but for rounding; the plateaus need only 3/4 of the gap
     require(
@@ -416,17 +241,9 @@ def smallest_sharpness(n_bits: int, support_size: int) -> float:
 
     .. math:: c^* = \log \frac{(4k-1)(d-k)}{k}.
 
-    Raises
-    ------
-    SpecError
-        Unless 1 <= k < d.
-
-    Examples
-    --------
     >>> round(smallest_sharpness(100, 6), 3)
     5.887
     """
-    check_sizes(n_bits, support_size)
     return log((4 * support_size - 1) * (n_bits - support_size) / support_size)
 
 
@@ -437,7 +254,7 @@ def worst_inputs(n_bits: int, support: Sequence[int]) -> Array:
     [[-1.0, -1.0, 1.0], [1.0, 1.0, -1.0]]
     """
     inside = np.full(n_bits, -1.0)
-    inside[list(check_support(n_bits, support))] = 1.0
+    inside[list(support)] = 1.0
     return np.stack([-inside, inside])
 
 
@@ -473,42 +290,15 @@ def attention_selects(
     :math:`X W_Q` takes their transposes, 4 x 2. Their entries are :math:`\sqrt c` here, so that the score
     is c; with the printed c in each it would be c squared.
 
-    Parameters
-    ----------
-    n_bits
-        d.
-    support
-        Zero-based positions, distinct; 1 <= k < d of them.
-    sharpness
-        c > 0, the score of a position in the support; see `smallest_sharpness`.
-    repaired
-        The printed matrices, or the ones that also work when the last position is off the support.
-    last_encoding
-        :math:`p_n`. By default what the support says, as with any other position.
+    `support` are zero-based positions, distinct, 1 <= k < d of them; `sharpness` is c > 0, the score of a position in it,
+    see `smallest_sharpness`; `last_encoding` is :math:`p_n`, by default what the support says, as with any other position.
 
-    Returns
-    -------
-    Transformer
-        One output, the label if all is well.
-
-    Raises
-    ------
-    SpecError
-        If the support is none, or the sharpness not a finite number above 0.
-
-    Examples
-    --------
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> attention_selects(3, (0, 1), 9.0, repaired=True).outputs(x).ravel().round(9).tolist()
     [-1.0, 1.0]
     """
-    positions = list(check_support(n_bits, support))
-    require(
-        isinstance(sharpness, (int, float)) and isfinite(sharpness) and sharpness > 0,
-        f"sharpness c = {sharpness!r}",
-        "a finite number above 0",
-    )
-    require(last_encoding in (None, "e3", "e4"), f"last_encoding = {last_encoding!r}", "'e3', 'e4' or None")
+    positions = check_support(n_bits, support)
+    setting.check_above_0(sharpness=sharpness)
     table = np.zeros((2, n_bits, 4))
     table[0, :, 1] = table[1, :, 0] = 1.0  # v_0 = e2, v_1 = e1
     inside = np.isin(np.arange(n_bits), positions)
@@ -520,7 +310,7 @@ def attention_selects(
     W_Q = W_K.copy()
     if repaired:
         W_Q[3, 0] = sqrt(sharpness)
-    return Transformer(table, Block(W_Q, W_K, np.eye(4, 1), count_parity(len(positions))))
+    return Transformer(table, W_Q, W_K, np.eye(4, 1), count_parity(len(positions)))
 
 
 # ------------------------------------------------------------- Proposition C.3: the attention is uniform
@@ -536,37 +326,16 @@ def zigzag(n_bits: int, support: Sequence[int]) -> Layers:
     go up and down once for each one, so that h is 0 at even counts and 1 at odd ones. No entry of a weight or bias
     exceeds max(2, k - 1), no row sums to more than 2k - 1 in absolute value.
 
-    Parameters
-    ----------
-    n_bits
-        d.
-    support
-        Zero-based positions, distinct; 1 <= k < d of them.
+    Proposition C.3 asks for some three-layer MLP of width at most :math:`2^k` and norm at most :math:`2^{k+2}`. Its proof
+    takes Lemma C.4's, which is wider for k up to 5.
 
-    Returns
-    -------
-    tuple
-        (W, b) of three layers: W_1 (k, d), W_2 (1, k), W_3 (1, 1).
-
-    Raises
-    ------
-    SpecError
-        If the support is none.
-
-    References
-    ----------
-    Paper, Proposition C.3, which asks for some three-layer MLP of width at most :math:`2^k` and norm at most
-    :math:`2^{k+2}`. Its proof takes Lemma C.4's, which is wider for k up to 5.
-
-    Examples
-    --------
     >>> layers = zigzag(3, (0, 1))
     >>> mlp(layers, np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).ravel().tolist()
     [-1.0, -1.0, 1.0, 1.0]
     >>> [len(b) for _, b in layers]
     [2, 1, 1]
     """
-    positions = list(check_support(n_bits, support))
+    positions = check_support(n_bits, support)
     k = len(positions)
     W_1 = np.zeros((k, n_bits))
     W_1[:, positions] = 1.0
@@ -591,35 +360,18 @@ def uniform_attention(
     - `"zigzag"`: widths k and 1; see `zigzag`.
     - `"lemma"`: that of Lemma C.4 with :math:`\Delta = 1`, widths 8k and :math:`2^k`.
 
-    Parameters
-    ----------
-    n_bits
-        d.
-    support
-        Zero-based positions, distinct; 1 <= k < d of them, and k <= 12 for the lemma's.
-    layers
-        Which MLP.
-
-    Raises
-    ------
-    SpecError
-        If the support is none, or 2^k units are too many.
-
-    Examples
-    --------
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> uniform_attention(3, (0, 1)).outputs(x).ravel().tolist()
     [-1.0, 1.0]
-    >>> uniform_attention(3, (0, 1), "lemma").block.widths
+    >>> uniform_attention(3, (0, 1), "lemma").widths
     (16, 4)
     """
-    positions = list(check_support(n_bits, support))
+    positions = check_support(n_bits, support)
     k = len(positions)
-    require(layers in ("zigzag", "lemma"), f"layers = {layers!r}", "'zigzag' or 'lemma'")
     if layers == "zigzag":
         parts = zigzag(n_bits, support)
     else:
-        check_width(k)
+        _check_lemma(k)
         points = np.array(list(product((0.0, 1.0), repeat=k)))
         (W_1, b_1), *rest = interpolation(points, _sign(k - points.sum(axis=1)), 1.0)
         wide = np.zeros((len(W_1), n_bits))
@@ -627,23 +379,7 @@ def uniform_attention(
         parts = ((wide, b_1), *rest)
     table = np.stack([np.zeros((n_bits, n_bits)), np.eye(n_bits)])
     still = np.zeros((n_bits, 1))
-    return Transformer(table, Block(still, still, n_bits * np.eye(n_bits), parts))
-
-
-def count_distribution(support_size: int, n_others: int) -> tuple[list[int], list[int]]:
-    """Return how many inputs of label +1, and of label -1, have m ones in the support and n others together.
-
-    One number for each m = 0 ... k + n, exact integers.
-
-    >>> count_distribution(2, 1)
-    ([1, 1, 1, 1], [0, 2, 2, 0])
-    """
-    k = support_size
-    totals = ([0] * (k + n_others + 1), [0] * (k + n_others + 1))
-    for t in range(k + 1):
-        for r in range(n_others + 1):
-            totals[(k - t) % 2][t + r] += comb(k, t) * comb(n_others, r)
-    return totals
+    return Transformer(table, still, still, n_bits * np.eye(n_bits), parts)
 
 
 def least_error(support_size: int, n_others: int) -> float:
@@ -655,14 +391,13 @@ def least_error(support_size: int, n_others: int) -> float:
     Proposition C.1's printed example knows with the last position off the support: n = 1 if the attention includes it,
     n = d - k if it is uniform.
 
-    Examples
-    --------
     >>> least_error(2, 0), least_error(2, 1), round(least_error(6, 94), 4)
     (0.0, 0.25, 0.5)
     """
-    even, odd = count_distribution(support_size, n_others)
-    wrong: int = sum(min(e, o) for e, o in zip(even, odd, strict=True))
-    return float(wrong / 2 ** (support_size + n_others))
+    counts = [[0, 0] for _ in range(support_size + n_others + 1)]  # by number of ones, then by label
+    for t, r in product(range(support_size + 1), range(n_others + 1)):
+        counts[t + r][(support_size - t) % 2] += comb(support_size, t) * comb(n_others, r)
+    return float(sum(map(min, counts)) / 2 ** (support_size + n_others))
 
 
 def _sign(n: NDArray[Any]) -> Array:
@@ -671,37 +406,16 @@ def _sign(n: NDArray[Any]) -> Array:
     return signs
 
 
-def check_sizes(n_bits: int, support_size: int) -> None:
-    """Raise `SpecError` unless 1 <= k < d; d may be even and k odd here.
-
-    >>> check_sizes(4, 4)
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: support_size k = 4: expected fewer than n_bits d = 4. Lower support_size or raise n_bits.
-    """
-    whole(n_bits=n_bits, support_size=support_size)
-    require(
-        support_size < n_bits,
-        f"support_size k = {support_size}",
-        f"fewer than n_bits d = {n_bits}",
-        "Lower support_size or raise n_bits.",
-    )
-
-
-def check_support(n_bits: int, support: Sequence[int]) -> tuple[int, ...]:
+def check_support(n_bits: int, support: Sequence[int]) -> list[int]:
     """Return the support, or raise `SpecError` unless it is of distinct positions, 1 <= k < d of them."""
-    positions = tuple(int(i) for i in support)
-    require(
-        len(set(positions)) == len(positions) and all(0 <= i < n_bits for i in positions),
-        f"support = {positions}",
-        f"distinct positions from 0 to {n_bits - 1}",
-    )
-    check_sizes(n_bits, len(positions))
+    positions = [int(i) for i in support]
+    is_one = len(set(positions)) == len(positions) and set(positions) <= set(range(n_bits))
+    require(is_one, f"support = {support}", f"distinct positions from 0 to {n_bits - 1}")
+    setting.check_below(n_bits, len(positions))
     return positions
 
 
-def check_width(support_size: int) -> None:
-    """Raise `SpecError` if 2^k units are too many to write down."""
+def _check_lemma(support_size: int) -> None:
     require(
         support_size <= LARGEST_SUPPORT,
         f"support_size k = {support_size}",
@@ -719,7 +433,6 @@ def drawn_support(n_bits: int, support_size: int, seed: int, last: bool | None =
     >>> drawn_support(10, 3, 0, last=True)[-1], drawn_support(10, 9, 0, last=False)
     (9, (0, 1, 2, 3, 4, 5, 6, 7, 8))
     """
-    check_sizes(n_bits, support_size)
     rng = setting.generator("support", n_bits, support_size, last, seed)
     if last is None:
         return tuple(sorted(rng.choice(n_bits, support_size, replace=False).tolist()))
@@ -731,12 +444,12 @@ def _inputs(n_bits: int, n_samples: int, seed: int, first: Array | None = None) 
     """Yield the cube, or `n_samples` inputs of which the first are `first` and the others random, in pieces."""
     if n_bits <= ENUMERATED:
         cube = setting.cube(n_bits)
-        yield from (cube[rows] for rows in _chunks(len(cube), n_bits))
+        yield from (cube[i : i + INPUTS_AT_ONCE] for i in range(0, len(cube), INPUTS_AT_ONCE))
         return
     rng = setting.generator("inputs", n_bits, seed)
-    for rows in _chunks(n_samples, n_bits):
-        bits = setting.signs(rng, min(rows.stop, n_samples) - rows.start, n_bits)
-        if rows.start == 0 and first is not None:
+    for start in range(0, n_samples, INPUTS_AT_ONCE):
+        bits = setting.signs(rng, min(INPUTS_AT_ONCE, n_samples - start), n_bits)
+        if start == 0 and first is not None:
             bits[: len(first)] = first[: len(bits)]
         yield bits
 
@@ -763,51 +476,28 @@ class SupportSelection(Calculation):
     mass off the support (no input changes it), and `tolerance`, :math:`\Delta/4`; `hidden` units and their bound 4(k+1);
     the MLP's `largest_entry` and `operator_norm` (largest absolute row sum), their bound 4k(k+1) as `norm_bound`;
     `sharpness`.
-
-    Parameters
-    ----------
-    n_bits, support_size
-        d and k, 1 <= k < d.
-    last_in_support
-        Whether the last position, which answers, belongs to the support. The other positions are drawn.
-    example
-        The concrete example as printed, or with the query repaired; see `attention_selects`.
-    n_samples
-        Inputs if d is above 16; the first two are `worst_inputs`.
-    seed
-        Decides the support and the inputs.
-    sharpness_offset
-        c minus `smallest_sharpness`; below 0 the two worst inputs fail.
     """
 
     version: ClassVar[int] = 1
-    n_bits: int
-    support_size: int
-    last_in_support: bool = False
-    example: Literal["printed", "repaired"] = "repaired"
-    n_samples: int = 1_000_000
-    seed: int = 0
-    sharpness_offset: float = 0.0
+    n_bits: int  # d
+    support_size: int  # k, 1 <= k < d
+    last_in_support: bool = False  # the last position, which answers; the others are drawn
+    example: Literal["printed", "repaired"] = "repaired"  # see `attention_selects`
+    n_samples: int = 1_000_000  # inputs if d is above 16; the first two are `worst_inputs`
+    seed: int = 0  # decides the support and the inputs
+    sharpness_offset: float = 0.0  # c minus `smallest_sharpness`; below 0 the two worst inputs fail
 
     def __post_init__(self) -> None:
-        check_sizes(self.n_bits, self.support_size)
-        whole(n_samples=self.n_samples)
-        setting.check_seed(self.seed)
-        require(
-            type(self.last_in_support) is bool,
-            f"last_in_support = {self.last_in_support!r}",
-            "True or False",
-        )
-        require(
-            self.example in ("printed", "repaired"), f"example = {self.example!r}", "'printed' or 'repaired'"
-        )
+        offset = self.sharpness_offset
+        setting.check_fields(self, but="sharpness_offset")  # which may be 0 or below
+        setting.check_below(self.n_bits, self.support_size)
         least = smallest_sharpness(self.n_bits, self.support_size)
         require(
-            isinstance(self.sharpness_offset, (int, float)) and -least < self.sharpness_offset < float("inf"),
-            f"sharpness_offset = {self.sharpness_offset!r}",
+            isinstance(offset, (int, float)) and -least < offset < inf,
+            f"sharpness_offset = {offset!r}",
             f"a finite number above {-least:.6g}, so that the sharpness is above 0",
         )
-        object.__setattr__(self, "sharpness_offset", float(self.sharpness_offset))
+        object.__setattr__(self, "sharpness_offset", float(offset))
 
     @property
     def work(self) -> float:
@@ -816,31 +506,30 @@ class SupportSelection(Calculation):
         return n_inputs * (20 * self.n_bits + 8 * (self.support_size + 1))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a reading."""
+        """Return one row for each reading."""
         d, k = self.n_bits, self.support_size
         support = drawn_support(d, k, self.seed, self.last_in_support)
         sharpness = smallest_sharpness(d, k) + self.sharpness_offset
         repaired = self.example == "repaired"
-        if self.last_in_support:
-            readings: tuple[Literal["e3", "e4"], ...] = ("e3",)
-        else:
-            readings = ("e4",) if repaired else ("e3", "e4")
+        readings: list[Literal["e3", "e4"]] = ["e3"] if self.last_in_support else ["e4"]
+        if not repaired and not self.last_in_support:
+            readings = ["e3", "e4"]
         rows = []
         for reading in readings:
             network = attention_selects(d, support, sharpness, repaired, reading)
             n_others = 0 if repaired or self.last_in_support else 1 if reading == "e3" else d - k
-            block = network.block
+            inputs = _inputs(d, self.n_samples, self.seed, worst_inputs(d, support))
             rows.append(
                 {"reading": f"p_n = {reading}"}
-                | _errors(network, support, _inputs(d, self.n_samples, self.seed, worst_inputs(d, support)))
+                | _errors(network, support, inputs)
                 | {
                     "least_error": least_error(k, n_others),
                     "leak": float(network.attended(worst_inputs(d, support))[0, 0]),  # the ones are off it
                     "tolerance": 1 / (4 * k),
-                    "hidden": block.widths[0],
+                    "hidden": network.widths[0],
                     "hidden_bound": 4 * (k + 1),
-                    "largest_entry": block.largest_entry,
-                    "operator_norm": block.operator_norm,
+                    "largest_entry": network.largest_entry,
+                    "operator_norm": network.operator_norm,
                     "norm_bound": 4 * k * (k + 1),
                     "sharpness": sharpness,
                 }
@@ -854,33 +543,20 @@ class UniformAttention(Calculation):
 
     One table row: `n_inputs`, `n_errors` and `max_error` as in `SupportSelection`; the hidden widths `width_1` and
     `width_2` beside `printed_width` 2^k; the MLP's `largest_entry` and `operator_norm` beside `norm_bound` 2^(k+2).
-
-    Parameters
-    ----------
-    n_bits, support_size
-        d and k, 1 <= k < d, and k <= 12 for the lemma's MLP.
-    layers
-        See `uniform_attention`.
-    n_samples
-        Inputs if d is above 16.
-    seed
-        Decides the support and the inputs.
     """
 
     version: ClassVar[int] = 2
-    n_bits: int
-    support_size: int
-    layers: Literal["zigzag", "lemma"] = "zigzag"
-    n_samples: int = 1_000_000
-    seed: int = 0
+    n_bits: int  # d
+    support_size: int  # k, 1 <= k < d, and at most 12 for the lemma's MLP
+    layers: Literal["zigzag", "lemma"] = "zigzag"  # see `uniform_attention`
+    n_samples: int = 1_000_000  # inputs if d is above 16
+    seed: int = 0  # decides the support and the inputs
 
     def __post_init__(self) -> None:
-        check_sizes(self.n_bits, self.support_size)
-        whole(n_samples=self.n_samples)
-        setting.check_seed(self.seed)
-        require(self.layers in ("zigzag", "lemma"), f"layers = {self.layers!r}", "'zigzag' or 'lemma'")
+        setting.check_fields(self)
+        setting.check_below(self.n_bits, self.support_size)
         if self.layers == "lemma":
-            check_width(self.support_size)
+            _check_lemma(self.support_size)
 
     @property
     def work(self) -> float:
@@ -896,29 +572,38 @@ class UniformAttention(Calculation):
         d, k = self.n_bits, self.support_size
         support = drawn_support(d, k, self.seed)
         network = uniform_attention(d, support, self.layers)
-        block = network.block
         return [
             _errors(network, support, _inputs(d, self.n_samples, self.seed))
             | {
-                "width_1": block.widths[0],
-                "width_2": block.widths[1],
+                "width_1": network.widths[0],
+                "width_2": network.widths[1],
                 "printed_width": 2**k,
-                "largest_entry": block.largest_entry,
-                "operator_norm": block.operator_norm,
+                "largest_entry": network.largest_entry,
+                "operator_norm": network.operator_norm,
                 "norm_bound": 2 ** (k + 2),
             }
         ]
 
 
 PERTURBATIONS = (0.0, 0.1, 0.2, 0.25, 0.26, 0.3, 0.4, 0.5)  # as shares of Delta
+Lemma = Callable[[Array, Array, float], Layers]
 
 
-def _lemma_rows(layers: Layers, points: Array, values: Array, gap: float, seed: int) -> list[dict[str, Any]]:
-    """Return the rows of a lemma: outputs against perturbations, then widths and norms against bounds."""
-    n, n_inputs = points.shape
+def _lemma_rows(lemma: Lemma, n: int, n_inputs: int, n_outputs: int, seed: int) -> list[dict[str, Any]]:
+    """Return the rows of a lemma on random points: outputs against perturbations, then widths and norms against bounds.
+
+    The points lie in the box [-B, B]^n, every other coordinate on a coarse grid.
+    """
+    rng = setting.generator("interpolation", n, n_inputs, n_outputs, seed)
+    bound = float(np.exp(rng.uniform(-1, 1)))
+    points = rng.uniform(-1, 1, (n, n_inputs))
+    points[:, 1::2] = np.round(4 * points[:, 1::2]) / 4  # shared values: |X_i| < |X|
+    closest = float(pdist(points, "chebyshev").min()) if n > 1 else 1.0
+    points, gap = bound * points, bound * closest * float(rng.uniform(0.5, 1.0))
+    values = rng.uniform(-1, 1, (n, n_outputs))
+    layers = lemma(points, values, gap)
     bound_x, bound_y = float(np.abs(points).max()), float(np.abs(values).max())  # B_x, B_y
     rng = setting.generator("perturbations", n, n_inputs, seed)
-    nothing = float("nan")
     rows: list[dict[str, Any]] = []
     for share in PERTURBATIONS:
         error = 0.0
@@ -927,100 +612,62 @@ def _lemma_rows(layers: Layers, points: Array, values: Array, gap: float, seed: 
             size = share * gap * (1.0 if corner else rng.random((n, n_inputs)))
             found = mlp(layers, points + direction * size)
             error = max(error, float(np.abs(found - values).max()))
-        lost = min(1.0, 4 * n_inputs * max(0.0, share - 0.25))
-        rows.append(
-            {"quantity": "output", "perturbation": share, "max_error": error, "formula": bound_y * lost}
-        )
+        lost = bound_y * min(1.0, 4 * n_inputs * max(0.0, share - 0.25))
+        rows.append({"quantity": "output", "perturbation": share, "max_error": error, "formula": lost})
     weight_bounds = [4 / gap, *[1.0] * (len(layers) - 2), bound_y]
     bias_bounds = [4 * bound_x / gap + 2, *[float(n_inputs)] * (len(layers) - 2), 0.0]
     width_bounds = [4 * sum(len(np.unique(column)) for column in points.T), n]
-    norms: list[tuple[str, float, float, float]] = []
     for i, (W, b) in enumerate(layers):
         if i < len(layers) - 1:
-            norms.append((f"width_{i + 1}", len(b), nothing, width_bounds[i]))
-        row_sum = float(np.abs(W).sum(axis=1).max())
-        norms.append((f"W_{i + 1}", float(np.abs(W).max()), row_sum, weight_bounds[i]))
-        norms.append((f"b_{i + 1}", float(np.abs(b).max()), nothing, bias_bounds[i]))
-    names = ("quantity", "value", "operator_norm", "bound")
-    rows += [dict(zip(names, norm, strict=True)) for norm in norms]
+            rows.append({"quantity": f"width_{i + 1}", "value": len(b), "bound": width_bounds[i]})
+        size, row_sum = float(np.abs(W).max()), float(np.abs(W).sum(axis=1).max())
+        rows.append(
+            {"quantity": f"W_{i + 1}", "value": size, "operator_norm": row_sum, "bound": weight_bounds[i]}
+        )
+        rows.append({"quantity": f"b_{i + 1}", "value": float(np.abs(b).max()), "bound": bias_bounds[i]})
     columns = ("quantity", "perturbation", "max_error", "formula", "value", "operator_norm", "bound")
-    return [{c: row.get(c, nothing) for c in columns} for row in rows]
-
-
-def _random_points(rng: np.random.Generator, n_points: int, n_inputs: int) -> tuple[Array, float]:
-    """Return points in the box [-B, B]^n, every other coordinate on a coarse grid, and a gap that they keep."""
-    bound = float(np.exp(rng.uniform(-1, 1)))
-    points = rng.uniform(-1, 1, (n_points, n_inputs))
-    points[:, 1::2] = np.round(4 * points[:, 1::2]) / 4  # shared values: |X_i| < |X|
-    closest = float(pdist(points, "chebyshev").min()) if n_points > 1 else 1.0
-    return bound * points, bound * closest * float(rng.uniform(0.5, 1.0))
+    return [{c: row.get(c, nan) for c in columns} for row in rows]
 
 
 @dataclass(frozen=True)
-class Interpolation1D(Calculation):
+class Interpolation1D(setting.Experiment):
     r"""Lemma C.2 on random points of the line: what it tolerates, how wide and how large it is.
 
     Table rows are of two sorts, by `quantity`; what does not belong to a sort is nan. `output`: `perturbation` as a share
     of :math:`\Delta`, `max_error` over all points and perturbations up to that size, and `formula`, what the trapezoid
     loses at most, :math:`B_y \min(1, 4 (|\xi|/\Delta - 1/4)_+)`. `width_1`, `W_1`, `b_1`, `W_2`, `b_2`: `value`, the
     width or the largest absolute entry; `operator_norm`, the largest absolute row sum; `bound`, as the lemma states it.
-
-    Parameters
-    ----------
-    n_points
-        :math:`|X|`.
-    n_outputs
-        Dimension of f's values.
-    seed
-        Decides points, gap, values and perturbations.
     """
 
     version: ClassVar[int] = 1
-    n_points: int
-    n_outputs: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        whole(n_points=self.n_points, n_outputs=self.n_outputs)
-        setting.check_seed(self.seed)
+    n_points: int  # |X|
+    n_outputs: int = 1  # dimension of f's values
+    seed: int = 0  # decides points, gap, values and perturbations
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a perturbation, then a row a width, weight matrix and bias."""
-        rng = setting.generator("interpolation", self.n_points, 1, self.n_outputs, self.seed)
-        points, gap = _random_points(rng, self.n_points, 1)
-        values = rng.uniform(-1, 1, (self.n_points, self.n_outputs))
-        return _lemma_rows(interpolation_1d(points[:, 0], values, gap), points, values, gap, self.seed)
+        """Return a row for each perturbation, then one for each width, weight matrix and bias."""
+        return _lemma_rows(
+            lambda points, *rest: interpolation_1d(points[:, 0], *rest),
+            self.n_points,
+            1,
+            self.n_outputs,
+            self.seed,
+        )
 
 
 @dataclass(frozen=True)
-class InterpolationND(Calculation):
+class InterpolationND(setting.Experiment):
     r"""Lemma C.4 on random points of several dimensions: what it tolerates, how wide and how large it is.
 
     Table rows as in `Interpolation1D`, with `width_2`, `W_3` and `b_3` besides. `formula` is
     :math:`B_y \min(1, 4 d_\text{in} (|\xi|_\infty/\Delta - 1/4)_+)`: every coordinate loses its part.
-
-    Parameters
-    ----------
-    n_points
-        :math:`|X|`.
-    n_inputs
-        :math:`d_\text{in}`.
-    seed
-        Decides points, gap, values and perturbations.
     """
 
     version: ClassVar[int] = 1
-    n_points: int
-    n_inputs: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        whole(n_points=self.n_points, n_inputs=self.n_inputs)
-        setting.check_seed(self.seed)
+    n_points: int  # |X|
+    n_inputs: int  # d_in
+    seed: int = 0  # decides points, gap, values and perturbations
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a perturbation, then a row a width, weight matrix and bias."""
-        rng = setting.generator("interpolation", self.n_points, self.n_inputs, 1, self.seed)
-        points, gap = _random_points(rng, self.n_points, self.n_inputs)
-        values = rng.uniform(-1, 1, (self.n_points, 1))
-        return _lemma_rows(interpolation(points, values, gap), points, values, gap, self.seed)
+        """Return a row for each perturbation, then one for each width, weight matrix and bias."""
+        return _lemma_rows(interpolation, self.n_points, self.n_inputs, 1, self.seed)

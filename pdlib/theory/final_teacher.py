@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import Calculation, whole
-from pdlib.theory.setting import check_enumerable, check_seed, check_setting, cube, generator, parity
+from pdlib.theory.setting import Experiment, check_enumerable, cube, generator, parity
 
 
 @dataclass(frozen=True)
-class FinalTeachers(Calculation):
+class FinalTeachers(Experiment):
     r"""Hinge loss and largest degree-1 correlation of many predictors, over the whole cube.
 
     If :math:`|f| \le 1` then :math:`|E[f x_i]| = |E[(f - y) x_i]| \le E|f - y| = E[1 - f y]`, the hinge loss. Beyond 1 the
@@ -25,44 +24,24 @@ class FinalTeachers(Calculation):
     share`, y with its sign turned, on a random share of the inputs, to that of :math:`x_1`; `clipped noise`, y plus noise
     and a random linear function, clipped to [-1, 1]; `unclipped noise`, the same function times 2, not clipped.
 
-    Parameters
-    ----------
-    n_bits, support_size
-        d, odd, at most 20; k, even.
-    n_random
-        Predictors of each random kind.
-    seed
-        Decides them.
-
-    References
-    ----------
     Paper, Corollary B.8.
 
-    Examples
-    --------
     >>> FinalTeachers(7, 2).rows()[0]
     {'predictor': '2y + x_1', 'largest': 3.0, 'loss': 0.0, 'correlation': 1.0}
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
+    n_bits: int  # d, at most 20
     support_size: int  # k
-    n_random: int = 20
+    n_random: int = 20  # predictors of each random kind
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_setting(self.n_bits, self.support_size)
+        super().__post_init__()
         check_enumerable(self.n_bits)
-        whole(n_random=self.n_random)
-        check_seed(self.seed)
-
-    @property
-    def work(self) -> float:
-        """Multiply-adds."""
-        return 4.0 * self.n_random * self.n_bits * 2.0**self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a predictor."""
+        """Return one row for each predictor."""
         x = cube(self.n_bits)
         y = parity(x, self.support_size)
         return [

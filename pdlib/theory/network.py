@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from functools import cache
 from math import comb
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import require, whole
-from pdlib.theory.majority import coefficient, walsh_hadamard
-from pdlib.theory.setting import check_enumerable, check_setting, cube, parity, signs
+from pdlib.specs import require
+from pdlib.theory.majority import coefficient
+from pdlib.theory.setting import check_enumerable, check_setting, check_width, cube, parity, signs
 
 Decay = Literal["cancelling", "printed"]
 INPUTS_AT_ONCE = 8192  # rows of an input matrix that are worked on together
@@ -34,23 +34,6 @@ class Network(NamedTuple):
     outputs: NDArray[np.float64]  # a, (neuron,)
 
 
-def check_width(width: int) -> None:
-    """Raise `SpecError` unless m is an even whole number.
-
-    >>> check_width(7)
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: width m = 7: expected an even number, since each neuron has a mirrored twin. Take 6 or 8.
-    """
-    whole(width=width)
-    require(
-        width % 2 == 0,
-        f"width m = {width}",
-        "an even number, since each neuron has a mirrored twin",
-        f"Take {width - 1} or {width + 1}." if width > 1 else "Take 2.",
-    )
-
-
 def initial(
     n_bits: int, support_size: int, width: int, rng: np.random.Generator, *, aligned: bool = False
 ) -> Network:
@@ -60,28 +43,10 @@ def initial(
     steps of 1/k, :math:`a_i \sim U(\{\pm 1/m\})`; then :math:`w_{i+m/2} = w_i`, :math:`b_{i+m/2} = b_i`,
     :math:`a_{i+m/2} = -a_i`.
 
-    Parameters
-    ----------
-    n_bits, support_size, width
-        d, odd; k, even; m, even.
-    rng
-        Where the numbers come from.
-    aligned
-        Whether to assume what the proof of Lemma B.5 does without loss of generality: :math:`a_i = 1/m` for
-        :math:`i \le m/2` (which loses none) and :math:`w_{ij} = \operatorname{sign} \zeta_{k-1}` in the support (which
-        does).
+    d is odd, k even and below d, m even; anything else is an error. If `aligned`, it is assumed what the proof of Lemma
+    B.5 does without loss of generality: :math:`a_i = 1/m` for :math:`i \le m/2` (which loses none) and :math:`w_{ij} =
+    \operatorname{sign} \zeta_{k-1}` in the support (which does). Paper, appendix B, "Symmetric initialization".
 
-    Raises
-    ------
-    SpecError
-        If d is even, k odd or not below d, or m odd.
-
-    References
-    ----------
-    Paper, appendix B, "Symmetric initialization".
-
-    Examples
-    --------
     >>> network = initial(5, 2, 8, np.random.default_rng(0))
     >>> network.weights.shape, bool(np.abs(outputs(network, cube(5))).max() < 1e-15)
     ((8, 5), True)
@@ -129,32 +94,6 @@ def hinge(f: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
     return loss
 
 
-def mixed_loss(
-    f_student: NDArray[Any], y: NDArray[Any], f_teacher: NDArray[Any], alpha: float
-) -> NDArray[np.float64]:
-    r"""Return the loss of section 3.2, per example.
-
-    .. math:: L_\alpha = \alpha \max(0, 1 - f_S(x) y) + (1 - \alpha) \max(0, 1 - f_S(x) f_T(x))
-
-    Raises
-    ------
-    SpecError
-        If alpha lies outside [0, 1].
-
-    Examples
-    --------
-    >>> mixed_loss(np.array([0.5]), np.array([1.0]), np.array([-1.0]), alpha=0.25).tolist()
-    [1.25]
-    """
-    check_alpha(alpha)
-    return alpha * hinge(f_student, y) + (1 - alpha) * hinge(f_student, f_teacher)
-
-
-def check_alpha(alpha: float) -> None:
-    """Raise `SpecError` unless alpha lies in [0, 1]."""
-    require(isinstance(alpha, (int, float)) and 0 <= alpha <= 1, f"alpha = {alpha!r}", "a number in [0, 1]")
-
-
 def population_gradient(network: Network, support_size: int) -> NDArray[np.float64]:
     r"""Return the gradient of the expected hinge loss from labels, at a symmetric initialisation: shape (neuron, bit).
 
@@ -164,20 +103,10 @@ def population_gradient(network: Network, support_size: int) -> NDArray[np.float
     since f = 0 leaves every margin active and :math:`1[\langle w_i, x \rangle + b_i \ge 0] = \tfrac12 (1 +
     \mathrm{Maj}(w_i \circ x))` for odd d and :math:`|b_i| < 1`. The paper prints the other sign.
 
-    Raises
-    ------
-    SpecError
-        If the network is not a symmetric initialisation: a weight other than -1 or +1, a bias outside (-1, 1), or
-        neurons i and i + m/2 that are no mirrored twins.
+    Paper, Claim B.3. A network that is no symmetric initialisation is an error.
 
-    References
-    ----------
-    Paper, Claim B.3.
-
-    Examples
-    --------
     >>> network = initial(5, 2, 4, np.random.default_rng(0))
-    >>> by_enumeration = population_gradient_by_enumeration(network, 2)
+    >>> by_enumeration = batch_gradient(network, cube(5), parity(cube(5), 2))
     >>> bool(np.allclose(population_gradient(network, 2), by_enumeration, rtol=1e-12, atol=0))
     True
     """
@@ -185,15 +114,12 @@ def population_gradient(network: Network, support_size: int) -> NDArray[np.float
     d, k = weights.shape[1], support_size
     check_setting(d, k)
     half = len(a) // 2
+    first, second = (
+        np.column_stack(part)
+        for part in ((weights[:half], biases[:half], a[:half]), (weights[half:], biases[half:], -a[half:]))
+    )
     require(
-        bool(
-            (np.abs(weights) == 1).all()
-            and (np.abs(biases) < 1).all()
-            and len(a) % 2 == 0
-            and (weights[:half] == weights[half:]).all()
-            and (biases[:half] == biases[half:]).all()
-            and (a[:half] == -a[half:]).all()
-        ),
+        np.array_equal(first, second) and bool((np.abs(weights) == 1).all() and (np.abs(biases) < 1).all()),
         "a network that is no symmetric initialisation",
         "weights of -1 and +1, biases in (-1, 1) and mirrored twins",
         "Enumerate the cube for any other.",
@@ -203,59 +129,18 @@ def population_gradient(network: Network, support_size: int) -> NDArray[np.float
     return -0.5 * a[:, None] * zeta * chi
 
 
-def population_gradient_by_enumeration(
-    network: Network, support_size: int, targets: NDArray[Any] | None = None
-) -> NDArray[np.float64]:
-    """Return the gradient of the expected hinge loss over the whole cube, at any network: shape (neuron, bit).
-
-    Parameters
-    ----------
-    network
-        Of at most 20 bits.
-    support_size
-        k; the labels are the targets unless others are given.
-    targets : shape (2^d,)
-        Numbers in the order of `pdlib.theory.setting.cube`.
-
-    Raises
-    ------
-    SpecError
-        If the cube is too large to write out, or the targets are not one an input.
-    """
-    d = network.weights.shape[1]
-    check_enumerable(d)
-    bits = cube(d)
-    if targets is None:
-        check_setting(d, support_size)
-        targets = parity(bits, support_size)
-    return batch_gradient(network, bits, targets)
-
-
 def batch_gradient(network: Network, bits: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
     r"""Return the mean gradient of the hinge loss with respect to the weights, at any network: shape (neuron, bit).
 
     .. math:: -\frac{a_i}{B} \sum_b 1[f(x_b) t_b < 1] \, 1[\langle w_i, x_b \rangle + b_i \ge 0] \, t_b \, x_b
 
-    Parameters
-    ----------
-    network
-        Where.
-    bits : shape (example, bit)
-        Inputs, -1 or +1.
-    targets : shape (example,)
-        Labels, or a teacher's outputs.
+    `bits` are the inputs, shape (example, bit); `targets` labels or a teacher's outputs, shape (example,).
 
-    Examples
-    --------
     >>> network = Network(np.array([[1.0, 1.0]]), np.array([0.0]), np.array([0.25]))
     >>> batch_gradient(network, np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([1.0, 1.0])).tolist()
     [[-0.125, -0.125]]
     """
-    require(
-        len(targets) == len(bits) > 0,
-        f"{len(targets)} targets for {len(bits)} inputs",
-        "one for each, and at least one",
-    )
+    require(len(targets) == len(bits) > 0, f"{len(targets)} targets for {len(bits)} inputs", "one for each")
     total = np.zeros_like(network.weights)
     for start in range(0, len(bits), INPUTS_AT_ONCE):
         x, t = bits[start : start + INPUTS_AT_ONCE], targets[start : start + INPUTS_AT_ONCE]
@@ -272,7 +157,6 @@ def first_rate(n_bits: int, support_size: int, width: int) -> float:
     8.0
     """
     check_setting(n_bits, support_size)
-    whole(width=width)
     return width / (support_size * abs(coefficient(n_bits, support_size - 1)))
 
 
@@ -283,33 +167,15 @@ def first_step(
 
     .. math:: w^{(1)} = w^{(0)} - \eta_1 (g + 2 \lambda_1 w^{(0)}), \qquad \eta_1 = \frac{m}{k |\zeta_{k-1}|}
 
-    Parameters
-    ----------
-    network, gradient
-        Before the step; g, shape (neuron, bit).
-    support_size
-        k.
-    decay
-        `"cancelling"`: :math:`2 \eta_1 \lambda_1 = 1`, which takes the initial weights away and leaves what Lemma B.2
-        says; `"printed"`: :math:`\lambda_1 = 1`, which leaves :math:`(1 - 2 \eta_1) w^{(0)}`.
+    The decay `"cancelling"` means :math:`2 \eta_1 \lambda_1 = 1`, which takes the initial weights away and leaves what
+    Lemma B.2 says; `"printed"` is :math:`\lambda_1 = 1`, which leaves :math:`(1 - 2 \eta_1) w^{(0)}`.
 
-    Raises
-    ------
-    SpecError
-        If the decay is neither.
-
-    References
-    ----------
-    Paper, Lemma B.2.
-
-    Examples
-    --------
     >>> network = initial(5, 2, 4, np.random.default_rng(0))
     >>> stepped = first_step(network, population_gradient(network, 2), support_size=2)
     >>> np.unique(np.abs(stepped.weights[:, :2])).tolist()  # 1 / (2 k)
     [0.25]
     """
-    require(decay in ("cancelling", "printed"), f"decay = {decay!r}", "'cancelling' or 'printed'")
+    require(decay in get_args(Decay), f"decay = {decay!r}", "'cancelling' or 'printed'")
     width, d = network.weights.shape
     rate = first_rate(d, support_size, width)
     kept = 0.0 if decay == "cancelling" else 1 - 2 * rate
@@ -342,17 +208,8 @@ def unit_coefficients(
     where T has p coordinates of the support and q others, by sums over the numbers of negative signs. Inputs are paired
     with their opposites, so that for one coordinate all terms have one sign and nothing cancels.
 
-    Parameters
-    ----------
-    n_bits, support_size
-        d, k.
-    inside, outside, bias
-        A, C, b.
-    degrees
-        Pairs (p, q).
+    `inside`, `outside` and `bias` are A, C and b; `degrees` are pairs (p, q).
 
-    Examples
-    --------
     >>> unit_coefficients(3, 2, 1.0, 1.0, 0.0, (1, 0), (0, 1))
     [0.5, 0.5]
     """
@@ -382,29 +239,6 @@ def _monomial_mass(n: int, degree: int) -> NDArray[np.float64]:
     )
 
 
-def two_magnitudes(network: Network, support_size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the absolute weights of each neuron in the support and off it, (neuron,) each.
-
-    Raises
-    ------
-    SpecError
-        If within a neuron they differ by more than rounding.
-    """
-    size = np.abs(network.weights)
-    k = support_size
-    inside, outside = size[:, 0], size[:, k]
-    require(
-        bool(
-            np.allclose(size[:, :k], inside[:, None], rtol=1e-12, atol=0)
-            and np.allclose(size[:, k:], outside[:, None], rtol=1e-12, atol=0)
-        ),
-        "neurons with weights of several sizes",
-        "one size in the support and one off it, as after a first stage by the population gradient",
-        "Use correlations_by_enumeration.",
-    )
-    return inside, outside
-
-
 def monomial_coefficients(
     network: Network, support_size: int, monomials: NDArray[np.intp]
 ) -> NDArray[np.float64]:
@@ -414,22 +248,19 @@ def monomial_coefficients(
 
     with :math:`h_{pq}` as in `unit_coefficients`. The outputs a may be any.
 
-    Parameters
-    ----------
-    network, support_size
-        f; k.
-    monomials : shape (monomial, degree)
-        Distinct positions, all monomials of one degree.
-
-    Raises
-    ------
-    SpecError
-        If a neuron's weights have more than two sizes.
+    `monomials` are distinct positions, all of one degree, shape (monomial, degree).
     """
     d, k = network.weights.shape[1], support_size
     check_setting(d, k)
-    inside, outside = two_magnitudes(network, k)
-    degree = monomials.shape[1]
+    size, degree = np.abs(network.weights), monomials.shape[1]
+    inside, outside = size[:, 0], size[:, k]
+    expected = np.where(np.arange(d) < k, inside[:, None], outside[:, None])
+    require(
+        np.allclose(size, expected, rtol=1e-12, atol=0),
+        "neurons with weights of several sizes",
+        "one size in the support and one off it, as after a first stage by the population gradient",
+        "Take the Walsh-Hadamard transform of the outputs on the cube.",
+    )
     splits = [(p, degree - p) for p in range(degree + 1) if p <= k and degree - p <= d - k]
     kinds, which = np.unique(
         np.column_stack([inside, outside, network.biases]), axis=0, return_inverse=True
@@ -453,24 +284,14 @@ def monomial_coefficients(
 def degree_1(network: Network, support_size: int) -> NDArray[np.float64]:
     r"""Return :math:`c_j = E[f(x) x_j]` exactly, shape (bit,), any d, for neurons with two sizes of weights.
 
-    Raises
-    ------
-    SpecError
-        If a neuron's weights have more than two sizes, d is even, or k odd.
+    The paper's Lemma B.5 bounds them; see `monomial_coefficients`.
 
-    References
-    ----------
-    Paper, Lemma B.5, which bounds them.
-
-    Examples
-    --------
     >>> network = first_stage(5, 2, 4, np.random.default_rng(0))
-    >>> by_enumeration = correlations_by_enumeration(network)[2 ** np.arange(5)]
+    >>> by_enumeration = outputs_on_cube(network) @ cube(5) / 2**5
     >>> bool(np.allclose(degree_1(network, 2), by_enumeration, rtol=0, atol=1e-15))
     True
     """
-    d = network.weights.shape[1]
-    return monomial_coefficients(network, support_size, np.arange(d)[:, None])
+    return monomial_coefficients(network, support_size, np.arange(network.weights.shape[1])[:, None])
 
 
 def outputs_on_cube(network: Network) -> NDArray[np.float64]:
@@ -489,13 +310,3 @@ def outputs_on_cube(network: Network) -> NDArray[np.float64]:
     for w, b, a in zip(*network, strict=True):
         f += a * np.maximum((high @ w[n_low:] + b)[:, None] + low @ w[:n_low], 0.0)
     return f.ravel()
-
-
-def correlations_by_enumeration(network: Network) -> NDArray[np.float64]:
-    """Return all 2^d Fourier coefficients of f by `walsh_hadamard`; d at most 20.
-
-    >>> network = Network(np.array([[1.0, 1.0]]), np.array([0.0]), np.array([1.0]))
-    >>> correlations_by_enumeration(network).tolist()
-    [0.5, 0.5, 0.5, 0.5]
-    """
-    return walsh_hadamard(outputs_on_cube(network))

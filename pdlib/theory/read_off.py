@@ -14,35 +14,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import comb, inf
+from math import comb, inf, nan, pi, sqrt
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import ndtr
 
-from pdlib.specs import Calculation, Spec, require, whole
-from pdlib.theory.complexity import read_off_probability
+from pdlib.specs import Spec, require
 from pdlib.theory.majority import coefficient
-from pdlib.theory.network import Network, degree_1, first_stage, outputs
-from pdlib.theory.setting import check_seed, check_setting, check_shares, generator, philox, signs
+from pdlib.theory.network import INPUTS_AT_ONCE, Network, degree_1, first_stage, outputs
+from pdlib.theory.setting import Experiment, check_fields, generator, philox, signs
 from pdlib.theory.sliced import sums_of_signs
-from pdlib.theory.two_stage import trained_teacher
+from pdlib.theory.two_stage import teacher_progress
 
-Rule = Literal["one", "pooled"]
-Sums = tuple[
-    tuple[float, tuple[int, ...]], ...
-]  # weight and coordinates of each parity that a target is made of
+Sums = tuple[tuple[float, tuple[int, ...]], ...]  # weight and coordinates of each parity a target is made of
 RESOLUTION = 4  # batches are 2^(e / 4), rounded
 FIRST_EXPONENT = 8  # the smallest batch tried is 4
 HOPELESS = 2**20  # largest batch tried where the exact means don't separate the support
 ATTEMPTS = 10_000  # initialisations tried for a teacher whose infinite-batch gradients separate the support
-INPUTS_AT_ONCE = 8192
+REACH = 10.0  # standard deviations of a normal coordinate that are integrated over: 1e-23 of it lies outside
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(256)
 
 
 @dataclass(frozen=True)
 class Target(Spec):
     """What a student's first stage learns from: a sum of parities, or a network."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def parities(self, n_bits: int, support_size: int) -> Sums | None:
         """Return the target as a weighted sum of parities, or None if it is a network."""
@@ -74,35 +75,16 @@ class ConstructedTarget(Target):
 
     Its hinge loss is e, and its degree-1 correlation e / k on each coordinate of the support.
 
-    Parameters
-    ----------
-    exponent
-        c > 0 of the theorem's loss :math:`O(d^{-c})`.
-
-    Examples
-    --------
     >>> [(round(weight, 3), coordinates) for weight, coordinates in ConstructedTarget(1.0).parities(11, 2)]
     [(0.909, (0, 1)), (0.045, (0,)), (0.045, (1,))]
     """
 
     version: ClassVar[int] = 1
-    exponent: float  # c
-
-    def __post_init__(self) -> None:
-        require(
-            isinstance(self.exponent, (int, float)) and 0 < self.exponent < float("inf"),
-            f"exponent c = {self.exponent!r}",
-            "a finite number above 0",
-        )
-        object.__setattr__(self, "exponent", float(self.exponent))
-
-    def loss(self, n_bits: int) -> float:
-        """Return e, the hinge loss."""
-        return float(n_bits**-self.exponent)
+    exponent: float  # c > 0 of the theorem's loss O(d^-c)
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
         """Return y and the k coordinates with their weights."""
-        e = self.loss(n_bits)
+        e = float(n_bits**-self.exponent)
         return (
             (1 - e, tuple(range(support_size))),
             *((e / support_size, (j,)) for j in range(support_size)),
@@ -116,23 +98,11 @@ class IntermediateTarget(Target):
     At random initialisation its degree-1 coefficients are sums over neurons of random signs, so that now and then
     one of the support is smaller than one off it, and no batch whatever shows the support. Initialisations are drawn
     until the support is separated; how often it is not is a measurement of its own (`SeparationShare`).
-
-    Parameters
-    ----------
-    width
-        m, even.
-    aligned
-        Whether the weights in the support have the signs that the proof of Lemma B.5 assumes.
     """
 
     version: ClassVar[int] = 1
     width: int  # m
-    aligned: bool = False
-
-    def __post_init__(self) -> None:
-        whole(width=self.width)
-        require(self.width % 2 == 0, f"width m = {self.width}", "an even number, for mirrored neurons")
-        require(type(self.aligned) is bool, f"aligned = {self.aligned!r}", "True or False")
+    aligned: bool = False  # whether the weights in the support have the signs that Lemma B.5's proof assumes
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
         """Return the first network whose degree-1 coefficients separate the support."""
@@ -149,38 +119,17 @@ class IntermediateTarget(Target):
 
 @dataclass(frozen=True)
 class TrainedTarget(Target):
-    """The teacher after both stages of Algorithm 1: labels, population gradient, then its outputs by batch-1 SGD.
-
-    Parameters
-    ----------
-    width
-        m, even.
-    epsilon
-        Hinge loss at which the second stage stops.
-    max_steps
-        Steps after which it stops anyway; the loss reached stands in the table.
-    """
+    """The teacher after both stages of Algorithm 1: labels, population gradient, then its outputs by batch-1 SGD."""
 
     version: ClassVar[int] = 1
     width: int  # m
-    epsilon: float = 0.05
-    max_steps: int = 10_000_000
-
-    def __post_init__(self) -> None:
-        whole(width=self.width, max_steps=self.max_steps)
-        require(self.width % 2 == 0, f"width m = {self.width}", "an even number, for mirrored neurons")
-        check_shares(epsilon=self.epsilon)
+    epsilon: float = 0.05  # hinge loss at which the second stage stops
+    max_steps: int = 10_000_000  # after which it stops anyway; the loss reached stands in the table
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
         """Return the trained network."""
-        return _trained(n_bits, support_size, self.width, self.epsilon, self.max_steps, seed), 1
-
-
-@cache
-def _trained(
-    n_bits: int, support_size: int, width: int, epsilon: float, max_steps: int, seed: int
-) -> Network:
-    return trained_teacher(n_bits, support_size, width, epsilon, max_steps, seed)
+        *_, last = teacher_progress(n_bits, support_size, self.width, self.epsilon, self.max_steps, seed)
+        return last.network, 1
 
 
 def separates(sizes: NDArray[Any], support_size: int) -> bool:
@@ -204,16 +153,8 @@ def student_gradients(
 ) -> NDArray[np.float64]:
     """Return G of each neuron over fresh inputs, shape (neuron, d).
 
-    Parameters
-    ----------
-    target, network
-        What is learned from; `network` for targets that are one.
-    students : shape (neuron, d)
-        Initial weights, signs.
-    n_inputs
-        B.
-    identity
-        Literals that name the inputs.
+    `target`, or its `network` if it is one, is what is learned from; `students` are initial weights, signs of shape
+    (neuron, d); `n_inputs` is B; `identity` are literals that name the inputs.
     """
     inputs = philox("read-off inputs", *identity)
     parities = target.parities(n_bits, support_size)
@@ -235,39 +176,18 @@ def is_read(gradients: NDArray[Any], support_size: int) -> bool:
 
 
 @dataclass(frozen=True)
-class ReadOff(Calculation):
+class ReadOff(Experiment):
     """The smallest batch from which the support is read off, by bisection with repeated draws.
 
-    Table rows, one a batch tried, in the order of trial: `batch_size`, `n_draws` (a batch is left as soon as its
+    Table rows, one for each batch tried, in the order of trial: `batch_size`, `n_draws` (a batch is left as soon as its
     outcome is certain), `n_read`, `chosen` (the answer; no row has it if `max_batch` was not enough), and, the same in
     all rows, `n_attempts` (initialisations drawn for the target), `minimum_in` and `maximum_off` (degree-1 coefficients
     of the target), `norm` (mean square of the target), `predicted` (batch at which independent normal coordinates with
     the exact means and variances would be read with probability one half; for one neuron; not a number for a
     trained network, whose higher coefficients enter too).
 
-    Parameters
-    ----------
-    n_bits, support_size
-        d, odd; k, even.
-    target
-        What the student's first stage learns from.
-    rule
-        `"one"` neuron, or `"pooled"` over `width` neurons.
-    width
-        Neurons of the student; 1 with rule `"one"`.
-    n_draws
-        Draws of student and inputs a batch.
-    max_batch
-        Largest batch tried; 2^20 where `predicted` is infinite, since no batch would do.
-    seed
-        Decides the target's initialisation, the students and the inputs.
-
-    References
-    ----------
     Paper, Theorem B.1, Claims B.3 and B.4.
 
-    Examples
-    --------
     >>> rows = ReadOff(11, 2, LabelTarget(), "one", n_draws=10, seed=0).rows()
     >>> answer = [row["batch_size"] for row in rows if row["chosen"]]
     >>> len(answer), 32 < answer[0] < 2048
@@ -275,28 +195,22 @@ class ReadOff(Calculation):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
+    mirrored: ClassVar[bool] = False  # the gradients of a student's neurons are those of independent draws
+    n_bits: int  # d, at most 127
     support_size: int  # k
-    target: Target
-    rule: Rule = "one"
-    width: int = 1
-    n_draws: int = 20
-    max_batch: int = 2**32
-    seed: int = 0
+    target: Target  # what the student's first stage learns from
+    rule: Literal["one", "pooled"] = "one"  # one neuron, or the root mean square over `width`
+    width: int = 1  # neurons of the student
+    n_draws: int = 20  # of student and inputs, for each batch
+    max_batch: int = 2**32  # largest batch tried; 2^20 where `predicted` is infinite, since no batch would do
+    seed: int = 0  # decides the target's initialisation, the students and the inputs
 
     def __post_init__(self) -> None:
-        check_setting(self.n_bits, self.support_size)
-        whole(width=self.width, n_draws=self.n_draws, max_batch=self.max_batch)
+        super().__post_init__()
         require(self.n_bits < 128, f"n_bits d = {self.n_bits}", "at most 127")
-        require(isinstance(self.target, Target), f"target = {self.target!r}", "a Target")
-        check_seed(self.seed)
         smallest = round(2 ** (FIRST_EXPONENT / RESOLUTION))
-        require(
-            self.max_batch >= smallest,
-            f"max_batch = {self.max_batch}",
-            f"at least {smallest}, the first batch tried",
-        )
-        require(self.rule in ("one", "pooled"), f"rule = {self.rule!r}", "'one' or 'pooled'")
+        expected = f"at least {smallest}, the first batch tried"
+        require(self.max_batch >= smallest, f"max_batch = {self.max_batch}", expected)
         require(
             (self.rule == "one") == (self.width == 1),
             f"width = {self.width} with rule {self.rule!r}",
@@ -375,7 +289,7 @@ class ReadOff(Calculation):
             "minimum_in": float(np.abs(c[:k]).min()),
             "maximum_off": float(np.abs(c[k:]).max()),
             "norm": norm,
-            "predicted": predicted_batch(d, k, c, weight_of_labels, norm) if is_known else float("nan"),
+            "predicted": predicted_batch(d, k, c, weight_of_labels, norm) if is_known else nan,
         }
 
 
@@ -393,24 +307,9 @@ def predicted_batch(
     support, :math:`\tfrac12 (c_j + \hat y \, \zeta_{k+1} \chi_{S \cup j}(w))` off it, variance
     :math:`\mathrm{E}[f^2] / (2B)`, and no covariance to first order. The signs are averaged over the student's weights.
 
-    Parameters
-    ----------
-    n_bits, support_size
-        d, k.
-    coefficients : shape (d,)
-        c_j, the target's degree-1 coefficients.
-    weight_of_labels
-        :math:`\hat y`, the weight of the label's parity in the target.
-    norm
-        :math:`\mathrm{E}[f^2]`.
+    `coefficients` are c_j, shape (d,), the target's degree-1 coefficients; `weight_of_labels` is :math:`\hat y`, the weight
+    of the label's parity in the target; `norm` is :math:`\mathrm{E}[f^2]`. Infinite if no batch reads it.
 
-    Returns
-    -------
-    float
-        Inputs; infinite if no batch reads it.
-
-    Examples
-    --------
     >>> 100 < predicted_batch(11, 2, np.zeros(11), 1.0, 1.0) < 1000
     True
     """
@@ -434,5 +333,40 @@ def predicted_batch(
         return share - 0.5
 
     if excess(60.0) < 0:
-        return float("inf")
+        return inf
     return float(2 ** brentq(excess, 0.0, 60.0, xtol=1e-3))
+
+
+def read_off_probability(
+    batch_size: float, signal_in: NDArray[Any], signal_off: NDArray[Any], noise: float = sqrt(0.5)
+) -> float:
+    r"""Return how likely the k largest of d noisy gradient coordinates are the support.
+
+    The coordinates are independent and normal, with means :math:`\mu_j` and variance :math:`\sigma^2 / B`:
+
+    .. math:: P = \int_0^\infty \prod_{j \notin S} F_j(u) \; \Big(-\mathrm{d} \prod_{i \in S} (1 - F_i(u))\Big)
+
+    where :math:`F_j` is the distribution function of :math:`|g_j|`, a folded normal one, and the measure that of the
+    smallest magnitude in the support. By Gauss-Legendre quadrature around the smallest mean of the support.
+
+    `batch_size` is B > 0, any real number; `signal_in` and `signal_off` are the means, shapes (k,) and (d - k,); `noise` is
+    :math:`\sigma > 0`, the standard deviation of one input's gradient, by default that of labels, half of whose terms, all
+    of them signs, are switched off.
+
+    >>> round(read_off_probability(1.0, np.zeros(2), np.zeros(3)), 12)  # no signal: one of C(5, 2) sets
+    0.1
+    >>> round(read_off_probability(100.0, np.array([1.0, -1.0]), np.array([0.1, 0.0, 0.0])), 12)
+    1.0
+    """
+    scale = noise / sqrt(batch_size)
+    mean_in, n_in = np.unique(np.abs(signal_in) / scale, return_counts=True)  # in standard deviations
+    mean_off, n_off = np.unique(np.abs(signal_off) / scale, return_counts=True)
+    lower, upper = max(0.0, mean_in[0] - REACH), mean_in[0] + REACH
+    u = (lower + upper) / 2 + (upper - lower) / 2 * NODES[:, None]  # (node, 1)
+    above_in = ndtr(mean_in - u) + ndtr(-mean_in - u)  # P(|g| > u), (node, mean)
+    density = (np.exp(-((u - mean_in) ** 2) / 2) + np.exp(-((u + mean_in) ** 2) / 2)) / sqrt(2 * pi)
+    above_off = np.minimum(ndtr(mean_off - u) + ndtr(-mean_off - u), 1.0)
+    with np.errstate(divide="ignore"):  # the logarithm of a probability of 0
+        below_off = np.exp(np.log1p(-above_off) @ n_off)
+    smallest = np.exp(np.log(above_in) @ n_in) * ((density / above_in) @ n_in)
+    return float((upper - lower) / 2 * (WEIGHTS @ (below_off * smallest)))

@@ -15,76 +15,28 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack, identity
 
-from pdlib.specs import Calculation, require, whole
-from pdlib.theory.complexity import second_stage_rate, second_stage_steps
-from pdlib.theory.network import Network, check_width, degree_1, first_stage, hidden, initial
-from pdlib.theory.setting import (
-    check_enumerable,
-    check_seed,
-    check_setting,
-    check_shares,
-    cube,
-    generator,
-    parity,
-)
-from pdlib.theory.two_stage import teacher_progress
+from pdlib.specs import require
+from pdlib.theory.network import Network, degree_1, first_stage, hidden, initial
+from pdlib.theory.setting import Experiment, check_enumerable, check_width, cube, generator, parity
+from pdlib.theory.two_stage import second_stage_rate, second_stage_steps, teacher_progress
 
 LARGEST_PROGRAM = 11  # bits of the largest cube whose best output weights are sought: 2048 inputs
 
 
-def in_regime(n_bits: int, support_size: int, width: int, epsilon: float, delta: float) -> bool:
-    r"""Return whether Lemma B.7's conditions hold, their constants taken as 1.
-
-    .. math:: m \ge 2^k k \log(k / \delta), \qquad d \ge k^4 \log(k d / \epsilon)
-
-    Raises
-    ------
-    SpecError
-        If epsilon or delta lie outside (0, 1).
-
-    Examples
-    --------
-    >>> in_regime(127, 2, 24, 0.1, 0.1), in_regime(127, 4, 1024, 0.1, 0.1)
-    (True, False)
-    """
-    check_setting(n_bits, support_size)
-    check_shares(epsilon=epsilon, delta=delta)
-    k = support_size
-    return width >= 2**k * k * log(k / delta) and n_bits >= k**4 * log(k * n_bits / epsilon)
-
-
 @dataclass(frozen=True)
-class SecondStage(Calculation):
+class SecondStage(Experiment):
     r"""Lemma B.7 and Corollary B.8: hinge loss and degree-1 correlations along a teacher's second stage.
 
     First stage by the population gradient (an infinite batch), then batch-1 SGD on the output weights, labels only.
 
-    Table rows, one an evaluation, at step 0, 64 and then every :math:`\sqrt 2` times as many, until the loss is at most
-    epsilon or `max_steps`: `step`, `loss` (hinge, held out), `accuracy`, `max_degree_1` (largest :math:`|E f x_j|`, exact),
-    `norm` (:math:`E f^2`), `learning_rate`, `bound_steps` (:math:`T_2 = m d^2 k^3 / \epsilon^2`), `in_regime`, `reached`
-    (whether the loss is at most epsilon).
+    Table rows, one for each evaluation, at step 0, 64 and then every :math:`\sqrt 2` times as many, until the loss is
+    at most epsilon or `max_steps`: `step`, `loss` (hinge, held out), `accuracy`, `max_degree_1` (largest :math:`|E f x_j|`,
+    exact), `norm` (:math:`E f^2`), `learning_rate`, `bound_steps` (:math:`T_2 = m d^2 k^3 / \epsilon^2`), `in_regime`
+    (whether the lemma's conditions hold with constants of 1, :math:`m \ge 2^k k \log(k / \delta)` and :math:`d \ge k^4
+    \log(k d / \epsilon)`), `reached` (whether the loss is at most epsilon).
 
-    Parameters
-    ----------
-    n_bits, support_size, width
-        d, odd; k, even; m, even.
-    epsilon, delta
-        Loss sought; allowed probability of failure, which enters the lemma's width alone. Both in (0, 1).
-    max_steps
-        Where to stop.
-    n_evaluation
-        Held-out inputs.
-    seed
-        Decides initialisation and inputs.
-    rate_factor
-        Learning rate over the lemma's :math:`\eta_2 = 4 k^{1.5} / (d \sqrt{m (T_2 - 1)})`.
-
-    References
-    ----------
     Paper, Lemma B.7, Corollary B.8.
 
-    Examples
-    --------
     >>> row = SecondStage(11, 2, 32, epsilon=0.1, max_steps=10**6, n_evaluation=2048).rows()[-1]
     >>> row["reached"], row["step"] < row["bound_steps"], row["max_degree_1"] <= 0.1, row["in_regime"]
     (True, True, True, False)
@@ -94,25 +46,12 @@ class SecondStage(Calculation):
     n_bits: int  # d
     support_size: int  # k
     width: int  # m
-    epsilon: float
-    delta: float = 0.1
-    max_steps: int = 1_000_000
-    n_evaluation: int = 16_384
+    epsilon: float  # loss sought
+    delta: float = 0.1  # enters the lemma's width alone
+    max_steps: int = 1_000_000  # where to stop
+    n_evaluation: int = 16_384  # held-out inputs
     seed: int = 0
-    rate_factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_setting(self.n_bits, self.support_size)
-        check_width(self.width)
-        check_shares(epsilon=self.epsilon, delta=self.delta)
-        whole(max_steps=self.max_steps, n_evaluation=self.n_evaluation)
-        check_seed(self.seed)
-        require(
-            isinstance(self.rate_factor, (int, float)) and 0 < self.rate_factor < float("inf"),
-            f"rate_factor = {self.rate_factor!r}",
-            "a finite number above 0",
-        )
-        object.__setattr__(self, "rate_factor", float(self.rate_factor))
+    rate_factor: float = 1.0  # learning rate over the lemma's
 
     @property
     def work(self) -> float:
@@ -120,22 +59,22 @@ class SecondStage(Calculation):
         return self.max_steps * self.width * self.n_bits / 4
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row an evaluation."""
-        setting = (self.n_bits, self.support_size, self.width)
-        rate = self.rate_factor * second_stage_rate(*setting, self.epsilon)
+        """Return one row for each evaluation."""
+        d, k, m = setting = (self.n_bits, self.support_size, self.width)
+        in_regime = m >= 2**k * k * log(k / self.delta) and d >= k**4 * log(k * d / self.epsilon)
         progress = teacher_progress(
-            *setting, self.epsilon, self.max_steps, self.n_evaluation, self.seed, rate=rate
+            *setting, self.epsilon, self.max_steps, self.seed, self.n_evaluation, self.rate_factor
         )
         return [
             {
                 "step": now.step,
                 "loss": now.loss,
                 "accuracy": now.accuracy,
-                "max_degree_1": float(np.abs(degree_1(now.network, self.support_size)).max()),
+                "max_degree_1": float(np.abs(degree_1(now.network, k)).max()),
                 "norm": now.norm,
-                "learning_rate": rate,
+                "learning_rate": self.rate_factor * second_stage_rate(*setting, self.epsilon),
                 "bound_steps": second_stage_steps(*setting, self.epsilon),
-                "in_regime": in_regime(*setting, self.epsilon, self.delta),
+                "in_regime": in_regime,
                 "reached": now.loss <= self.epsilon,
             }
             for now in progress
@@ -147,20 +86,8 @@ def best_outputs(units: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[np
 
     .. math:: \min_{a, \xi \ge 0} \tfrac1N \sum_n \xi_n \quad \text{with} \quad \xi_n \ge 1 - t_n \sum_i a_i u_{ni}
 
-    Parameters
-    ----------
-    units : shape (example, neuron)
-        What the hidden units give.
-    targets : shape (example,)
-        Labels.
+    `units` is what the hidden units give, shape (example, neuron); `targets` are labels, shape (example,).
 
-    Raises
-    ------
-    RuntimeError
-        If the solver finds no optimum.
-
-    Examples
-    --------
     >>> a, loss = best_outputs(np.array([[1.0], [3.0]]), np.array([1.0, -1.0]))
     >>> a.tolist(), loss  # no weight does better than 0: f = a and 3 a must have opposite signs
     ([-0.3333333333333333], 0.6666666666666666)
@@ -179,19 +106,8 @@ def best_outputs(units: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[np
     return found.x[:m], max(float(found.fun), 0.0)
 
 
-def check_scales(scales: tuple[float, ...]) -> None:
-    """Raise `SpecError` unless there are scales and all are finite and above 0."""
-    require(len(scales) > 0, "scales = ()", "at least one scale")
-    for scale in scales:
-        require(
-            isinstance(scale, (int, float)) and 0 < scale < float("inf"),
-            f"scale {scale!r}",
-            "a finite number above 0",
-        )
-
-
 @dataclass(frozen=True)
-class BestSecondStage(Calculation):
+class BestSecondStage(Experiment):
     r"""The least hinge loss that any second stage could reach, after an infinite-batch first stage.
 
     The student's weights after its first stage are given; the best output weights over the whole cube are found by linear
@@ -202,31 +118,12 @@ class BestSecondStage(Calculation):
     odd, so that majority adds nothing): *all* neurons share one direction up to its sign, :math:`w_{ij} =
     \operatorname{sign}(a_i) \, c_j / (2 k \max_{j \in S} |c_j|)` where the rate puts the largest in the support at 1 / (2k).
 
-    Table rows, one a scale: `scale`, `best_loss`, `accuracy` (of the signs of the best f), `n_neurons` (distinct ones),
+    Table rows, by `scale`: `best_loss`, `accuracy` (of the signs of the best f), `n_neurons` (distinct ones),
     `n_directions` (distinct ones, up to sign), `spread_in` (smallest over largest absolute weight in the support, of the
     first neuron), `ratio_off` (largest absolute weight off it over the smallest in it: the support is separated below 1).
 
-    Parameters
-    ----------
-    n_bits, support_size, width
-        d, odd, at most 11; k, even; m of the student, even.
-    supervision
-        Of the student's first stage: `"labels"` or `"intermediate"`.
-    teacher_width
-        m of the intermediate teacher, even; 0 with labels.
-    aligned
-        Whether the network that sees labels (the student, or its teacher) has the initial signs that Lemma B.5 assumes.
-    scales
-        Factors on the student's weights: first-stage rates other than the one of largest weight 1 / (2k).
-    seed
-        Decides the initialisations.
-
-    References
-    ----------
     Paper, proof of Theorem B.1.
 
-    Examples
-    --------
     >>> labels = BestSecondStage(9, 2, 32, "labels").rows()[0]
     >>> intermediate = BestSecondStage(9, 2, 32, "intermediate", teacher_width=256).rows()[0]
     >>> labels["best_loss"] < 0.01, intermediate["n_directions"]
@@ -234,32 +131,22 @@ class BestSecondStage(Calculation):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
+    n_bits: int  # d, at most 11
     support_size: int  # k
-    width: int  # m
-    supervision: Literal["labels", "intermediate"]
-    teacher_width: int = 0
-    aligned: bool = False
-    scales: tuple[float, ...] = (1.0,)
+    width: int  # m of the student
+    supervision: Literal["labels", "intermediate"]  # of the student's first stage
+    teacher_width: int = 0  # m of the intermediate teacher; 0 with labels
+    aligned: bool = False  # whether who sees labels has the initial signs that Lemma B.5's proof assumes
+    scales: tuple[float, ...] = (1.0,)  # factors on the weights: other first-stage rates
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_setting(self.n_bits, self.support_size)
+        super().__post_init__()
         check_enumerable(self.n_bits, LARGEST_PROGRAM)
-        check_width(self.width)
-        require(
-            self.supervision in ("labels", "intermediate"),
-            f"supervision = {self.supervision!r}",
-            "'labels' or 'intermediate'",
-        )
         if self.supervision == "intermediate":
             check_width(self.teacher_width)
         else:
             require(self.teacher_width == 0, f"teacher_width = {self.teacher_width} with labels", "0")
-        check_scales(self.scales)
-        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
-        require(type(self.aligned) is bool, f"aligned = {self.aligned!r}", "True or False")
-        check_seed(self.seed)
 
     @property
     def work(self) -> float:
@@ -279,7 +166,7 @@ class BestSecondStage(Calculation):
         return student._replace(weights=np.sign(student.outputs)[:, None] * c / (2 * k * largest))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a scale."""
+        """Return one row for each scale."""
         student, k = self.student(), self.support_size
         # twins and neurons that agree by chance leave the program singular, not smaller in what it can say
         neurons = np.unique(np.column_stack([student.weights, student.biases]).round(14), axis=0)
@@ -307,7 +194,7 @@ class BestSecondStage(Calculation):
 
 
 @dataclass(frozen=True)
-class SharedDirection(Calculation):
+class SharedDirection(Experiment):
     r"""The best second stage after an intermediate teacher, where nothing is left to blame on a small d or m.
 
     For :math:`d \to \infty` the weights off the support vanish, and for a wide teacher at random initialisation the
@@ -316,23 +203,10 @@ class SharedDirection(Calculation):
     change sign many more times. (With equal :math:`c_j`, as at the aligned initialisation, it changes k times, and the kinks
     lie where it needs them.)
 
-    Table rows, one a draw of c: `draw`, `spread_in` (smallest over largest :math:`|c_j|`), `sign_changes` (of parity along
+    Table rows, by `draw` of c: `spread_in` (smallest over largest :math:`|c_j|`), `sign_changes` (of parity along
     the line), `lemma_loss` (least hinge loss with :math:`\max_j |v_j| = 1 / (2k)`), `best_loss` and `best_scale` (least over
     the scales).
 
-    Parameters
-    ----------
-    support_size
-        k, even.
-    n_draws
-        Draws of c.
-    scales
-        Factors on v.
-    seed
-        Decides the draws.
-
-    Examples
-    --------
     >>> [round(row["best_loss"], 9) for row in SharedDirection(2, n_draws=3).rows()]
     [0.0, 0.0, 0.0]
     >>> max(row["best_loss"] for row in SharedDirection(6, n_draws=5).rows()) > 0.3
@@ -340,18 +214,14 @@ class SharedDirection(Calculation):
     """
 
     version: ClassVar[int] = 1
-    support_size: int  # k
-    n_draws: int = 100
-    scales: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+    support_size: int  # k, at most 11
+    n_draws: int = 100  # of c
+    scales: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # factors on v
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_setting(2 * self.support_size + 1, self.support_size)
+        super().__post_init__()
         check_enumerable(self.support_size, LARGEST_PROGRAM)
-        whole(n_draws=self.n_draws)
-        check_scales(self.scales)
-        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
-        check_seed(self.seed)
 
     @property
     def work(self) -> float:
@@ -359,7 +229,7 @@ class SharedDirection(Calculation):
         return 1e5 * self.n_draws * (len(self.scales) + 1) * 2.0**self.support_size
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a draw."""
+        """Return one row for each draw."""
         k = self.support_size
         rng = generator("shared direction", k, self.seed)
         x = cube(k)
@@ -386,15 +256,8 @@ class SharedDirection(Calculation):
 def shared_direction_loss(line: NDArray[Any], y: NDArray[Any]) -> float:
     r"""Return the least hinge loss of units :math:`\sigma(\pm u + b)` on a line, b on the grid of biases.
 
-    Parameters
-    ----------
-    line : shape (2^k,)
-        u of each input of the support.
-    y : shape (2^k,)
-        Labels.
+    `line` is u of each input of the support, `y` its labels, shape (2^k,) each.
 
-    Examples
-    --------
     >>> x = cube(4)
     >>> round(shared_direction_loss(x.sum(axis=1) / 8, parity(x, 4)), 9)  # equal weights: parity is met
     0.0

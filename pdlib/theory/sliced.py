@@ -99,26 +99,10 @@ def sums_of_signs(
 ) -> NDArray[np.int64]:
     r"""Sum, over fresh inputs, :math:`1[\langle w_i, x \rangle > 0] \, \chi_M(x) \, x_j` for each neuron, M and j.
 
-    Parameters
-    ----------
-    bit_generator
-        Where the inputs' bits come from.
-    n_bits
-        d, odd and at most 127.
-    n_inputs
-        B.
-    monomials
-        The sets M of coordinates, counted from 0.
-    students : shape (neuron, d)
-        Signs of the neurons' weights, -1 or +1; with d odd the sum has no ties, and a bias between -1 and 1 changes nothing.
+    `n_bits` is d, odd and at most 127, `n_inputs` B; `monomials` are the sets M of coordinates, counted from 0; `students`,
+    shape (neuron, d), are signs of the neurons' weights: with d odd the sum has no ties, and a bias between -1 and 1 changes
+    nothing. Whole numbers, shape (neuron, monomial, d).
 
-    Returns
-    -------
-    numpy.ndarray
-        Whole numbers, shape (neuron, monomial, d).
-
-    Examples
-    --------
     >>> sums = sums_of_signs(np.random.Philox(0), 5, 1000, ((0,),), np.ones((1, 5)))
     >>> sums.shape, bool(sums[0, 0, 0] > 400)  # x_0 x_0 = 1: the number of active inputs, about half
     ((1, 1, 5), True)
@@ -136,19 +120,3 @@ def sums_of_signs(
         channels = np.stack([np.bitwise_xor.reduce(words[list(m)], axis=0) for m in monomials])
         _add_tile(words, last, channels, flips, planes[:, :n], carry[:n], out)
     return out
-
-
-def inputs_of(bit_generator: np.random.Philox, n_bits: int, n_inputs: int) -> NDArray[np.float64]:
-    """Return the inputs that `sums_of_signs` sums over, shape (input, d): for tests and small batches.
-
-    >>> inputs_of(np.random.Philox(0), 3, 100).shape
-    (100, 3)
-    """
-    n_words = -(-n_inputs // 64)
-    tiles = []
-    for start in range(0, n_words, WORDS_AT_ONCE):
-        n = min(WORDS_AT_ONCE, n_words - start)
-        words = bit_generator.random_raw(n_bits * n).reshape(n_bits, n)
-        lanes = (words[:, :, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)  # (d, word, lane)
-        tiles.append(lanes.reshape(n_bits, -1).T)
-    return 1.0 - 2.0 * np.concatenate(tiles)[:n_inputs].astype(np.float64)

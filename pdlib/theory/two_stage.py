@@ -10,6 +10,8 @@ The network and what is exact about it are in `pdlib.theory.network`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -17,18 +19,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.specs import require, whole
-from pdlib.theory.complexity import second_stage_rate
 from pdlib.theory.network import (
     INPUTS_AT_ONCE,
     Network,
     batch_gradient,
-    check_alpha,
     first_stage,
     hidden,
     hinge,
     outputs,
 )
-from pdlib.theory.setting import check_setting, check_shares, cube, generator, parity, signs
+from pdlib.theory.setting import check_above_0, check_setting, cube, generator, parity, signs
 
 STEPS_AT_ONCE = 2**16  # steps of the second stage whose inputs are drawn together
 NIBBLE = 4  # bits of an input that look up one partial sum
@@ -50,18 +50,7 @@ def bits_of_words(words: NDArray[np.uint64], n_bits: int) -> NDArray[np.float64]
     return 1.0 - 2.0 * negative.reshape(len(words), -1)[:, :n_bits].astype(np.float64)
 
 
-def parity_of_words(words: NDArray[np.uint64], support_size: int) -> NDArray[np.float64]:
-    """Return y of each input; k at most 64.
-
-    >>> parity_of_words(np.array([[1], [6], [4]], dtype=np.uint64), 2).tolist()
-    [-1.0, -1.0, 1.0]
-    """
-    mask = np.uint64(2**support_size - 1)
-    y: NDArray[np.float64] = 1.0 - 2.0 * (np.bitwise_count(words[:, 0] & mask) & 1)
-    return y
-
-
-def partial_sums(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _partial_sums(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums of weights over each four bits for all 16 sign patterns: shape (d / 4 up, 16, neuron)."""
     n_neurons, d = weights.shape
     padded = np.zeros((n_neurons, -(-d // NIBBLE) * NIBBLE))
@@ -124,37 +113,25 @@ def _outputs_stage(  # type: ignore[no-untyped-def]
                 outputs[i] += learning_rate / batch_size * step[i]
 
 
-class Stage(NamedTuple):
+@dataclass(frozen=True)
+class Stage:
     """One stage of Algorithm 1: its length, batch, rate and decay.
 
     >>> Stage(n_steps=10, batch_size=1, learning_rate=0.01).decay
     0.0
     """
 
-    n_steps: int  # T
+    n_steps: int  # T, from 0
     batch_size: int  # B
-    learning_rate: float  # eta
-    decay: float = 0.0  # lambda, of the penalty lambda |w|^2
+    learning_rate: float  # eta, above 0
+    decay: float = 0.0  # lambda, of the penalty lambda |w|^2; from 0
 
-
-def _check_stage(name: str, stage: Stage) -> None:
-    require(
-        type(stage.n_steps) is int and stage.n_steps >= 0,
-        f"{name}.n_steps = {stage.n_steps!r}",
-        "a whole number of at least 0",
-    )
-    whole(**{f"{name}.batch_size": stage.batch_size})
-    for field, value, above in (
-        ("learning_rate", stage.learning_rate, "above 0"),
-        ("decay", stage.decay, "of at least 0"),
-    ):
-        require(
-            isinstance(value, (int, float))
-            and value < float("inf")
-            and (value > 0 if field == "learning_rate" else value >= 0),
-            f"{name}.{field} = {value!r}",
-            f"a finite number {above}",
-        )
+    def __post_init__(self) -> None:
+        steps, decay = self.n_steps, self.decay
+        require(type(steps) is int and steps >= 0, f"n_steps = {steps!r}", "a whole number of at least 0")
+        whole(batch_size=self.batch_size)
+        check_above_0(learning_rate=self.learning_rate)
+        require(isfinite(decay) and decay >= 0, f"decay = {decay!r}", "a finite number of at least 0")
 
 
 def train(
@@ -169,33 +146,14 @@ def train(
 ) -> Network:
     r"""Train by Algorithm 1: the weights on `first`, then the output weights on `second`; biases stay.
 
-    Every step draws fresh inputs and descends the mean of :math:`L_\alpha + \lambda |\cdot|^2`.
+    Every step draws fresh inputs and descends the mean of :math:`L_\alpha + \lambda |\cdot|^2`, where
 
-    Parameters
-    ----------
-    network, support_size
-        Where it starts; k, which gives the labels.
-    first, second
-        Length, batch size, learning rate and decay of each stage.
-    rng
-        Where the inputs come from.
-    teachers
-        The teacher of each stage; None: labels only, whatever alpha. A teacher itself has none; one-shot distillation
-        gives its last network twice, progressive distillation its network after the first stage, then its last.
-    alpha
-        Weight of the labels beside a teacher, in [0, 1]; see `mixed_loss`.
+    .. math:: L_\alpha = \alpha \max(0, 1 - f_S(x) y) + (1 - \alpha) \max(0, 1 - f_S(x) f_T(x))
 
-    Raises
-    ------
-    SpecError
-        If a stage's number makes no sense, or alpha lies outside [0, 1].
+    `teachers` are that of each stage; None: labels only, whatever alpha. A teacher itself has none; one-shot distillation
+    gives its last network twice, progressive distillation its network after the first stage, then its last. `alpha`, in [0,
+    1], is the weight of the labels beside a teacher. Paper, Algorithm 1 and section 3.2.
 
-    References
-    ----------
-    Paper, Algorithm 1 and section 3.2.
-
-    Examples
-    --------
     >>> from pdlib.theory.network import first_rate, initial
     >>> from pdlib.theory.setting import generator
     >>> rng = generator("an example")
@@ -208,9 +166,7 @@ def train(
     """
     d = network.weights.shape[1]
     check_setting(d, support_size)
-    _check_stage("first", first)
-    _check_stage("second", second)
-    check_alpha(alpha)
+    require(0 <= alpha <= 1, f"alpha = {alpha!r}", "a number in [0, 1]")
     for _ in range(first.n_steps):
         gradient = np.zeros_like(network.weights)
         for start in range(0, first.batch_size, INPUTS_AT_ONCE):
@@ -241,30 +197,38 @@ def train_outputs(
 ) -> Network:
     """Train the output weights alone; see `train`."""
     d = network.weights.shape[1]
-    check_setting(d, support_size)
-    _check_stage("second", stage)
-    check_alpha(alpha)
-    table, a = partial_sums(network.weights), network.outputs.copy()
+    table, a = _partial_sums(network.weights), network.outputs.copy()
     done, at_once = 0, max(1, STEPS_AT_ONCE // stage.batch_size)
     while done < stage.n_steps:
         n = min(at_once, stage.n_steps - done)
         words = sample_words(n * stage.batch_size, d, rng)
-        y = parity_of_words(words, support_size)
+        negative = np.bitwise_count(words[:, 0] & np.uint64(2**support_size - 1))  # k is at most 64
+        y = 1.0 - 2.0 * (negative & 1)
         t = y if teacher is None else outputs(teacher, bits_of_words(words, d))
-        _outputs_stage(
-            words,
-            table,
-            network.biases,
-            a,
-            y,
-            t,
-            1.0 if teacher is None else float(alpha),
-            stage.batch_size,
-            float(stage.learning_rate),
-            float(stage.decay),
-        )
+        weight_of_labels = 1.0 if teacher is None else float(alpha)
+        rate, decay = float(stage.learning_rate), float(stage.decay)
+        _outputs_stage(words, table, network.biases, a, y, t, weight_of_labels, stage.batch_size, rate, decay)
         done += n
     return network._replace(outputs=a)
+
+
+def second_stage_steps(n_bits: int, support_size: int, width: int, epsilon: float) -> float:
+    r"""Return Lemma B.7's number of batch-1 steps on the output weights, :math:`T_2 = m d^2 k^3 / \epsilon^2`.
+
+    >>> round(second_stage_steps(11, 2, 24, 0.1))
+    2323200
+    """
+    return width * n_bits**2 * support_size**3 / epsilon**2
+
+
+def second_stage_rate(n_bits: int, support_size: int, width: int, epsilon: float) -> float:
+    r"""Return Lemma B.7's learning rate, :math:`\eta_2 = 4 k^{1.5} / (d \sqrt{m (T_2 - 1)})`.
+
+    >>> f"{second_stage_rate(11, 2, 24, 0.1):.3g}"
+    '0.000138'
+    """
+    steps = second_stage_steps(n_bits, support_size, width, epsilon)
+    return 4 * sqrt(support_size**3) / (n_bits * sqrt(width * (steps - 1)))
 
 
 class Progress(NamedTuple):
@@ -283,24 +247,26 @@ def teacher_progress(
     width: int,
     epsilon: float,
     max_steps: int,
-    n_evaluation: int,
     seed: int,
-    rate: float | None = None,
+    n_evaluation: int = 16_384,
+    rate_factor: float = 1.0,
 ) -> Iterator[Progress]:
     r"""Train a teacher, labels only, and yield it at steps 0, 64 and then every :math:`\sqrt 2` times as many.
 
-    First stage by the population gradient, second at batch 1 with Lemma B.7's rate (or `rate`), until the hinge loss on
-    `n_evaluation` held-out inputs is at most epsilon, or `max_steps`.
+    First stage by the population gradient, second at batch 1 with Lemma B.7's rate, times a factor, until the hinge
+    loss on `n_evaluation` held-out inputs is at most epsilon, or `max_steps`.
+
+    >>> *_, last = teacher_progress(11, 2, 32, epsilon=0.5, max_steps=2**20, seed=0)
+    >>> x = signs(generator("an example"), 1000, 11)
+    >>> bool(hinge(outputs(last.network, x), parity(x, 2)).mean() < 0.55)
+    True
     """
-    check_shares(epsilon=epsilon)
-    whole(max_steps=max_steps, n_evaluation=n_evaluation)
-    network = first_stage(
-        n_bits, support_size, width, generator("teacher", n_bits, support_size, width, seed)
-    )
+    setting = (n_bits, support_size, width)
+    network = first_stage(*setting, generator("teacher", *setting, seed))
     x = signs(generator("held out", n_bits, seed), n_evaluation, n_bits)
     y, units = parity(x, support_size), hidden(network, x)
-    rng = generator("second stage", n_bits, support_size, width, seed)
-    rate = second_stage_rate(n_bits, support_size, width, epsilon) if rate is None else rate
+    rng = generator("second stage", *setting, seed)
+    rate = rate_factor * second_stage_rate(*setting, epsilon)
     done, exponent = 0, 12
     while True:
         f = units @ network.outputs
@@ -311,30 +277,3 @@ def teacher_progress(
         until = min(max_steps, round(2 ** (exponent / 2)))
         network = train_outputs(network, support_size, Stage(until - done, 1, rate), rng)
         done, exponent = until, exponent + 1
-
-
-def trained_teacher(
-    n_bits: int,
-    support_size: int,
-    width: int,
-    epsilon: float,
-    max_steps: int,
-    seed: int,
-    n_evaluation: int = 16_384,
-) -> Network:
-    """Return a teacher after both stages, trained on labels: see `teacher_progress`, whose last network this is.
-
-    Raises
-    ------
-    SpecError
-        If d is even, k odd, m odd, or epsilon outside (0, 1).
-
-    Examples
-    --------
-    >>> teacher = trained_teacher(11, 2, 32, epsilon=0.5, max_steps=2**20, seed=0)
-    >>> x = signs(generator("an example"), 1000, 11)
-    >>> bool(hinge(outputs(teacher, x), parity(x, 2)).mean() < 0.55)
-    True
-    """
-    *_, last = teacher_progress(n_bits, support_size, width, epsilon, max_steps, n_evaluation, seed)
-    return last.network
