@@ -657,7 +657,9 @@ def recognize(
                         _add(places[symbol], m)
                 elif (places[above] & here[before]).any():
                     _add(places[symbol], m)
-            token = tokens[s, m]  # compared before anything is added to it: a sum could leave the range of whole numbers
+            token = tokens[
+                s, m
+            ]  # compared before anything is added to it: a sum could leave the range of whole numbers
             if not (0 <= token < g.first[-1] - terminal and _holds(places[terminal + token], m)):
                 reached[s] = m
                 break
