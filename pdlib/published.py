@@ -1,5 +1,7 @@
 """The published layer: few files for each page and size, read-only, checked when read.
 
+A folder for each page and size, and a file for the labels of each teacher::
+
     <page>-<profile>/runs.parquet      a row per run: fingerprint, spec, provenance, which file has its table, hash of all
                      <kind>.parquet    the tables of all runs of a kind, with the column fingerprint
                      verdicts.json     the page's parameters and, for each criterion, its values
