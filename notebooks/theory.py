@@ -93,14 +93,7 @@ parameters = pages.check_parameters(globals())
 plots.house_style()
 runs = PageRuns("theory", profile, parameters=parameters)
 page_tables = {}
-
-
-SHORT = {
-    "n_bits": "d",
-    "support_size": "k",
-    "width": "m",
-    "n_points": "points",
-}
+SHORT = {"n_bits": "d", "support_size": "k", "width": "m", "n_points": "points"}  # fmt: skip
 
 
 def grid(**values):
@@ -124,10 +117,6 @@ def table_of(kind, rows, part="core", **same):
         {"case": name} | row for name, row in zip(names, rows, strict=True)
     ]
     return joined(zip(labels, records, strict=True)), records
-
-
-# What the lemmas ask for, their constants taken as 1
-WIDTH = {k: 2 * ceil(2**k * k * log(k / delta) / 2) for k in (2, 4, 6)}  # m
 
 
 # %% [markdown]
@@ -385,6 +374,9 @@ plt.show()
 # and the fast Walsh-Hadamard transform of $f^{(1)}$ on the whole cube.
 
 # %%
+WIDTH = {  # m >= 2^k k log(k / delta) of Lemma B.7, rounded up to pairs
+    k: 2 * ceil(2**k * k * log(k / delta) / 2) for k in (2, 4, 6)
+}
 teachers, records = table_of(
     first_stage.FirstStageTeacher,
     grid(width=teacher_widths, aligned=(False, True), seed=seeds),

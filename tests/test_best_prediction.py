@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import pytest
 import tiny
 from numpy.typing import NDArray
 
-from pdlib import SparseParity, Store, execute
+from pdlib import SparseParity
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
 from pdlib.specs import EVALUATION_SEED, Sequences, Source, SpecError
 from pdlib.tasks.grammar import Grammar, grammar, load_grammar
@@ -63,26 +62,12 @@ def sentences(g: Grammar) -> dict[tuple[int, ...], float]:
 # Frequencies
 
 
-def test_the_frequencies_of_a_grammar_by_hand() -> None:
-    # from 9: 1 1 2 with 1/4 and 1 2 with 3/4; from 6: 1 1 1; so 1.25 and 3 times token 1, once and never token 2
-    np.testing.assert_allclose(token_frequencies(UNEVEN), [4.25 / 5.25, 1 / 5.25], rtol=1e-14)
-
-
 @pytest.mark.parametrize("g", [LOW, UNEVEN, grammar("cfg3h", roots=(10,))], ids=["cfg3b", "uneven", "cfg3h"])
 def test_the_frequencies_are_those_of_all_sentences(g: Grammar) -> None:
     counts = np.zeros(g.n_terminals)
     for tokens, p in sentences(g).items():
         counts += p * np.bincount(tokens, minlength=g.n_terminals)
     np.testing.assert_allclose(token_frequencies(g), counts / counts.sum(), rtol=1e-12)
-
-
-def test_the_frequencies_are_those_of_drawn_sentences() -> None:
-    g = grammar("cfg3b")
-    drawn = g.sentence_stream("frequencies").sentences(0, 500)
-    counted = np.bincount(drawn.tokens[drawn.visible], minlength=3)
-    share = counted / counted.sum()
-    np.testing.assert_allclose(token_frequencies(g), share, atol=4e-3)
-    assert np.abs(token_frequencies(UNEVEN)[0] - share[0]) > 0.1  # the control
 
 
 # Predictors in their order
@@ -241,20 +226,6 @@ def test_the_next_token_is_as_likely_as_in_all_trees_written_out(g: Grammar) -> 
     assert np.abs(found - [other[context] for context in before]).max() > 1e-2
 
 
-def test_a_boundary_is_one_in_any_tree_of_the_tokens() -> None:
-    """After 1 in the ambiguous grammar a span of level 2 ends at 1 or 2: a case by hand."""
-    task = NextToken(AMBIGUOUS, level=2)
-    # second token, a span ending there: 7 8 and 8 7 and 7 7 8, by what the first two tokens are
-    # 7 = 1 1: .5 * .4 + .2 * .4 of the trees; 8 first: .3 of them, 1 1 with .3 and 1 2 with .7; 7 = 7 = 1: .2 * .6 * .6
-    one = 0.5 * 0.4 + 0.2 * 0.4 + 0.3 * 0.3 + 0.2 * 0.6 * 0.6
-    two = 0.3 * 0.7
-    inputs = Sequences(np.array([[2, 0]]), np.array([[False, True]]), np.ones((1, 2), bool))
-    # and 7 = 1 followed by 7 = 1 1 or by 8 does not end at the second token
-    np.testing.assert_allclose(
-        best_prediction(task, inputs), [[one / (one + two), two / (one + two), 0.0]], rtol=1e-12
-    )
-
-
 @GRAMMARS
 def test_predictions_of_all_tokens_and_the_end_multiply_to_the_probability_of_a_sentence(g: Grammar) -> None:
     task = NextToken(g, ends=True)
@@ -303,37 +274,6 @@ def test_bigrams_are_those_of_all_trees(g: Grammar) -> None:
     np.testing.assert_allclose(every[:-1], token_frequencies(g), rtol=1e-12)
 
 
-@GRAMMARS
-def test_nothing_exceeds_the_posterior_of_the_next_token(g: Grammar) -> None:
-    """Over all trees, so without chance: the expected share of right answers, and the expected log probability."""
-    rng = np.random.default_rng(0)
-    for task in tasks_of(g):
-        exact = counted(task)
-        others: list[dict[Context, NDArray[Any]]] = []
-        for size in (0.05, 0.5, 5.0):
-            noisy = {c: p * np.exp(size * rng.normal(size=len(p))) for c, p in exact.items()}
-            others.append({c: p / p.sum() for c, p in noisy.items()})
-        everywhere, one = counted(task, everywhere=True), counted(task, 1)
-        others.append({c: one[c[-1:]] for c in exact})
-        others += [{c: everywhere[c] for c in exact}] if task.level > 1 else []
-
-        def expected(p: dict[Context, NDArray[Any]], task: NextToken = task) -> tuple[float, float]:
-            right = gain = total = 0.0
-            for weight, _, targets in asked(task):
-                for before, t in targets:
-                    found = p[task.bos_token, *before]
-                    right += weight * (found.argmax() == t)
-                    gain += weight * np.log(found[t])
-                    total += weight
-            return right / total, gain / total
-
-        most = expected(exact)
-        for p in others:
-            right, gain = expected(p)
-            assert right <= most[0] + 1e-12
-            assert gain < most[1] or max(np.abs(p[c] - exact[c]).max() for c in exact) < 1e-9
-
-
 def test_knowing_that_a_span_ends_tells_something_where_spans_differ() -> None:
     def table(task: NextToken) -> pd.DataFrame:
         return pd.DataFrame(BestPrediction(task, 1500).rows()).set_index("predictor")
@@ -345,15 +285,6 @@ def test_knowing_that_a_span_ends_tells_something_where_spans_differ() -> None:
     same = load_grammar({"rules": {"9": [[7, 8], [8, 7], [8, 8]], "7": [[1, 2]], "8": [[1, 3]]}})
     found = table(NextToken(same, level=2))  # the control: spans of two tokens each
     assert found.loss_nats["posterior"] == pytest.approx(found.loss_nats["prefix"], abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    "task", [NextToken(grammar("cfg3f", roots=(13, 14, 15)), 3), NextToken(LOW, ends=True)]
-)
-def test_who_knows_more_tells_the_next_token_better(task: NextToken) -> None:
-    table = pd.DataFrame(BestPrediction(task, 1000).rows()).set_index("predictor")
-    assert table.accuracy["posterior"] > table.accuracy["bigram"] > table.accuracy["unigram"]
-    assert table.loss_nats["posterior"] < table.loss_nats["bigram"] < table.loss_nats["unigram"]
 
 
 def test_the_loss_gives_short_sentences_more_weight_than_their_probability() -> None:
@@ -442,22 +373,6 @@ def test_hidden_masks_are_part_of_the_sentence() -> None:
 
 
 # As calculations
-
-
-def test_they_are_runs_like_any_other(store: Store) -> None:
-    task = MaskedPrediction(LOW)
-    specs: list[Any] = [
-        BestPrediction(task, 50),
-        BestDependence(task, NgramDependence((3,), 20)),
-        BestPrediction(NextToken(LOW, level=2), 50),
-    ]
-    first = execute(specs, store, progress=False)
-    again = execute(specs, store, progress=False)
-    for spec, record, kept in zip(specs, first, again, strict=True):
-        pd.testing.assert_frame_equal(record.table, pd.DataFrame(spec.rows()))
-        pd.testing.assert_frame_equal(record.table, kept.table)
-        assert spec.work > 0
-    assert replace(specs[0], n_evaluation=51).fingerprint != specs[0].fingerprint
 
 
 class Words(Source):

@@ -30,21 +30,9 @@ def best_prediction(task: MaskedPrediction | NextToken, inputs: Sequences) -> ND
 
     At level 1 that tells only that the sentence goes on or, where [end] is asked for, nothing.
 
-    Parameters
-    ----------
-    task
-        On a `Grammar`.
-    inputs
-        As the task shows them to a network; no [mask] beyond the end of a sentence, and of next-token prediction
-        nothing hidden.
+    The task is on a `Grammar`; `inputs` are as it shows them to a network, with no [mask] beyond the end of a sentence,
+    and of next-token prediction nothing hidden. What no sentence of the grammar looks like is an error.
 
-    Raises
-    ------
-    SpecError
-        If no sentence of the grammar looks so.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> task = MaskedPrediction(grammar("cfg3b", roots=(10,)))
     >>> inputs, _ = task.stream(0, "evaluation").examples(0, 5)
@@ -94,11 +82,10 @@ def _next(task: NextToken, inputs: Sequences, told: bool = True) -> NDArray[np.f
 
 
 def _grammar(task: Task) -> Grammar:
-    known = isinstance(task, MaskedPrediction | NextToken)
-    require(known, f"task {task}", "MaskedPrediction or NextToken")
-    assert isinstance(task, MaskedPrediction | NextToken)
-    require(isinstance(task.source, Grammar), f"source {task.source}", "a Grammar, whose posterior is known")
-    assert isinstance(task.source, Grammar)
+    if not isinstance(task, MaskedPrediction | NextToken):
+        raise SpecError(f"task {task}: expected MaskedPrediction or NextToken.")
+    if not isinstance(task.source, Grammar):
+        raise SpecError(f"source {task.source}: expected a Grammar, whose posterior is known.")
     return task.source
 
 
@@ -113,20 +100,9 @@ class BestPrediction(Calculation):
     before, but not that a span of the level ends. Columns as of an evaluation: `accuracy`, over targets; `loss_nats`,
     over sentences.
 
-    Parameters
-    ----------
-    task
-        Masked or next-token prediction on a grammar.
-    n_evaluation
-        Held-out sentences, the first of those that networks are evaluated on.
-
-    Notes
-    -----
     The posterior has the greatest expected accuracy, and the least expected loss where sentences have equally many
     targets; else the loss gives targets of sentences with few of them more weight than their probability.
 
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> rows = BestPrediction(NextToken(grammar("cfg3b", roots=10), level=2), n_evaluation=200).rows()
     >>> [(row["predictor"], round(row["accuracy"], 1)) for row in rows]
@@ -134,8 +110,8 @@ class BestPrediction(Calculation):
     """
 
     version: ClassVar[int] = 1
-    task: MaskedPrediction | NextToken
-    n_evaluation: int = 4096
+    task: MaskedPrediction | NextToken  # on a grammar
+    n_evaluation: int = 4096  # held-out sentences, the first of those that networks are evaluated on
 
     def __post_init__(self) -> None:
         _grammar(self.task)
@@ -147,7 +123,7 @@ class BestPrediction(Calculation):
         return 20.0 * self.n_evaluation * self.task.n_inputs**2 * len(_grammar(self.task).symbols)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a predictor."""
+        """Return a row for each predictor."""
         task = self.task
         inputs, classes = task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
         predictions = self._next(task, inputs) if isinstance(task, NextToken) else self._masked(task, inputs)
@@ -263,18 +239,11 @@ class BestDependence(Calculation):
     """The n-gram dependence of the exact posterior: the reference for that of a network.
 
     Table rows as of `NgramDependence`, on the same sentences and positions.
-
-    Parameters
-    ----------
-    task
-        Masked prediction on a grammar.
-    probe
-        The networks' probe.
     """
 
     version: ClassVar[int] = 1
-    task: MaskedPrediction
-    probe: NgramDependence
+    task: MaskedPrediction  # on a grammar
+    probe: NgramDependence  # the networks' probe
 
     def __post_init__(self) -> None:
         require(isinstance(self.task, MaskedPrediction), f"task {self.task}", "MaskedPrediction")
@@ -287,6 +256,6 @@ class BestDependence(Calculation):
         return 100.0 * self.probe.n_samples * self.task.n_inputs**2 * len(_grammar(self.task).symbols)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a measure and n."""
+        """Return one row for each measure and n."""
         inputs = self.probe.inputs(self.task)
         return dependence(inputs, lambda block: best_prediction(self.task, block), self.probe.n)

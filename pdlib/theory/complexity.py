@@ -51,30 +51,10 @@ def theorem(
     signals, the labels' and the teacher's, so that the smaller of the two bounds what is necessary, as in B.1.
     The larger is the reading under which the theorem can say what it claims.
 
-    Parameters
-    ----------
-    n_bits, support_size
-        d, odd; k, even.
-    epsilon
-        Loss to be reached, in (0, 1); in the two forms of 3.2 the final teacher's loss too.
-    delta
-        Probability of failure, in (0, 1). Not in 3.2.
-    c
-        At least 1: the final teacher has loss :math:`O(d^{-c})`. Not in 3.2.
-    form
-        One of the names above.
+    d is odd, k even; `epsilon`, in (0, 1), is the loss to be reached, in the two forms of 3.2 the final teacher's loss too;
+    `delta`, in (0, 1), is the probability of failure, and the final teacher has loss :math:`O(d^{-c})`, c at least 1:
+    neither is in 3.2. Paper, Theorem 3.2, Theorem B.1 and the end of its proof (appendix B.2).
 
-    Raises
-    ------
-    SpecError
-        If a value lies outside its range.
-
-    References
-    ----------
-    Paper, Theorem 3.2, Theorem B.1 and the end of its proof (appendix B.2).
-
-    Examples
-    --------
     >>> [f"{theorem(101, 6, 0.1, 0.1, 2.5, form).distillation:.1e}" for form in FORMS]
     ['1.0e+02', '1.1e+10', '1.1e+10', '2.7e+07']
     """
@@ -115,22 +95,10 @@ def crossing(
     From a crossing on it holds for good: the left side grows as :math:`d^p`; if p exceeds 2 it outgrows the right
     side, none of whose terms grows faster than :math:`d^2`, and if not it stays below.
 
-    Parameters
-    ----------
-    support_size, epsilon, delta, c, form
-        As in `theorem`.
-    first_stage
-        Whether to count the first stage alone. The second trains on the final teacher either way, so a student that
-        distills pays for it too; the bound is on finding the support, the first stage's part.
+    The smallest such odd d, by bisection; None if there is none up to :math:`2^{40}`: so always in form "3.2", for k = 2,
+    and for c = 1 in "B.1" and "proof". With `first_stage` that stage alone is counted: the second trains on the final
+    teacher either way, so a student that distills pays for it too; the bound is on finding the support, the first's part.
 
-    Returns
-    -------
-    int or None
-        Smallest such odd d, by bisection; None if there is none up to :math:`2^{40}`: so always in form "3.2", for
-        k = 2, and for c = 1 in "B.1" and "proof", of the totals.
-
-    Examples
-    --------
     >>> crossing(6, 0.1, 0.1, 2.5, "B.1"), crossing(6, 0.1, 0.1, 1.0, "B.1"), crossing(6, 0.1, 0.1, 2.5, "3.2")
     (325, None, None)
     >>> crossing(6, 0.1, 0.1, 2.5, "B.1", first_stage=True)

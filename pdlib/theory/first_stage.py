@@ -209,15 +209,12 @@ class FirstStageTeacher(Experiment):
         """Operations on the cube, or on the monomials of degree 3."""
         return self.width * (2.0**self.n_bits if self.n_bits <= TRANSFORMED else float(self.n_bits**3))
 
-    def network(self) -> Network:
-        """Return the network after its first stage."""
-        name = ("first-stage teacher", self.n_bits, self.support_size, self.width, self.seed)
-        return first_stage(self.n_bits, self.support_size, self.width, generator(*name), aligned=self.aligned)
-
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each group of coefficients, and one for the norm."""
-        d, k = self.n_bits, self.support_size
-        network = self.network()
+        d, k, m = self.n_bits, self.support_size, self.width
+        network = first_stage(
+            d, k, m, generator("first-stage teacher", d, k, m, self.seed), aligned=self.aligned
+        )
         binomial = degree_1(network, k)
         on_cube = d <= TRANSFORMED
         if on_cube:
@@ -238,7 +235,7 @@ class FirstStageTeacher(Experiment):
                 group: monomial_coefficients(network, k, np.array(list(combinations(range(d), size))))
                 for group, size in (("even", 2), ("odd_higher", 3))
             }
-            rng = generator("norm", d, k, self.width, self.seed)
+            rng = generator("norm", d, k, m, self.seed)
             square = float((outputs(network, signs(rng, N_SAMPLES, d)) ** 2).mean())
         route = "transform" if on_cube else "binomial"
         rows = []
@@ -291,11 +288,6 @@ class SeparationShare(Experiment):
     width: int  # m
     n_draws: int = 200  # initialisations
     seed: int = 0
-
-    @property
-    def work(self) -> float:
-        """Signs drawn."""
-        return 4.0 * self.n_draws * self.width * self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the one row."""

@@ -150,26 +150,10 @@ def train(
 
     .. math:: L_\alpha = \alpha \max(0, 1 - f_S(x) y) + (1 - \alpha) \max(0, 1 - f_S(x) f_T(x))
 
-    Parameters
-    ----------
-    network, support_size
-        Where it starts; k, which gives the labels.
-    first, second
-        The stages.
-    rng
-        Where the inputs come from.
-    teachers
-        The teacher of each stage; None: labels only, whatever alpha. A teacher itself has none; one-shot distillation
-        gives its last network twice, progressive distillation its network after the first stage, then its last.
-    alpha
-        Weight of the labels beside a teacher, in [0, 1].
+    `teachers` are that of each stage; None: labels only, whatever alpha. A teacher itself has none; one-shot distillation
+    gives its last network twice, progressive distillation its network after the first stage, then its last. `alpha`, in [0,
+    1], is the weight of the labels beside a teacher. Paper, Algorithm 1 and section 3.2.
 
-    References
-    ----------
-    Paper, Algorithm 1 and section 3.2.
-
-    Examples
-    --------
     >>> from pdlib.theory.network import first_rate, initial
     >>> from pdlib.theory.setting import generator
     >>> rng = generator("an example")
