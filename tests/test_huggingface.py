@@ -23,7 +23,7 @@ from torch import Tensor
 from pdlib import Adam, SparseParity, Store, Training, Transformer, execute
 from pdlib.files import DamagedError, MissingError
 from pdlib.models import huggingface
-from pdlib.models.huggingface import described, load_pretrained, save_pretrained
+from pdlib.models.huggingface import load_pretrained, save_pretrained
 from pdlib.models.transformer import bert, gpt2, tokens_of
 from pdlib.specs import SpecError
 
@@ -214,17 +214,6 @@ def test_segments_are_their_token_types(tmp_path: Path, name: str) -> None:
     plain = {w: o for w, o, _ in both_sides(theirs(name), tmp_path, 7)}
     apart = {w: o for w, o, _ in both_sides(theirs(name), tmp_path, 7, segments=segments)}
     assert distance(plain["logits"], apart["logits"]) > 1e-3
-
-
-def test_a_declared_padding_token_loses_its_gradient_there_and_keeps_it_here(tmp_path: Path) -> None:
-    module = theirs("bert, untied", pad_token_id=4)
-    word = "bert.embeddings.word_embeddings.weight"
-    for what, ours, others in both_sides(module, tmp_path, 30):
-        if what == word:
-            assert not others[4].any()
-            assert ours[4].any()
-            ours[4] = 0
-        assert distance(ours, others) < 1e-9, what
 
 
 # Controls
@@ -442,21 +431,6 @@ def test_an_untied_bert_of_a_version_with_one_bias_is_read(tmp_path: Path) -> No
     np.testing.assert_array_equal(load_pretrained(tmp_path)[1]["output.bias"], expected)
 
 
-def test_a_sparse_config_means_their_defaults(tmp_path: Path) -> None:
-    """An old config names little; its network is the one that `transformers` makes of it."""
-    module = theirs("gpt2, tied")
-    module.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    few = ("model_type", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
-    (tmp_path / "config.json").write_text(json.dumps({k: config[k] for k in few}))
-    model, _ = load_pretrained(tmp_path)
-    default = transformers.GPT2Config.from_pretrained(tmp_path)
-    assert (model.dropout, model.initial_std) == (default.attn_pdrop, default.initializer_range)
-    assert (model.norm_epsilon, model.tied) == (default.layer_norm_epsilon, default.tie_word_embeddings)
-    assert model.activation == "gelu_tanh"
-    assert model.mlp_width == 0
-
-
 @pytest.mark.parametrize("name", ["gpt2, untied", "bert, tied"])
 def test_a_checkpoint_in_several_files_is_read(tmp_path: Path, name: str) -> None:
     module = theirs(name)
@@ -472,36 +446,19 @@ def test_a_checkpoint_in_several_files_is_read(tmp_path: Path, name: str) -> Non
         load_pretrained(tmp_path / "many")
 
 
-def as_pickle(folder: Path, zipped: bool = True, **more: Any) -> Path:
+def as_pickle(folder: Path, **more: Any) -> Path:
     """Write the weights of a folder as older versions did, instead of what is there."""
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     path = folder / "pytorch_model.bin"
-    torch.save(tensors | more, path, _use_new_zipfile_serialization=zipped)
+    torch.save(tensors | more, path)
     return path
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("name", ["gpt2, tied", "bert, tied"])
-def test_a_checkpoint_as_older_versions_write_it_is_the_same_network(
-    tmp_path: Path, name: str, zipped: bool
-) -> None:
-    theirs(name).save_pretrained(tmp_path)
-    model, parameters = load_pretrained(tmp_path)
-    assert described(tmp_path) == model
-    as_pickle(tmp_path, zipped)
-    again, back = load_pretrained(tmp_path)
-    assert again == model
-    assert back.keys() == parameters.keys()
-    for key, value in parameters.items():
-        np.testing.assert_array_equal(back[key], value, strict=True)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_cut_pickle_is_an_error(tmp_path: Path, share: float, zipped: bool) -> None:
+def test_a_cut_pickle_is_an_error(tmp_path: Path, share: float) -> None:
     theirs("bert, tied").save_pretrained(tmp_path)
-    path = as_pickle(tmp_path, zipped)
+    path = as_pickle(tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(
@@ -630,22 +587,13 @@ def set_in_config(folder: Path, **changes: Any) -> None:
         ("gpt2, tied", {"attn_pdrop": 0.2}, "attn_pdrop = 0.2: expected one rate of dropout for all"),
         ("gpt2, tied", {"layer_norm_epsilon": -1.0}, "norm_epsilon = -1.0"),
         ("bert, tied", {"is_decoder": True}, "is_decoder = True: expected False"),
-        ("bert, tied", {"add_cross_attention": True}, "add_cross_attention = True: expected False"),
         (
             "bert, tied",
             {"position_embedding_type": "relative_key"},
             "position_embedding_type = 'relative_key': expected 'absolute'",
         ),
         ("bert, tied", {"type_vocab_size": 3}, "type_vocab_size = 3: expected 2"),
-        ("bert, tied", {"hidden_act": "relu"}, "hidden_act = 'relu': expected one of 'gelu'"),
-        ("bert, tied", {"num_attention_heads": 5}, "hidden_size = 8: expected a multiple of num_attention_heads = 5"),
-        ("bert, tied", {"attention_probs_dropout_prob": 0.0}, "expected one rate of dropout"),
-        # another shape
         ("gpt2, tied", {"vocab_size": 12}, "transformer.wte.weight of shape (11, 8): expected (12, 8)"),
-        ("bert, tied", {"vocab_size": 12}, "word_embeddings.weight of shape (11, 8): expected (12, 8)"),
-        ("gpt2, tied", {"n_positions": 81}, "transformer.wpe.weight of shape (80, 8): expected (81, 8)"),
-        ("gpt2, tied", {"n_inner": 9}, "transformer.h.0.mlp.c_fc.bias of shape (32,): expected (9,)"),
-        ("bert, tied", {"intermediate_size": 9}, "intermediate.dense.bias of shape (12,): expected (9,)"),
         ("gpt2, tied", {"n_layer": 3}, "without the tensors ['transformer.h.2."),
         ("gpt2, tied", {"n_layer": 1}, "with ['transformer.h.1."),
         ("gpt2, tied", {"tie_word_embeddings": False}, "without the tensors ['lm_head.weight']"),

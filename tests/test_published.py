@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 
@@ -32,7 +31,7 @@ from pdlib.models.huggingface import save_pretrained
 from pdlib.models.published import PublishedCheckpoints
 from pdlib.models.transformer import bert, gpt2
 from pdlib.schedules import EqualSplit, Explicit, OneShot, Progressive
-from pdlib.specs import Piece, Schedule, Spec, SpecError, Teacher
+from pdlib.specs import Schedule, Spec, SpecError, Teacher
 from pdlib.store import DamagedError, MissingError
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
@@ -642,37 +641,6 @@ def test_weights_that_are_not_whole_are_an_error_that_names_their_checkpoint(her
     teacher = prepared()
     with pytest.raises(DamagedError, match=r"^folder:step-6: .*SafetensorError"):
         teacher.parameters(6, Store(here / "one", published=None))
-
-
-def test_an_older_bert_of_transformers_teaches_what_transformers_computes(here: Path) -> None:
-    settings = transformers.BertConfig(
-        vocab_size=len(PIECES),
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=12,
-        max_position_embeddings=16,
-    )
-    torch.manual_seed(0)
-    module = transformers.BertForPreTraining(settings).eval()  # with the next-sentence head
-    for step in STEPS:
-        folder = here / f"older-{step}"
-        settings.save_pretrained(folder)
-        torch.save(module.state_dict(), folder / "pytorch_model.bin")
-        config(folder, model_type="bert")
-        shutil.copy("vocab.txt", folder)
-    teacher = prepared([f"folder:older-{step}" for step in STEPS])
-    stream = teacher.task.stream(1, "train")
-    inputs, classes = stream.examples(0, 24)
-    with torch.no_grad():
-        logits = module(input_ids=torch.tensor(inputs.tokens)).prediction_logits.numpy()[inputs.at]
-    store = Store(here / "one", published=None)
-    values = teacher.model.logits(teacher.parameters(6, store), inputs)
-    np.testing.assert_allclose(values, logits, atol=1e-5)
-    how = Distillation(teacher, OneShot(), targets="hard")
-    counts = inputs.n_targets
-    made = labels.label_block(how, stream, Piece(0, 24, 6), len(PIECES), store, counts=counts)
-    np.testing.assert_array_equal(made ^ classes, logits.argmax(axis=1))
 
 
 # ------------------------------------------------------------------ the record
