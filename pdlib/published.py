@@ -250,7 +250,7 @@ class Published:
             raise _altered(path, f"the block of {stored} does not match its hash")
         return labels
 
-    def write_labels(self, teacher: str, blocks: Iterable[tuple[Mapping[str, str], NDArray[Any]]]) -> int:
+    def write_labels(self, teacher: str, blocks: Sequence[tuple[Mapping[str, str], NDArray[Any]]]) -> int:
         """Add blocks of a teacher's labels to those published; return how many there are then."""
         path = self._labels(teacher)
         old = (
