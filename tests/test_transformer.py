@@ -207,40 +207,15 @@ def test_logits_at_one_position_are_a_row_of_all(name: str) -> None:
     assert max(float((ours[k] - other[k]).abs().max()) for k in ours) > 1e-3
 
 
+@pytest.mark.parametrize("at", [2, -1])
 @all_models
-def test_logits_at_given_positions_are_rows_of_all_in_reading_order(name: str) -> None:
-    module = network(MODELS[name])
-    tokens = tokens_for(MODELS[name])
-    at = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.3
-    rows = module(tokens, at=at)
-    assert rows.shape == (int(at.sum()), N_CLASSES)
-    assert_same(rows, module(tokens)[at], 1e-12)
-    weights = weights_like(rows)
-    assert_same(gradients(module, rows, weights), gradients(module, module(tokens)[at], weights))
-    assert module(tokens, at=torch.zeros_like(at)).shape == (0, N_CLASSES)
-
-
-@pytest.mark.parametrize("at", [None, 2, -1])
-@all_models
-def test_attention_is_the_same_whoever_asks(name: str, at: int | None) -> None:
-    model = MODELS[name]
-    module, tokens = network(model), tokens_for(model)
+def test_attention_at_one_position_has_one_query_in_the_last_layer(name: str, at: int) -> None:
+    module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
     layers: list[Tensor] = []
-    assert_same(module(tokens, at=at, attention=layers), module(tokens, at=at), 1e-12)
-    assert len(layers) == model.n_layers
-    for i, weights in enumerate(layers):
-        one_query = at is not None and i == model.n_layers - 1
-        assert weights.shape == (5, model.n_heads, 1 if one_query else N_TOKENS, N_TOKENS)
-        assert_same(weights.sum(dim=3), torch.ones(weights.shape[:3], dtype=torch.float64))
-        queries = torch.tensor([at % N_TOKENS]) if one_query and at is not None else torch.arange(N_TOKENS)
-        above = torch.arange(N_TOKENS)[None] > queries[:, None]
-        assert bool((weights[:, :, above] > 0).any()) == (
-            model.attends == "all" and bool(above.any())
-        )  # exact zeros
     full: list[Tensor] = []
+    assert_same(module(tokens, at=at, attention=layers), module(tokens, at=at), 1e-12)
     module(tokens, attention=full)
-    if at is not None:
-        assert_same(layers[-1], full[-1][:, :, [at % N_TOKENS]], 1e-12)
+    assert_same(layers, [*full[:-1], full[-1][:, :, [at % N_TOKENS]]], 1e-12)
 
 
 @pytest.mark.parametrize("at", [2, -1])
@@ -258,17 +233,6 @@ def test_one_position_drops_what_all_positions_drop(
     dropped = module(tokens, at=at, attention=[])
     assert_same(dropped, module(tokens, attention=[])[:, at], 1e-12)
     assert not torch.allclose(dropped, kept)
-
-
-@all_models
-def test_a_causal_network_sees_nothing_of_what_comes_later(name: str) -> None:
-    model = MODELS[name]
-    module, tokens = network(model), tokens_for(model)
-    other = tokens.clone()
-    other[:, 6:] = (other[:, 6:] + 1) % model.vocabulary
-    moved = (module(tokens) - module(other)).abs().amax(dim=(0, 2))
-    assert bool((moved[6:] > 1e-3).all())
-    assert bool((moved[:6] == 0).all()) == (model.attends == "causal")
 
 
 @pytest.mark.parametrize("name", [k for k, v in MODELS.items() if v.attends == "causal"])
@@ -306,30 +270,29 @@ def test_a_causal_network_of_which_the_beginning_is_hidden_sees_only_what_is_lef
 
 @all_models
 def test_what_is_said_to_be_padding_is_never_computed_and_nothing_else_changes(name: str) -> None:
+    module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
+    real = torch.arange(N_TOKENS) < torch.tensor([N_TOKENS, 3, 5, 1, 7])[:, None]
+    with FlopCounterMode(display=False) as counter:
+        whole = module(tokens, mask=real)
+    operations = counter.get_total_flops()
+    with counter:
+        packed = module(tokens, mask=real, real=real)
+    assert_same(packed[real], whole[real], 1e-12)
+    if MODELS[name].attends == "causal":  # what stands at the end is seen by nobody
+        assert_same(module(tokens, real=real)[real], whole[real], 1e-12)
+    assert counter.get_total_flops() < 0.9 * operations
+
+
+@all_models
+def test_projections_made_once_for_each_pair_are_those_made_at_every_position(name: str) -> None:
     model = MODELS[name]
-    module, tokens = network(model), tokens_for(model)
-    lengths = torch.tensor([N_TOKENS, 3, 5, 1, 7])
-    real = torch.arange(N_TOKENS) < lengths[:, None]
-    tokens = torch.where(real, tokens, 0)
-    at = real & (torch.rand(real.shape, generator=torch.Generator().manual_seed(2)) < 0.6)
-    logits = module(tokens, at=at, mask=real, real=real)
-    assert_same(logits, module(tokens, at=at, mask=real), 1e-12)
-    weights = weights_like(logits)
-    assert_same(
-        gradients(module, logits, weights),
-        gradients(module, module(tokens, at=at, mask=real), weights),
-    )
-    everywhere = module(tokens, mask=real, real=real)
-    assert_same(everywhere[real], module(tokens, mask=real)[real], 1e-12)
-    if model.attends == "causal":  # what stands at the end is seen by nobody
-        assert_same(module(tokens, at=at, real=real), module(tokens, at=at), 1e-12)
-    counter = FlopCounterMode(display=False)
-    with counter:
-        module(tokens, mask=real)
-    whole = counter.get_total_flops()
-    with counter:
-        module(tokens, mask=real, real=real)
-    assert counter.get_total_flops() < 0.9 * whole
+    module, tokens = network(model), tokens_for(model, n=model.vocabulary + 4)
+    for at in (None, -1, 3):
+        logits = module(tokens, at=at)
+        singly = torch.cat([module(example[None], at=at) for example in tokens])
+        assert_same(logits, singly, 1e-12)
+        weights = weights_like(logits)
+        assert_same(gradients(module, logits, weights), gradients(module, singly, weights))
 
 
 def asked_batch(model: Transformer, hidden: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -491,165 +454,6 @@ def test_dropout_acts_in_training_alone(name: str, at: int | None) -> None:
         assert torch.equal(module(tokens, at=at), one)
         assert_same(module.eval()(tokens, at=at), expected, 1e-12)
         assert_same(network(MODELS[name]).train()(tokens, at=at), expected, 1e-12)  # a rate of 0
-
-
-# Drawing token after token
-
-CAUSAL = [k for k, v in MODELS.items() if v.attends == "causal" and k != "bert"]
-BEGINNING, END = 1, 2
-
-
-def drawing(name: str) -> tuple[Transformer, dict[str, np.ndarray]]:
-    """A network with as many classes as tokens, which ends some samples early."""
-    model = replace(MODELS[name], vocabulary=N_CLASSES)
-    return model, parameters_of(model, seed=5)
-
-
-def drawn_again(
-    model: Transformer, parameters: dict[str, np.ndarray], sample: int, max_length: int, seed: int
-) -> tuple[list[int], bool]:
-    """One sample, the whole prefix put through the network for each token; the same uniform numbers."""
-    module, key = model.module(parameters).eval(), transformer._key(seed)
-    tokens = [BEGINNING]
-    for t in range(max_length + 1):
-        p = module(torch.tensor([tokens]))[0, -1].softmax(dim=0).tolist()
-        u = float(transformer._uniform(key, t, sample, sample + 1)[0])
-        token = 0
-        while token < len(p) - 1 and sum(p[: token + 1]) <= u:
-            token += 1
-        if token == END:
-            return tokens[1:], True
-        tokens.append(token)
-    return tokens[1 : max_length + 1], False
-
-
-@pytest.mark.parametrize("name", CAUSAL)
-def test_samples_are_those_of_the_whole_prefix_put_through_for_each_token(name: str) -> None:
-    model, parameters = drawing(name)
-    tokens, lengths, ended = model.generate(parameters, 9, beginning=BEGINNING, end=END, max_length=7, seed=5)
-    assert (tokens.dtype, lengths.dtype, ended.dtype) == (np.int64, np.int64, bool)
-    assert tokens.shape == (9, 7)
-    expected = [drawn_again(model, parameters, i, 7, seed=5) for i in range(9)]
-    for i, (sample, ends) in enumerate(expected):
-        assert tokens[i].tolist() == sample + [0] * (7 - len(sample))
-        assert (lengths[i], ended[i]) == (len(sample), ends)
-    assert len(set(map(str, expected))) > 3
-    assert [drawn_again(model, parameters, i, 7, seed=6) for i in range(9)] != expected  # the control
-
-
-@pytest.mark.parametrize("name", ["gpt2", "averaged", "causal, post"])
-def test_a_sample_is_a_function_of_the_seed_and_its_number(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, parameters = drawing(name)
-
-    def draw(n: int, seed: int = 3, max_length: int = 8) -> tuple[np.ndarray, ...]:
-        return model.generate(parameters, n, beginning=BEGINNING, end=END, max_length=max_length, seed=seed)
-
-    tokens, lengths, ended = whole = draw(50)
-    assert 0 < ended.sum() < 50
-    assert len(np.unique(lengths)) > 3
-    for changed in (draw(50), draw(13), draw(50, max_length=5)):
-        n, length = changed[0].shape
-        np.testing.assert_array_equal(changed[0], tokens[:n, :length])
-        np.testing.assert_array_equal(changed[1], lengths[:n].clip(max=length))
-        np.testing.assert_array_equal(changed[2], ended[:n] & (lengths[:n] <= length))
-    for still_on, at_once in ((0.0, 10**9), (1.0, 10**9), (0.75, 7000), (0.75, 1)):
-        monkeypatch.setattr(transformer, "STILL_ON", still_on)
-        monkeypatch.setitem(transformer.CACHED_AT_ONCE, "cpu", at_once)
-        for one, other in zip(draw(50), whole, strict=True):
-            np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(draw(50, seed=4)[0], tokens)
-
-
-def test_samples_that_have_ended_leave_and_few_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, parameters = drawing("gpt2")
-    positions: list[tuple[int, int]] = []
-    following = TransformerModule.following
-
-    def noted(self: TransformerModule, tokens: Tensor, position: int, cache: list[Tensor]) -> Tensor:
-        positions.append((position, len(tokens)))
-        assert all(kept.shape[1] == len(tokens) for kept in cache)
-        return following(self, tokens, position, cache)
-
-    monkeypatch.setattr(TransformerModule, "following", noted)
-    monkeypatch.setattr(transformer, "STILL_ON", 1.0)
-    _, lengths, _ = model.generate(parameters, 60, beginning=BEGINNING, end=END, max_length=8, seed=0)
-    still_on = [int((lengths >= t).sum()) for t in range(9)]
-    assert positions == [(t, n) for t, n in enumerate(still_on) if n]
-    assert still_on[-1] < 30
-    positions.clear()
-    numbers = 2 * model.n_layers * 9 * model.n_heads * model.head_size
-    monkeypatch.setitem(transformer.CACHED_AT_ONCE, "cpu", 10 * numbers)
-    model.generate(parameters, 60, beginning=BEGINNING, end=END, max_length=8, seed=0)
-    assert [n for position, n in positions if position == 0] == [10] * 6
-
-
-def test_tokens_are_drawn_with_the_probabilities_of_the_network() -> None:
-    """Shares of first tokens, and of second ones behind the commonest first one."""
-    model, parameters = drawing("gpt2")
-    n = 20_000
-    tokens, lengths, ended = model.generate(parameters, n, beginning=BEGINNING, end=END, max_length=2, seed=1)
-    module = model.module(parameters).eval()
-    first = module(torch.tensor([[BEGINNING]]))[0, -1].softmax(dim=0).detach().numpy()
-    counts = np.bincount(tokens[lengths > 0, 0], minlength=N_CLASSES)
-    counts[END] = n - counts.sum()
-    np.testing.assert_allclose(counts / n, first, atol=4 * np.sqrt(0.25 / n))
-    commonest = int(counts[:END].argmax())
-    behind = (lengths > 0) & (tokens[:, 0] == commonest)
-    second = module(torch.tensor([[BEGINNING, commonest]]))[0, -1].softmax(dim=0).detach().numpy()
-    counts = np.bincount(tokens[behind & (lengths == 2), 1], minlength=N_CLASSES)
-    counts[END] = (behind & (lengths == 1) & ended).sum()
-    np.testing.assert_allclose(counts / behind.sum(), second, atol=4 * np.sqrt(0.25 / behind.sum()))
-    assert np.abs(first - second).max() > 0.05  # the control
-
-
-def test_uniform_numbers_are_uniform_and_each_has_its_own_place() -> None:
-    key = transformer._key(0)
-    u = transformer._uniform(key, 3, 0, 40_000)
-    assert 0 <= u.min() < u.max() < 1
-    np.testing.assert_allclose(np.histogram(u, 10, (0, 1))[0] / 40_000, 0.1, atol=0.006)
-    for start, stop in ((0, 1), (5, 9), (7, 8), (4, 1003)):
-        np.testing.assert_array_equal(transformer._uniform(key, 3, start, stop), u[start:stop])
-    for other in (
-        transformer._uniform(key, 4, 0, 40_000),
-        transformer._uniform(transformer._key(1), 3, 0, 40_000),
-    ):
-        assert abs(np.corrcoef(u, other)[0, 1]) < 0.02
-
-
-def test_an_impossible_token_is_never_drawn() -> None:
-    p = np.array([[0.0, 0.25, 0.0, 0.75, 0.0]])
-    for u, expected in ((0.0, 1), (0.2499, 1), (0.25, 3), (0.999, 3)):
-        assert transformer._drawn(p, np.array([u])).tolist() == [expected]
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"n": 0}, r"n = 0: expected a whole number"),
-        ({"max_length": 0}, r"max_length = 0: expected a whole number"),
-        ({"max_length": 12}, r"max_length = 12, 13 with the beginning: expected at most n_positions = 12"),
-        ({"beginning": N_CLASSES}, r"beginning = 6: expected a token from 0 to 5"),
-        ({"end": -1}, r"end = -1: expected a token from 0 to 5"),
-        ({"end": 1.0}, r"end = 1\.0: expected a token from 0 to 5"),
-        ({"seed": -1}, r"seed = -1: expected a whole number of at least 0"),
-    ],
-)
-def test_samples_that_cannot_be_are_refused(changes: dict[str, Any], said: str) -> None:
-    model, parameters = drawing("gpt2")
-    how: dict[str, Any] = {"n": 2, "beginning": BEGINNING, "end": END, "max_length": 11, "seed": 0}
-    assert model.generate(parameters, **how)[0].shape == (2, 11)
-    with pytest.raises(SpecError, match=said):
-        model.generate(parameters, **(how | changes))
-
-
-def test_only_a_causal_network_with_a_class_for_each_token_draws() -> None:
-    how: dict[str, Any] = {"n": 2, "beginning": BEGINNING, "end": END, "max_length": 5, "seed": 0}
-    with pytest.raises(SpecError, match=r"attends = 'all': expected 'causal'"):
-        MODELS["bert"].generate(parameters_of(MODELS["bert"]), **how)
-    with pytest.raises(SpecError, match=r"6 classes: expected as many as the vocabulary, 3, to draw tokens"):
-        GPT2.generate(parameters_of(GPT2), **how)
 
 
 def test_gpt2_is_the_default_network_tied() -> None:
