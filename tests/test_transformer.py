@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pdlib import Adam, SparseParity, Training, Transformer
+from pdlib.models import network as network_module
 from pdlib.models import transformer
-from pdlib.models.transformer import TransformerModule, bert, gpt2, tokens_of
+from pdlib.models.network import TransformerModule
+from pdlib.models.transformer import bert, gpt2, tokens_of
 from pdlib.specs import SpecError
 
 N_CLASSES, N_TOKENS, VOCABULARY = 6, 9, 3
@@ -205,40 +207,15 @@ def test_logits_at_one_position_are_a_row_of_all(name: str) -> None:
     assert max(float((ours[k] - other[k]).abs().max()) for k in ours) > 1e-3
 
 
+@pytest.mark.parametrize("at", [2, -1])
 @all_models
-def test_logits_at_given_positions_are_rows_of_all_in_reading_order(name: str) -> None:
-    module = network(MODELS[name])
-    tokens = tokens_for(MODELS[name])
-    at = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.3
-    rows = module(tokens, at=at)
-    assert rows.shape == (int(at.sum()), N_CLASSES)
-    assert_same(rows, module(tokens)[at], 1e-12)
-    weights = weights_like(rows)
-    assert_same(gradients(module, rows, weights), gradients(module, module(tokens)[at], weights))
-    assert module(tokens, at=torch.zeros_like(at)).shape == (0, N_CLASSES)
-
-
-@pytest.mark.parametrize("at", [None, 2, -1])
-@all_models
-def test_attention_is_the_same_whoever_asks(name: str, at: int | None) -> None:
-    model = MODELS[name]
-    module, tokens = network(model), tokens_for(model)
+def test_attention_at_one_position_has_one_query_in_the_last_layer(name: str, at: int) -> None:
+    module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
     layers: list[Tensor] = []
-    assert_same(module(tokens, at=at, attention=layers), module(tokens, at=at), 1e-12)
-    assert len(layers) == model.n_layers
-    for i, weights in enumerate(layers):
-        one_query = at is not None and i == model.n_layers - 1
-        assert weights.shape == (5, model.n_heads, 1 if one_query else N_TOKENS, N_TOKENS)
-        assert_same(weights.sum(dim=3), torch.ones(weights.shape[:3], dtype=torch.float64))
-        queries = torch.tensor([at % N_TOKENS]) if one_query and at is not None else torch.arange(N_TOKENS)
-        above = torch.arange(N_TOKENS)[None] > queries[:, None]
-        assert bool((weights[:, :, above] > 0).any()) == (
-            model.attends == "all" and bool(above.any())
-        )  # exact zeros
     full: list[Tensor] = []
+    assert_same(module(tokens, at=at, attention=layers), module(tokens, at=at), 1e-12)
     module(tokens, attention=full)
-    if at is not None:
-        assert_same(layers[-1], full[-1][:, :, [at % N_TOKENS]], 1e-12)
+    assert_same(layers, [*full[:-1], full[-1][:, :, [at % N_TOKENS]]], 1e-12)
 
 
 @pytest.mark.parametrize("at", [2, -1])
@@ -246,44 +223,20 @@ def test_attention_is_the_same_whoever_asks(name: str, at: int | None) -> None:
 def test_one_position_drops_what_all_positions_drop(
     name: str, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def every_third(self: transformer.TransformerModule, hidden: Tensor) -> Tensor:
+    def every_third(self: TransformerModule, hidden: Tensor) -> Tensor:
         return hidden * (torch.arange(hidden.shape[-1]) % 3 != 0) * 1.5
 
     model = replace(MODELS[name], dropout=1 / 3)
     module, tokens = network(model).train(), tokens_for(model)
-    kept = module(tokens, at=at)
-    monkeypatch.setattr(transformer.TransformerModule, "_dropped", every_third)
-    assert_same(module(tokens, at=at), module(tokens)[:, at], 1e-12)
-    assert not torch.allclose(module(tokens, at=at), kept)
-
-
-@all_models
-def test_a_causal_network_sees_nothing_of_what_comes_later(name: str) -> None:
-    model = MODELS[name]
-    module, tokens = network(model), tokens_for(model)
-    other = tokens.clone()
-    other[:, 6:] = (other[:, 6:] + 1) % model.vocabulary
-    moved = (module(tokens) - module(other)).abs().amax(dim=(0, 2))
-    assert bool((moved[6:] > 1e-3).all())
-    assert bool((moved[:6] == 0).all()) == (model.attends == "causal")
-
-
-@pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_what_a_mask_hides_does_not_matter(name: str) -> None:
-    model = MODELS[name]
-    module, tokens = network(model), tokens_for(model)
-    mask = torch.ones_like(tokens, dtype=torch.bool)
-    mask[:, 7:] = False
-    other = tokens.clone()
-    other[:, 7:] = 0
-    assert_same(module(tokens, mask=mask)[:, :7], module(other, mask=mask)[:, :7])
-    assert_same(module(tokens, mask=mask)[:, :7], module(tokens[:, :7]))
+    kept = module(tokens, at=at, attention=[])  # weights that are looked at are dropped here, not in a kernel
+    monkeypatch.setattr(TransformerModule, "_dropped", every_third)
+    dropped = module(tokens, at=at, attention=[])
+    assert_same(dropped, module(tokens, attention=[])[:, at], 1e-12)
+    assert not torch.allclose(dropped, kept)
 
 
 @pytest.mark.parametrize("name", [k for k, v in MODELS.items() if v.attends == "causal"])
-def test_a_causal_network_of_which_the_beginning_is_hidden_sees_only_what_is_left(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_causal_network_of_which_the_beginning_is_hidden_sees_only_what_is_left(name: str) -> None:
     """Each example cut by hand: the tokens that are seen, at their own positions."""
     model = MODELS[name]
     module, tokens = network(model), tokens_for(model)
@@ -301,18 +254,14 @@ def test_a_causal_network_of_which_the_beginning_is_hidden_sees_only_what_is_lef
         cut.append(module(tokens[i, first[i] :][None], mask=mask[i, first[i] :][None])[0].detach())
         module.position.weight.data.copy_(position)
     expected = torch.cat([cut[i][at[i, first[i] :]] for i in range(5)])
-    for short, small, queries in WAYS.values():
-        monkeypatch.setattr(transformer, "SHORT", short)
-        monkeypatch.setattr(transformer, "SMALL", small)
-        monkeypatch.setattr(transformer, "QUERIES_AT_ONCE", queries)
-        assert_same(module(tokens, at=at, mask=mask), expected)
-        assert_same(module(tokens, at=at, mask=mask, real=torch.ones_like(mask)), expected)
-        assert_same(module(tokens, at=-1, mask=mask), torch.stack([rows[-1] for rows in cut]))
-        weights = weights_like(expected)
-        found = gradients(module, module(tokens, at=at, mask=mask), weights)
-        assert all(bool(value.isfinite().all()) for value in found.values())
-        changed = torch.where(mask, tokens, (tokens + 1) % model.vocabulary)
-        assert_same(module(changed, at=at, mask=mask), expected)  # what is hidden has no effect
+    assert_same(module(tokens, at=at, mask=mask), expected)
+    assert_same(module(tokens, at=at, mask=mask, real=torch.ones_like(mask)), expected)
+    assert_same(module(tokens, at=-1, mask=mask), torch.stack([rows[-1] for rows in cut]))
+    weights = weights_like(expected)
+    found = gradients(module, module(tokens, at=at, mask=mask), weights)
+    assert all(bool(value.isfinite().all()) for value in found.values())
+    changed = torch.where(mask, tokens, (tokens + 1) % model.vocabulary)
+    assert_same(module(changed, at=at, mask=mask), expected)  # what is hidden has no effect
     assert float((module(tokens, at=at) - expected).detach().abs().max()) > 1e-3  # the control
 
 
@@ -321,79 +270,29 @@ def test_a_causal_network_of_which_the_beginning_is_hidden_sees_only_what_is_lef
 
 @all_models
 def test_what_is_said_to_be_padding_is_never_computed_and_nothing_else_changes(name: str) -> None:
-    model = MODELS[name]
-    module, tokens = network(model), tokens_for(model)
-    lengths = torch.tensor([N_TOKENS, 3, 5, 1, 7])
-    real = torch.arange(N_TOKENS) < lengths[:, None]
-    tokens = torch.where(real, tokens, 0)
-    at = real & (torch.rand(real.shape, generator=torch.Generator().manual_seed(2)) < 0.6)
-    logits = module(tokens, at=at, mask=real, real=real)
-    assert_same(logits, module(tokens, at=at, mask=real), 1e-12)
-    weights = weights_like(logits)
-    assert_same(
-        gradients(module, logits, weights),
-        gradients(module, module(tokens, at=at, mask=real), weights),
-    )
-    everywhere = module(tokens, mask=real, real=real)
-    assert_same(everywhere[real], module(tokens, mask=real)[real], 1e-12)
-    if model.attends == "causal":  # what stands at the end is seen by nobody
-        assert_same(module(tokens, at=at, real=real), module(tokens, at=at), 1e-12)
-    counter = FlopCounterMode(display=False)
+    module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
+    real = torch.arange(N_TOKENS) < torch.tensor([N_TOKENS, 3, 5, 1, 7])[:, None]
+    with FlopCounterMode(display=False) as counter:
+        whole = module(tokens, mask=real)
+    operations = counter.get_total_flops()
     with counter:
-        module(tokens, mask=real)
-    whole = counter.get_total_flops()
-    with counter:
-        module(tokens, mask=real, real=real)
-    assert counter.get_total_flops() < 0.9 * whole
+        packed = module(tokens, mask=real, real=real)
+    assert_same(packed[real], whole[real], 1e-12)
+    if MODELS[name].attends == "causal":  # what stands at the end is seen by nobody
+        assert_same(module(tokens, real=real)[real], whole[real], 1e-12)
+    assert counter.get_total_flops() < 0.9 * operations
 
 
 @all_models
-def test_projections_made_once_a_pair_are_those_made_at_every_position(name: str) -> None:
+def test_projections_made_once_for_each_pair_are_those_made_at_every_position(name: str) -> None:
     model = MODELS[name]
     module, tokens = network(model), tokens_for(model, n=model.vocabulary + 4)
-    assert module._embedded(tokens, None, None, whole=True)[1] is not None  # the shortcut is taken
-    assert (
-        module._embedded(tokens[: model.vocabulary], None, None, whole=True)[1] is None
-    )  # and is not where it does not pay
     for at in (None, -1, 3):
         logits = module(tokens, at=at)
         singly = torch.cat([module(example[None], at=at) for example in tokens])
         assert_same(logits, singly, 1e-12)
         weights = weights_like(logits)
         assert_same(gradients(module, logits, weights), gradients(module, singly, weights))
-
-
-# positions, head sizes and queries: everything at once, in blocks of 3 or single queries, by the fused kernel
-WAYS = {"at once": (99, 99, 99), "blocks": (99, 99, 4), "single": (0, 99, 1), "fused": (0, 0, 32)}
-
-
-@pytest.mark.parametrize("at", [None, -1, 3])
-@all_models
-def test_attention_at_once_in_blocks_and_fused_is_the_same(
-    name: str, at: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module, tokens = network(MODELS[name]), tokens_for(MODELS[name])
-    mask = torch.ones_like(tokens, dtype=torch.bool)
-    mask[0, 8] = mask[1, 2] = False
-    for hidden in (None, mask):
-        found = []
-        for short, small, queries in WAYS.values():
-            monkeypatch.setattr(transformer, "SHORT", short)
-            monkeypatch.setattr(transformer, "SMALL", small)
-            monkeypatch.setattr(transformer, "QUERIES_AT_ONCE", queries)
-            logits = module(tokens, at=at, mask=hidden)
-            found.append((logits.detach(), gradients(module, logits, weights_like(logits))))
-        for other in found[1:]:
-            assert_same(other, found[0])
-
-
-# The last layer where it is asked: share of positions up to which, and queries a unit of a head's size without keys
-EVERYWHERE, WITH_KEYS, WITHOUT_KEYS = (-1.0, 0.0), (1.0, 0.0), (1.0, 99.0)
-
-
-def asked_where(monkeypatch: pytest.MonkeyPatch, way: tuple[float, float]) -> None:
-    monkeypatch.setattr(transformer, "SHARE", dict.fromkeys(("causal", "all"), way[0]))
-    monkeypatch.setattr(transformer, "KEYLESS", way[1])
 
 
 def asked_batch(model: Transformer, hidden: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -404,10 +303,7 @@ def asked_batch(model: Transformer, hidden: str) -> tuple[Tensor, dict[str, Tens
     mask = real.clone()
     if hidden == "holes":
         mask[0, 4] = mask[4, 2] = mask[5, 1] = False
-    if hidden == "beginnings":
-        mask[0, :6] = mask[4, :4] = mask[5, :7] = False
-    seen = mask.cumsum(dim=1) > 0 if model.attends == "causal" else torch.ones_like(mask)
-    at = real & seen & (torch.rand(real.shape, generator=torch.Generator().manual_seed(4)) < 0.5)
+    at = real & (torch.rand(real.shape, generator=torch.Generator().manual_seed(4)) < 0.5)
     at[2] = False
     at[0] = place == N_TOKENS - 1
     assert at.sum(dim=1).unique().numel() >= 3
@@ -416,54 +312,62 @@ def asked_batch(model: Transformer, hidden: str) -> tuple[Tensor, dict[str, Tens
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("hidden", ["nothing", "padding", "holes", "beginnings"])
+@pytest.mark.parametrize("hidden", ["nothing", "padding", "holes"])
 @all_models
-def test_the_last_layer_where_it_is_asked_is_that_of_everywhere(
+def test_masks_padding_and_both_kinds_of_attention_are_those_of_a_plain_loop(
     name: str, hidden: str, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = MODELS[name]
     module = network(model)
     tokens, how = asked_batch(model, hidden)
-    if packed:
-        how["real"] = torch.arange(N_TOKENS) < torch.tensor([N_TOKENS, 3, 5, 1, 7, 8])[:, None]
-        if model.attends == "all" and hidden == "nothing":
-            how["mask"] = how["real"]  # padding must not be seen
-    at = how["at"]
-    asked_where(monkeypatch, EVERYWHERE)
-    expected = module(tokens, **how)
-    whole = {k: v for k, v in how.items() if k != "at"}
-    if hidden != "beginnings":
-        assert_same(expected, module(tokens, **whole)[at], 1e-12)
+    real = torch.arange(N_TOKENS) < torch.tensor([N_TOKENS, 3, 5, 1, 7, 8])[:, None]
+    if packed and model.attends == "all" and hidden == "nothing":
+        how["mask"] = real  # padding must not be seen
+    expected = plain(module, tokens, how.get("mask"))[0][how["at"]]
     weights = weights_like(expected)
     slopes = gradients(module, expected, weights)
-    for way in (WITH_KEYS, WITHOUT_KEYS):
-        for short in (99, 0):  # plain products, and the fused kernel
-            monkeypatch.setattr(transformer, "SHORT", short)
-            monkeypatch.setattr(transformer, "SMALL", short)
-            asked_where(monkeypatch, way)
-            logits = module(tokens, **how)
-            assert_same(logits, expected, 1e-12)
-            assert_same(gradients(module, logits, weights), slopes)
-    assert_same(module.train()(tokens, **how), expected, 1e-12)
-    other = dict(how, at=at.roll(1, dims=0))  # the control: as many queries, of other examples
-    if hidden != "beginnings" and not packed:
-        rolled = module(tokens, **other).roll(-int(at[-1].sum()), dims=0)
-        assert float((rolled - expected).detach().abs().max()) > 1e-3
+    given = how | ({"real": real} if packed else {})
+    for short, few in ((network_module.SHORT, 1), (network_module.SHORT, 0), (0, 1), (0, 0)):
+        monkeypatch.setattr(network_module, "SHORT", short)
+        monkeypatch.setattr(network_module, "FEW", few)
+        logits = module(tokens, **given)
+        assert_same(logits, expected)
+        assert_same(gradients(module, logits, weights), slopes, 1e-10)
+    other = module(tokens, **(given | {"at": how["at"].roll(-1, dims=1) & real}))  # the control
+    assert other.shape != expected.shape or float((other - expected).detach().abs().max()) > 1e-3
 
 
-@pytest.mark.parametrize("way", [WITH_KEYS, WITHOUT_KEYS])
-@pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_queries_that_see_what_they_may_not_are_told_apart(
-    name: str, way: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+def test_what_may_not_be_seen_is_told_apart_in_both_kinds_of_attention(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The control: without the minus infinities the comparison fails."""
-    module = network(MODELS[name])
-    tokens, how = asked_batch(MODELS[name], "holes")
-    asked_where(monkeypatch, way)
+    """The control: with a mask that hides nothing the comparison fails."""
+    module = network(MODELS["bert"])
+    tokens, how = asked_batch(MODELS["bert"], "holes")
     expected = module(tokens, **how)
-    monkeypatch.setattr(transformer._Asked, "allowed", lambda *_: None)
-    monkeypatch.setattr(transformer._Keys, "by_head", lambda *_: None)
-    assert float((module(tokens, **how) - expected).detach().abs().max()) > 1e-3
+    monkeypatch.setattr(network_module, "visible_keys", lambda mask, *_: torch.ones_like(mask)[:, None, None])
+    for short in (network_module.SHORT, 0):
+        monkeypatch.setattr(network_module, "SHORT", short)
+        assert float((module(tokens, **how) - expected).detach().abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "p", "fused"),
+    [
+        ({"attends": "all"}, network_module.SHORT, False),
+        ({"attends": "all"}, network_module.SHORT + 1, True),
+        ({"attends": "all", "dropout": 0.1}, network_module.SHORT, True),
+        ({}, network_module.SHORT, True),
+    ],
+)
+def test_short_attention_is_taken_where_it_is_faster(
+    changes: dict[str, Any], p: int, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(MODELS["gpt2"], n_positions=p, **changes)
+    short: list[int] = []
+    taken = network_module.short_attention
+    monkeypatch.setattr(network_module, "short_attention", lambda *a: short.append(1) or taken(*a))
+    network(model).train()(tokens_for(model, p=p))
+    assert len(short) == (0 if fused else model.n_layers)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -480,27 +384,6 @@ def test_where_nothing_is_asked_there_are_no_logits_and_no_gradients(name: str, 
     assert not any(bool(gradient.any()) for gradient in found.values())
 
 
-@pytest.mark.parametrize("name", ["gpt2", "one layer", "bert", "averaged"])
-def test_the_last_layer_where_it_is_asked_drops_what_it_drops_everywhere(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def every_third(self: transformer.TransformerModule, hidden: Tensor) -> Tensor:
-        return hidden * (torch.arange(hidden.shape[-1]) % 3 != 0) * 1.5
-
-    model = replace(MODELS[name], dropout=1 / 3)
-    module = network(model).train()
-    tokens, how = asked_batch(model, "holes")
-    asked_where(monkeypatch, WITH_KEYS)
-    kept = module(tokens, **how)
-    monkeypatch.setattr(transformer.TransformerModule, "_dropped", every_third)
-    asked_where(monkeypatch, EVERYWHERE)
-    expected = module(tokens, **how)
-    for way in (WITH_KEYS, WITHOUT_KEYS):
-        asked_where(monkeypatch, way)
-        assert_same(module(tokens, **how), expected, 1e-12)
-    assert not torch.allclose(expected, kept)
-
-
 @all_models
 def test_who_looks_at_attention_sees_all_queries_of_the_last_layer(name: str) -> None:
     module = network(MODELS[name])
@@ -510,61 +393,6 @@ def test_who_looks_at_attention_sees_all_queries_of_the_last_layer(name: str) ->
     everywhere: list[Tensor] = []
     module(tokens, mask=how["mask"], attention=everywhere)
     assert_same(layers, everywhere, 1e-12)
-
-
-def flops_and_kept(module: TransformerModule, tokens: Tensor, at: Tensor) -> tuple[int, int]:
-    """Operations of a training step, and bytes kept for its way back, a piece of memory counted once."""
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    counter = FlopCounterMode(display=False)
-    with counter, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        module(tokens, at=at).sum().backward()
-    return counter.get_total_flops(), sum(kept.values())
-
-
-@pytest.mark.parametrize("length", [24, 150])
-@pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_few_queries_cost_less_and_many_never_more(
-    name: str, length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = replace(MODELS[name], n_positions=150, head_size=8, width=16, n_heads=2)
-    module, tokens = network(model), tokens_for(model, n=4, p=length)
-    chosen = transformer.SHARE, transformer.KEYLESS
-    for share in (1 / length, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0):
-        at = torch.arange(length).expand(4, -1) < share * length
-        monkeypatch.setattr(transformer, "SHARE", chosen[0])
-        monkeypatch.setattr(transformer, "KEYLESS", chosen[1])
-        ours = flops_and_kept(module, tokens, at)
-        asked_where(monkeypatch, EVERYWHERE)
-        everywhere = flops_and_kept(module, tokens, at)
-        assert all(a <= b for a, b in zip(ours, everywhere, strict=True)), share
-        assert share > 0.3 or (ours[0] < everywhere[0] and ours[1] < everywhere[1]), share
-        assert share < 1 or ours == everywhere
-
-
-def test_long_sequences_take_the_fused_kernel_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    long = transformer.SHORT + 1
-    called = []
-    original = torch.nn.functional.scaled_dot_product_attention
-    monkeypatch.setattr(
-        transformer.F, "scaled_dot_product_attention", lambda *a, **k: called.append(1) or original(*a, **k)
-    )
-    for changes, p, expected in (
-        ({}, long, 0),
-        ({"attends": "all"}, transformer.SHORT, 0),
-        ({"attends": "all"}, long, 2),
-        ({"head_size": transformer.SMALL + 1}, transformer.SHORT, 0),
-        ({"head_size": transformer.SMALL + 1}, long, 2),
-    ):
-        model = replace(MODELS["gpt2"], n_positions=long, **changes)
-        called.clear()
-        with torch.no_grad():
-            network(model)(tokens_for(model, p=p))
-        assert len(called) == expected, (changes, p)
 
 
 def test_logits_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,7 +423,7 @@ def test_multiply_adds_are_half_the_operations_that_pytorch_counts(name: str, p:
     model = MODELS[name]
     module = network(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(tokens_for(model, n=1, p=p))
+        module(tokens_for(model, n=1, p=p), attention=[])  # by products that are counted
     w = model.full_width
     output = w * N_CLASSES + (w * w if model.output == "transformed" else 0)
     assert counter.get_total_flops() / 2 == model.multiply_adds(p, N_CLASSES) + p * output - w * N_CLASSES
@@ -626,165 +454,6 @@ def test_dropout_acts_in_training_alone(name: str, at: int | None) -> None:
         assert torch.equal(module(tokens, at=at), one)
         assert_same(module.eval()(tokens, at=at), expected, 1e-12)
         assert_same(network(MODELS[name]).train()(tokens, at=at), expected, 1e-12)  # a rate of 0
-
-
-# Drawing token after token
-
-CAUSAL = [k for k, v in MODELS.items() if v.attends == "causal" and k != "bert"]
-BEGINNING, END = 1, 2
-
-
-def drawing(name: str) -> tuple[Transformer, dict[str, np.ndarray]]:
-    """A network with as many classes as tokens, which ends some samples early."""
-    model = replace(MODELS[name], vocabulary=N_CLASSES)
-    return model, parameters_of(model, seed=5)
-
-
-def drawn_again(
-    model: Transformer, parameters: dict[str, np.ndarray], sample: int, max_length: int, seed: int
-) -> tuple[list[int], bool]:
-    """One sample, the whole prefix put through the network for each token; the same uniform numbers."""
-    module, key = model.module(parameters).eval(), transformer._key(seed)
-    tokens = [BEGINNING]
-    for t in range(max_length + 1):
-        p = module(torch.tensor([tokens]))[0, -1].softmax(dim=0).tolist()
-        u = float(transformer._uniform(key, t, sample, sample + 1)[0])
-        token = 0
-        while token < len(p) - 1 and sum(p[: token + 1]) <= u:
-            token += 1
-        if token == END:
-            return tokens[1:], True
-        tokens.append(token)
-    return tokens[1 : max_length + 1], False
-
-
-@pytest.mark.parametrize("name", CAUSAL)
-def test_samples_are_those_of_the_whole_prefix_put_through_for_each_token(name: str) -> None:
-    model, parameters = drawing(name)
-    tokens, lengths, ended = model.generate(parameters, 9, beginning=BEGINNING, end=END, max_length=7, seed=5)
-    assert (tokens.dtype, lengths.dtype, ended.dtype) == (np.int64, np.int64, bool)
-    assert tokens.shape == (9, 7)
-    expected = [drawn_again(model, parameters, i, 7, seed=5) for i in range(9)]
-    for i, (sample, ends) in enumerate(expected):
-        assert tokens[i].tolist() == sample + [0] * (7 - len(sample))
-        assert (lengths[i], ended[i]) == (len(sample), ends)
-    assert len(set(map(str, expected))) > 3
-    assert [drawn_again(model, parameters, i, 7, seed=6) for i in range(9)] != expected  # the control
-
-
-@pytest.mark.parametrize("name", ["gpt2", "averaged", "causal, post"])
-def test_a_sample_is_a_function_of_the_seed_and_its_number(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, parameters = drawing(name)
-
-    def draw(n: int, seed: int = 3, max_length: int = 8) -> tuple[np.ndarray, ...]:
-        return model.generate(parameters, n, beginning=BEGINNING, end=END, max_length=max_length, seed=seed)
-
-    tokens, lengths, ended = whole = draw(50)
-    assert 0 < ended.sum() < 50
-    assert len(np.unique(lengths)) > 3
-    for changed in (draw(50), draw(13), draw(50, max_length=5)):
-        n, length = changed[0].shape
-        np.testing.assert_array_equal(changed[0], tokens[:n, :length])
-        np.testing.assert_array_equal(changed[1], lengths[:n].clip(max=length))
-        np.testing.assert_array_equal(changed[2], ended[:n] & (lengths[:n] <= length))
-    for still_on, at_once in ((0.0, 10**9), (1.0, 10**9), (0.75, 7000), (0.75, 1)):
-        monkeypatch.setattr(transformer, "STILL_ON", still_on)
-        monkeypatch.setitem(transformer.CACHED_AT_ONCE, "cpu", at_once)
-        for one, other in zip(draw(50), whole, strict=True):
-            np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(draw(50, seed=4)[0], tokens)
-
-
-def test_samples_that_have_ended_leave_and_few_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, parameters = drawing("gpt2")
-    positions: list[tuple[int, int]] = []
-    following = TransformerModule.following
-
-    def noted(self: TransformerModule, tokens: Tensor, position: int, cache: list[Tensor]) -> Tensor:
-        positions.append((position, len(tokens)))
-        assert all(kept.shape[1] == len(tokens) for kept in cache)
-        return following(self, tokens, position, cache)
-
-    monkeypatch.setattr(TransformerModule, "following", noted)
-    monkeypatch.setattr(transformer, "STILL_ON", 1.0)
-    _, lengths, _ = model.generate(parameters, 60, beginning=BEGINNING, end=END, max_length=8, seed=0)
-    still_on = [int((lengths >= t).sum()) for t in range(9)]
-    assert positions == [(t, n) for t, n in enumerate(still_on) if n]
-    assert still_on[-1] < 30
-    positions.clear()
-    numbers = 2 * model.n_layers * 9 * model.n_heads * model.head_size
-    monkeypatch.setitem(transformer.CACHED_AT_ONCE, "cpu", 10 * numbers)
-    model.generate(parameters, 60, beginning=BEGINNING, end=END, max_length=8, seed=0)
-    assert [n for position, n in positions if position == 0] == [10] * 6
-
-
-def test_tokens_are_drawn_with_the_probabilities_of_the_network() -> None:
-    """Shares of first tokens, and of second ones behind the commonest first one."""
-    model, parameters = drawing("gpt2")
-    n = 20_000
-    tokens, lengths, ended = model.generate(parameters, n, beginning=BEGINNING, end=END, max_length=2, seed=1)
-    module = model.module(parameters).eval()
-    first = module(torch.tensor([[BEGINNING]]))[0, -1].softmax(dim=0).detach().numpy()
-    counts = np.bincount(tokens[lengths > 0, 0], minlength=N_CLASSES)
-    counts[END] = n - counts.sum()
-    np.testing.assert_allclose(counts / n, first, atol=4 * np.sqrt(0.25 / n))
-    commonest = int(counts[:END].argmax())
-    behind = (lengths > 0) & (tokens[:, 0] == commonest)
-    second = module(torch.tensor([[BEGINNING, commonest]]))[0, -1].softmax(dim=0).detach().numpy()
-    counts = np.bincount(tokens[behind & (lengths == 2), 1], minlength=N_CLASSES)
-    counts[END] = (behind & (lengths == 1) & ended).sum()
-    np.testing.assert_allclose(counts / behind.sum(), second, atol=4 * np.sqrt(0.25 / behind.sum()))
-    assert np.abs(first - second).max() > 0.05  # the control
-
-
-def test_uniform_numbers_are_uniform_and_each_has_its_own_place() -> None:
-    key = transformer._key(0)
-    u = transformer._uniform(key, 3, 0, 40_000)
-    assert 0 <= u.min() < u.max() < 1
-    np.testing.assert_allclose(np.histogram(u, 10, (0, 1))[0] / 40_000, 0.1, atol=0.006)
-    for start, stop in ((0, 1), (5, 9), (7, 8), (4, 1003)):
-        np.testing.assert_array_equal(transformer._uniform(key, 3, start, stop), u[start:stop])
-    for other in (
-        transformer._uniform(key, 4, 0, 40_000),
-        transformer._uniform(transformer._key(1), 3, 0, 40_000),
-    ):
-        assert abs(np.corrcoef(u, other)[0, 1]) < 0.02
-
-
-def test_an_impossible_token_is_never_drawn() -> None:
-    p = np.array([[0.0, 0.25, 0.0, 0.75, 0.0]])
-    for u, expected in ((0.0, 1), (0.2499, 1), (0.25, 3), (0.999, 3)):
-        assert transformer._drawn(p, np.array([u])).tolist() == [expected]
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"n": 0}, r"n = 0: expected a whole number"),
-        ({"max_length": 0}, r"max_length = 0: expected a whole number"),
-        ({"max_length": 12}, r"max_length = 12, 13 with the beginning: expected at most n_positions = 12"),
-        ({"beginning": N_CLASSES}, r"beginning = 6: expected a token from 0 to 5"),
-        ({"end": -1}, r"end = -1: expected a token from 0 to 5"),
-        ({"end": 1.0}, r"end = 1\.0: expected a token from 0 to 5"),
-        ({"seed": -1}, r"seed = -1: expected a whole number of at least 0"),
-    ],
-)
-def test_samples_that_cannot_be_are_refused(changes: dict[str, Any], said: str) -> None:
-    model, parameters = drawing("gpt2")
-    how: dict[str, Any] = {"n": 2, "beginning": BEGINNING, "end": END, "max_length": 11, "seed": 0}
-    assert model.generate(parameters, **how)[0].shape == (2, 11)
-    with pytest.raises(SpecError, match=said):
-        model.generate(parameters, **(how | changes))
-
-
-def test_only_a_causal_network_with_a_class_for_each_token_draws() -> None:
-    how: dict[str, Any] = {"n": 2, "beginning": BEGINNING, "end": END, "max_length": 5, "seed": 0}
-    with pytest.raises(SpecError, match=r"attends = 'all': expected 'causal'"):
-        MODELS["bert"].generate(parameters_of(MODELS["bert"]), **how)
-    with pytest.raises(SpecError, match=r"6 classes: expected as many as the vocabulary, 3, to draw tokens"):
-        GPT2.generate(parameters_of(GPT2), **how)
 
 
 def test_gpt2_is_the_default_network_tied() -> None:
@@ -931,10 +600,9 @@ def test_sequences_longer_than_the_positions_are_refused() -> None:
         Training(SparseParity(13, 2), GPT2, Adam(0.1), n_steps=1, evaluate_every=1)
 
 
-@pytest.mark.parametrize("n", [2, 20])  # with and without the table of pairs
 @pytest.mark.parametrize("token", [VOCABULARY, -1, 1000])
-def test_a_token_outside_the_vocabulary_is_refused_and_never_read_as_another(n: int, token: int) -> None:
-    tokens = tokens_for(GPT2, n=n)
+def test_a_token_outside_the_vocabulary_is_refused_and_never_read_as_another(token: int) -> None:
+    tokens = tokens_for(GPT2)
     tokens[1, 2] = token
     said = rf"token {token}: expected from 0 to 2, the vocabulary"
     with pytest.raises(SpecError, match=said):
