@@ -1,6 +1,7 @@
 """Models, data, distillation and probes for sparse parity and beyond, as a graph of runs.
 
-The public names load on first use, so that `pdlib.figures` and `pdlib.claims` stay free of torch:
+Every kind of spec is a public name, wherever it is defined; it loads on first use, so that `pdlib.figures` and
+`pdlib.claims` stay free of torch:
 
 >>> import pdlib
 >>> pdlib.SparseParity(n_bits=20, support_size=3).n_classes
@@ -12,44 +13,32 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from pdlib.install import check
+
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Explicit": "pdlib.schedules",
-    "EqualSplit": "pdlib.schedules",
-    "KappaSplit": "pdlib.schedules",
-    "OneShot": "pdlib.schedules",
-    "Progressive": "pdlib.schedules",
-    "Adam": "pdlib.specs",
-    "Distillation": "pdlib.specs",
-    "Labels": "pdlib.specs",
-    "Measurement": "pdlib.specs",
-    "SGD": "pdlib.specs",
-    "Training": "pdlib.specs",
-    "Grammar": "pdlib.tasks.grammar",
-    "Rule": "pdlib.tasks.grammar",
+check("pdlib")
+
+# what is public and no kind of spec
+_OTHERS = {
     "grammar": "pdlib.tasks.grammar",
     "load_grammar": "pdlib.tasks.grammar",
-    "HierarchicalParity": "pdlib.tasks.hierarchical",
-    "SparseParity": "pdlib.tasks.parity",
-    "MLP": "pdlib.models.mlp",
-    "Transformer": "pdlib.models.transformer",
-    "MonomialCorrelations": "pdlib.probes.monomials",
-    "NgramDependence": "pdlib.probes.ngrams",
-    "Predictions": "pdlib.probes.ngrams",
-    "NonterminalPrediction": "pdlib.probes.nonterminals",
     "Store": "pdlib.store",
     "execute": "pdlib.engine",
 }
 
-__all__ = sorted(_HOMES)
+
+def _homes() -> dict[str, str]:
+    from pdlib.specs import homes
+
+    return homes() | _OTHERS
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"pdlib has no public name {name!r}; it offers {', '.join(__all__)}")
+    if name.startswith("_") or name not in (homes := _homes()):
+        raise AttributeError(f"pdlib has no public name {name!r}; it offers {', '.join(sorted(_homes()))}")
+    return getattr(import_module(homes[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*sorted(_homes()), "__version__"]

@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 
 from pdlib import labels
+from pdlib.install import optional
 from pdlib.progress import Display, State, Tracker, append
 from pdlib.specs import Calculation, Distillation, Measurement, Run, Teacher, Training, ancestors
 from pdlib.store import Record, Store, StoreError
@@ -412,11 +413,7 @@ class Pool:
 
 
 def _run_on_cluster(address: str, graph: dict[str, Node], workplace: Workplace, tracker: Tracker) -> None:
-    try:
-        from distributed import Client
-    except ModuleNotFoundError as error:
-        raise RuntimeError("a Dask scheduler needs the extra: pip install 'pdlib[cluster]'") from error
-    with Client(address) as client:  # type: ignore[no-untyped-call]
+    with optional("distributed", "cluster").Client(address) as client:
         _run_on(client.get_executor(retries=POOL_RETRIES, pure=False), graph, workplace, tracker)
 
 

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from pdlib.install import optional
 from pdlib.progress import Display, appended
 
 PROFILES = (
@@ -270,14 +271,6 @@ def _source(page: str, root: Path) -> Path:
     return path
 
 
-def _need(module: str, extra: str = "notebooks") -> Any:
-    """An optional module, or an error that names the extra that brings it."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise PageError(f"{error.name} is not installed: pip install 'pdlib[{extra}]'") from error
-
-
 def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Parameter]:
     """The parameters of a page, read from its source without running it.
 
@@ -290,7 +283,7 @@ def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Par
     path = _source(page, root or checkout())
     cells = [
         cell.source
-        for cell in _need("jupytext").read(path).cells
+        for cell in optional("jupytext", "notebooks").read(path).cells
         if "parameters" in cell.metadata.get("tags", [])
     ]
     if len(cells) != 1:
@@ -388,7 +381,7 @@ def execute(
     """
     root = root or checkout()
     source = _source(page, root)
-    jupytext, nbformat, papermill = _need("jupytext"), _need("nbformat"), _need("papermill")
+    jupytext, nbformat, papermill = (optional(m, "notebooks") for m in ("jupytext", "nbformat", "papermill"))
     notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     start = time.monotonic()
@@ -687,7 +680,7 @@ def find_browser() -> str:
 
 def _jupyter_book(*arguments: str) -> None:
     """Call jupyter-book of this Python."""
-    _need("jupyter_book", "book")
+    optional("jupyter_book", "book")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", *arguments]
     if subprocess.run(command, check=False).returncode:
         raise PageError(f"the book did not build without warnings: jupyter-book {' '.join(arguments)}")

@@ -1,37 +1,51 @@
 """What decides a result: frozen records of literals, their canonical form and their fingerprint.
 
-A `Training` says everything that decides a trained model; its supervision may contain the teacher's
-own `Training`, so a student names its whole ancestry. A `Measurement` is a probe applied to the
-checkpoints of a training. A `Calculation` needs neither: what theory says, or an experiment small enough to be
-one function. All can be run, stored and found again by fingerprint.
+A `Training` says everything that decides a trained model; its supervision may contain the teacher's own `Training`, so a
+student names its whole ancestry. A `Measurement` is a probe applied to the checkpoints of a training. A `Calculation`
+needs neither. All can be run, stored and found again by fingerprint.
 
-Each class carries a `version`: the number of the code that gives the record its meaning. It enters the
-fingerprint, so a result of older code is never mistaken for one of today's.
+Each class carries a `version`: the number of the code that gives the record its meaning. It enters the fingerprint, so a
+result of older code is never mistaken for one of today's. A subclass of `Spec` is known by being defined, here or elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-_KINDS: dict[str, type[Spec]] = {}
-# where further kinds are defined
-_HOMES = (
-    *("pdlib.schedules", "pdlib.tasks", "pdlib.models", "pdlib.probes", "pdlib.theory", "pdlib.text"),
-    "pdlib.bench",
-)
+_KINDS: dict[str, type[Spec]] = {}  # those that are loaded
 
 Purpose = Literal["train", "evaluation", "probe"]
 EVALUATION_SEED = 0  # of the stream of held-out examples: the same for all runs of a task
+
+
+@cache
+def homes() -> dict[str, str]:
+    """Return the module that defines each kind of the package, read off the sources: nothing is imported for it.
+
+    >>> homes()["SparseParity"]
+    'pdlib.tasks.parity'
+    """
+    package = Path(__file__).parent
+    classes = [
+        (name, base, ".".join(path.relative_to(package.parent).with_suffix("").parts))
+        for path in sorted(package.rglob("*.py"))
+        for name, base in re.findall(r"^class (\w+)\((?:\w+\.)*(\w+)", path.read_text("utf-8"), re.MULTILINE)
+    ]
+    found = {"Spec": __name__}
+    while new := {name: home for name, base, home in classes if base in found and name not in found}:
+        found |= new
+    return found
 
 
 def later(default: Any) -> Any:
@@ -44,10 +58,9 @@ def later(default: Any) -> Any:
 
 
 def derived(default: Any) -> Any:
-    """Declare a field that a kind got when what it means changed for some of its values: `__post_init__` sets it for these.
+    """Declare a field that `__post_init__` sets where a kind's meaning changed for some of its values.
 
-    Nobody gives it. At its default it is left out of the canonical form, as a later field is; a record of before, which
-    does not say it, is another code's.
+    Nobody gives it. At its default it is left out as a later field is; a record of before is then another code's.
     """
     return field(default=default, init=False, repr=False, metadata={"later": True})
 
@@ -59,7 +72,6 @@ class SpecError(ValueError):
 def require(condition: bool, what: str, expected: str, remedy: str = "") -> None:
     """Raise `SpecError` unless `condition` holds.
 
-    >>> require(3 > 2, "three", "more than two")
     >>> require(2 > 3, "support_size = 9", "at most n_bits = 5", "Lower support_size or raise n_bits.")
     Traceback (most recent call last):
     ...
@@ -69,14 +81,45 @@ def require(condition: bool, what: str, expected: str, remedy: str = "") -> None
         raise SpecError(f"{what}: expected {expected}." + (f" {remedy}" if remedy else ""))
 
 
+def whole(at_least: int = 1, /, **values: int) -> None:
+    """Raise unless every named value is an int of at least 1, or `at_least`."""
+    for name, value in values.items():
+        fits = type(value) is int and value >= at_least
+        require(fits, f"{name} = {value!r}", f"a whole number of at least {at_least}")
+
+
+def number(spec: Spec, interval: str, *names: str) -> None:
+    """Make fields floats, or raise unless they are numbers in an interval such as `"(0, inf)"` or `"[0, 1)"`."""
+    low, high = map(float, interval[1:-1].split(","))
+    for name in names:
+        value = getattr(spec, name)
+        fits = isinstance(value, (int, float)) and (
+            low < value < high
+            or (value == low and interval[0] == "[")
+            or (value == high and interval[-1] == "]")
+        )
+        require(fits, f"{name} = {value!r}", f"a number in {interval}")
+        object.__setattr__(spec, name, float(value))
+
+
+def one_of(*allowed: str, **values: str) -> None:
+    """Raise unless every named value is one of the allowed words."""
+    for name, value in values.items():
+        require(value in allowed, f"{name} = {value!r}", " or ".join(map(repr, allowed)))
+
+
+def instance(kind: type, **values: Any) -> None:
+    """Raise unless every named value is of a kind."""
+    for name, value in values.items():
+        require(isinstance(value, kind), f"{name} = {value!r}", f"a {kind.__name__}")
+
+
 @dataclass(frozen=True)
 class Spec:
     """Base of all records: canonical form, fingerprint, and the way back from a stored record.
 
     Examples
     --------
-    >>> SGD(0.01).canonical()["kind"]
-    'SGD'
     >>> SGD(0.01).fingerprint == SGD(1e-2).fingerprint != SGD(0.02).fingerprint
     True
     >>> Spec.from_canonical(SGD(0.01).canonical()) == SGD(0.01)
@@ -107,45 +150,34 @@ class Spec:
     def from_canonical(record: dict[str, Any], *, current_code: bool = False) -> Any:
         """Rebuild a record from its canonical form.
 
-        With `current_code`, versions written by other code are ignored, and the result means what
-        today's code makes of it; otherwise such a record is an error.
+        With `current_code`, versions written by other code are ignored, and the result means what today's code makes of it.
 
         Raises
         ------
         SpecError
             If the kind is unknown, a field is missing or unknown, or the version or a derived field is another code's.
         """
-        kind = record.get("kind")
-        if kind not in _KINDS:
-            for home in map(import_module, _HOMES):
-                for module in pkgutil.iter_modules(getattr(home, "__path__", ()), home.__name__ + "."):
-                    import_module(module.name)
-        require(kind in _KINDS, f"kind {kind!r}", f"one of {', '.join(sorted(_KINDS))}")
-        cls = _KINDS[str(kind)]
-        require(
-            current_code or record.get("version") == cls.version,
-            f"{kind} of version {record.get('version')}",
-            f"version {cls.version}, the one of this code",
-            "Run it again with this code, or use the code that wrote it.",
-        )
-        given = {k: v for k, v in record.items() if k not in ("kind", "version")}
+        kind = str(record.get("kind"))
+        if kind not in _KINDS and kind in homes():
+            import_module(homes()[kind])
+        require(kind in _KINDS, f"kind {kind!r}", f"one of {', '.join(sorted({*_KINDS, *homes()}))}")
+        cls, given = _KINDS[kind], {k: v for k, v in record.items() if k not in ("kind", "version")}
+
+        def written_by_this(same: bool, what: str, expected: str) -> None:
+            remedy = "Run it again with this code, or use the code that wrote it."
+            require(current_code or same, f"{kind} {what}", f"{expected} of this code", remedy)
+
+        version = record.get("version")
+        written_by_this(version == cls.version, f"of version {version}", f"version {cls.version}, the one")
         names = {f.name for f in fields(cls)}
         needed = {f.name for f in fields(cls) if not f.metadata.get("later")}
-        require(
-            needed <= set(given) <= names,
-            f"{kind} with the fields {sorted(given)}",
-            f"exactly the fields {sorted(names)}",
-        )
+        what = f"{kind} with the fields {sorted(given)}"
+        require(needed <= set(given) <= names, what, f"exactly the fields {sorted(names)}")
         chosen = [f.name for f in fields(cls) if f.init and f.name in given]
         spec = cls(**{name: _rebuilt(given[name], current_code) for name in chosen})
-        for f in (f for f in fields(cls) if not f.init and not current_code):
+        for f in (f for f in fields(cls) if not f.init):
             told, value = given.get(f.name, f.default), getattr(spec, f.name)
-            require(
-                told == value,
-                f"{kind} with {f.name} {told!r}",
-                f"{value!r}, that of this code",
-                "Run it again with this code, or use the code that wrote it.",
-            )
+            written_by_this(told == value, f"with {f.name} {told!r}", f"{value!r}, that")
         return spec
 
 
@@ -177,12 +209,6 @@ def integer_type(n: int) -> np.dtype[Any]:
     ['uint8', 'uint16', 'int32']
     """
     return np.dtype(np.uint8 if n <= 2**8 else np.uint16 if n <= 2**16 else np.int32)
-
-
-def whole(**values: int) -> None:
-    """Raise unless every named value is an int of at least 1."""
-    for name, value in values.items():
-        require(type(value) is int and value >= 1, f"{name} = {value!r}", "a whole number of at least 1")
 
 
 @dataclass(frozen=True)
@@ -261,14 +287,10 @@ class Sentences(Protocol):
     """A block of token sequences as their source draws them, nothing asked yet."""
 
     @property
-    def tokens(self) -> NDArray[Any]:
-        """Shape (sentence, position); beyond the end of a sentence, 0."""
-        ...
+    def tokens(self) -> NDArray[Any]: ...  # (sentence, position); beyond the end of a sentence 0
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Shape (sentence,)."""
-        ...
+    def lengths(self) -> NDArray[np.int64]: ...  # (sentence,)
 
 
 class SentenceStream(Protocol):
@@ -289,13 +311,26 @@ class PartedStream(SentenceStream, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Source(Spec):
-    """Where token sequences come from, for the tasks that ask something about them.
+class _Frequent(Spec):
+    """What may know how frequent its tokens or classes are."""
 
-    A source that is more than tokens says so: a vocabulary may hold a [mask] of its own, tokens that no sequence is
-    asked about, and sequences may come from several parts.
-    """
+    def frequencies(self) -> NDArray[np.float64]:
+        """Return how frequent each token is in training, or each class among its targets; 0 for special tokens.
+
+        Raises
+        ------
+        SpecError
+            If it does not know.
+        """
+        raise SpecError(
+            f"{self}: it does not know how frequent its tokens are: expected a text that does, such as a Corpus with "
+            "MaskedPrediction. Use initial_bias='zero'."
+        )
+
+
+@dataclass(frozen=True)
+class Source(_Frequent):
+    """Where token sequences come from; a source that is more than tokens says so in what follows `max_length`."""
 
     @property
     def n_tokens(self) -> int:
@@ -328,21 +363,11 @@ class Source(Spec):
         return ()
 
     def sentence_stream(self, identity: str, purpose: Purpose = "train") -> SentenceStream:
-        """Return the stream of sequences that this text names, endless at least for training.
+        """Return the stream of this name, endless at least for training.
 
         A source of finitely many sequences keeps those for `"evaluation"` and `"probe"` apart from the training ones.
         """
         raise NotImplementedError
-
-    def frequencies(self) -> NDArray[np.float64]:
-        """Return how frequent each token is in its training sequences, shape (n_tokens,); 0 for special ones.
-
-        Raises
-        ------
-        SpecError
-            If the source does not know.
-        """
-        raise _no_frequencies(self)
 
 
 class ExampleStream(Protocol):
@@ -360,7 +385,7 @@ class ExampleStream(Protocol):
 
 
 @dataclass(frozen=True)
-class Task(Spec):
+class Task(_Frequent):
     """What is to be learned: a stream of examples with labels."""
 
     @property
@@ -390,23 +415,6 @@ class Task(Spec):
     def scores(self, predicted: NDArray[np.int64], classes: NDArray[Any]) -> dict[str, float]:
         """Return further columns of an evaluation's row, from predicted and true classes."""
         return {}
-
-    def frequencies(self) -> NDArray[np.float64]:
-        """Return how frequent each class is among the training targets, shape (class,).
-
-        Raises
-        ------
-        SpecError
-            If the task does not know.
-        """
-        raise _no_frequencies(self)
-
-
-def _no_frequencies(who: Spec) -> SpecError:
-    return SpecError(
-        f"{who}: it does not know how frequent its tokens are: expected a text that does, such as a Corpus with "
-        "MaskedPrediction. Use initial_bias='zero'."
-    )
 
 
 Parameters = dict[str, NDArray[Any]]
@@ -452,6 +460,11 @@ class Optimizer(Spec):
         `"constant"` (after the warm-up) or `"cosine"` (to 0 at the last step).
     warmup_fraction
         :math:`w / T`, in [0, 1): the share of the steps over which the rate rises linearly.
+
+    Examples
+    --------
+    >>> SGD(1.0, "cosine", warmup_fraction=0.2).rates(0, 4, n_steps=4).round(2).tolist()
+    [1.0, 1.0, 0.75, 0.25]
     """
 
     learning_rate: float  # eta
@@ -459,21 +472,9 @@ class Optimizer(Spec):
     warmup_fraction: float = 0.0
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.learning_rate, (int, float)) and 0 < self.learning_rate < float("inf"),
-            f"learning_rate = {self.learning_rate!r}",
-            "a finite number above 0",
-        )
-        object.__setattr__(self, "learning_rate", float(self.learning_rate))
-        require(
-            self.schedule in ("constant", "cosine"), f"schedule = {self.schedule!r}", "'constant' or 'cosine'"
-        )
-        require(
-            isinstance(self.warmup_fraction, (int, float)) and 0 <= self.warmup_fraction < 1,
-            f"warmup_fraction = {self.warmup_fraction!r}",
-            "a number in [0, 1)",
-        )
-        object.__setattr__(self, "warmup_fraction", float(self.warmup_fraction))
+        number(self, "(0, inf)", "learning_rate")
+        number(self, "[0, 1)", "warmup_fraction")
+        one_of("constant", "cosine", schedule=self.schedule)
 
     def rates(self, start: int, stop: int, n_steps: int) -> NDArray[np.float64]:
         """Return the rates of the steps start ... stop - 1 of a run of `n_steps`, shape (stop - start,)."""
@@ -489,15 +490,7 @@ class Optimizer(Spec):
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent without momentum; the rate as `Optimizer` describes.
-
-    Examples
-    --------
-    >>> SGD(0.1).rates(0, 3, n_steps=10).tolist()
-    [0.1, 0.1, 0.1]
-    >>> SGD(1.0, "cosine", warmup_fraction=0.2).rates(0, 4, n_steps=4).round(2).tolist()
-    [1.0, 1.0, 0.75, 0.25]
-    """
+    """Stochastic gradient descent without momentum; the rate as `Optimizer` describes."""
 
 
 @dataclass(frozen=True)
@@ -510,8 +503,6 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, schedule, warmup_fraction
-        As `Optimizer` describes.
     betas
         :math:`\beta_1, \beta_2` in [0, 1).
     epsilon
@@ -523,14 +514,8 @@ class Adam(Optimizer):
     n_micro_batches
         Equal parts of a batch whose gradients are added up before a step, where a whole batch needs too much
         memory. It must divide the batch.
-
-    Examples
-    --------
-    >>> Adam(1e-3, warmup_fraction=0.5).rates(0, 3, n_steps=4).tolist()
-    [0.0005, 0.001, 0.001]
     """
 
-    version: ClassVar[int] = 1
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.0
@@ -540,21 +525,11 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole(n_micro_batches=self.n_micro_batches)
-        require(
-            len(self.betas) == 2 and all(isinstance(b, (int, float)) and 0 <= b < 1 for b in self.betas),
-            f"betas = {self.betas!r}",
-            "two numbers in [0, 1)",
-        )
+        two = len(self.betas) == 2 and all(isinstance(b, (int, float)) and 0 <= b < 1 for b in self.betas)
+        require(two, f"betas = {self.betas!r}", "two numbers in [0, 1)")
         object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
-        for name, low in (
-            ("epsilon", "above 0"),
-            ("weight_decay", "of at least 0"),
-            ("clip_norm", "of at least 0"),
-        ):
-            value = getattr(self, name)
-            enough = isinstance(value, (int, float)) and (value > 0 or (value == 0 and name != "epsilon"))
-            require(enough and value < float("inf"), f"{name} = {value!r}", f"a finite number {low}")
-            object.__setattr__(self, name, float(value))
+        number(self, "(0, inf)", "epsilon")
+        number(self, "[0, inf)", "weight_decay", "clip_norm")
 
 
 @dataclass(frozen=True)
@@ -585,14 +560,6 @@ class Piece:
     checkpoint: int  # teacher step
 
 
-class Checkpoints(Protocol):
-    """Where the checkpoints of a training are kept: a store."""
-
-    def load_checkpoint(self, spec: Training, step: int) -> Parameters:
-        """Return the parameters at `step`."""
-        ...
-
-
 @dataclass(frozen=True)
 class Teacher(Spec):
     """A network at several steps of its training: a `Training` of ours, or checkpoints that others published."""
@@ -605,7 +572,7 @@ class Teacher(Spec):
         """Steps of which there are parameters, rising; the last is the final one."""
         raise NotImplementedError
 
-    def parameters(self, step: int, store: Checkpoints) -> Parameters:
+    def parameters(self, step: int, store: Any) -> Parameters:
         """Return the parameters at one of its checkpoints; those of a training are in the store."""
         raise NotImplementedError
 
@@ -624,11 +591,9 @@ class Distillation(Supervision):
     schedule
         Which checkpoint supervises which step.
     temperature
-        :math:`\tau > 0` of the teacher's softmax; the student's is 1. Ignored, and kept at 1, for hard
-        targets.
+        :math:`\tau > 0` of the teacher's softmax; the student's is 1. Ignored, and kept at 1, for hard targets.
     targets
-        `"soft"`: the distribution; `"hard"`: its argmax, a kind of its own, not `temperature` 0. Distributions are rounded
-        to `Training.soft_targets`.
+        `"soft"`: the distribution, rounded to `Training.soft_targets`; `"hard"`: its argmax.
     """
 
     teacher: Teacher
@@ -637,20 +602,10 @@ class Distillation(Supervision):
     targets: Literal["soft", "hard"] = "soft"
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.teacher, Teacher),
-            f"teacher = {self.teacher!r}",
-            "a Training, or PublishedCheckpoints",
-        )
-        require(isinstance(self.schedule, Schedule), f"schedule = {self.schedule!r}", "a Schedule")
-        require(
-            isinstance(self.temperature, (int, float)) and 0 < self.temperature < float("inf"),
-            f"temperature = {self.temperature!r}",
-            "a finite number above 0",
-            "For the argmax use targets='hard'.",
-        )
-        object.__setattr__(self, "temperature", float(self.temperature))
-        require(self.targets in ("soft", "hard"), f"targets = {self.targets!r}", "'soft' or 'hard'")
+        instance(Teacher, teacher=self.teacher)
+        instance(Schedule, schedule=self.schedule)
+        number(self, "(0, inf)", "temperature")
+        one_of("soft", "hard", targets=self.targets)
         require(
             self.targets == "soft" or self.temperature == 1.0,
             f"temperature = {self.temperature} with hard targets",
@@ -664,18 +619,12 @@ class Training(Teacher):
 
     Parameters
     ----------
-    task, model, optimizer, supervision
-        What is learned, by what, how, and from whom.
-    n_steps
-        Training steps; with `batch_size` 1 and fresh samples also the number of samples.
     evaluate_every
         Steps between evaluations on held-out examples; step 0 and the last step are always evaluated.
     seed
         Decides the initial weights and the training stream.
     checkpoint_every
         Steps between kept checkpoints (the last step is always one); 0 keeps only the last.
-    batch_size
-        Examples a step.
     n_evaluation
         Held-out examples, the same for all runs of a task.
     precision
@@ -690,6 +639,13 @@ class Training(Teacher):
         The type of a teacher's distributions, which follows from the rest: `"float64"` for a run of that precision from
         soft targets, else `"float16"`, whose relative rounding error is up to 2^-11, before they are normalized again. Of
         more than 256 classes, which are not stored, the latter are in the teacher's precision instead.
+
+    Examples
+    --------
+    >>> from pdlib import MLP, SparseParity
+    >>> spec = Training(SparseParity(8, 2), MLP(4), SGD(0.1), n_steps=50, evaluate_every=30, checkpoint_every=20)
+    >>> spec.checkpoints, spec.evaluations
+    ((20, 40, 50), (0, 30, 50))
     """
 
     optimizer: Optimizer
@@ -705,28 +661,12 @@ class Training(Teacher):
     soft_targets: Literal["float16", "float64"] = derived("float16")
 
     def __post_init__(self) -> None:
-        for name, kind in (
-            ("task", Task),
-            ("model", Model),
-            ("optimizer", Optimizer),
-            ("supervision", Supervision),
-        ):
-            value = getattr(self, name)
-            require(isinstance(value, kind), f"{name} = {value!r}", f"a {kind.__name__}")
-        whole(
-            n_steps=self.n_steps,
-            evaluate_every=self.evaluate_every,
-            batch_size=self.batch_size,
-            n_evaluation=self.n_evaluation,
-        )
-        require(
-            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
-        )
-        require(
-            self.data_seed is None or (type(self.data_seed) is int and self.data_seed >= 0),
-            f"data_seed = {self.data_seed!r}",
-            "None, or a whole number of at least 0",
-        )
+        for kind in (Task, Model, Optimizer, Supervision):
+            name = kind.__name__.lower()
+            instance(kind, **{name: getattr(self, name)})
+        for name in ("n_steps", "evaluate_every", "batch_size", "n_evaluation"):
+            whole(**{name: getattr(self, name)})
+        whole(0, seed=self.seed, data_seed=self.seed if self.data_seed is None else self.data_seed)
         if self.data_seed == self.seed:
             object.__setattr__(self, "data_seed", None)  # one spec for one run
         require(
@@ -734,24 +674,14 @@ class Training(Teacher):
             f"checkpoint_every = {self.checkpoint_every!r}",
             f"0, or at most n_steps = {self.n_steps}",
         )
-        require(
-            self.precision in ("float32", "float64", "bfloat16"),
-            f"precision = {self.precision!r}",
-            "'float32', 'float64' or 'bfloat16'",
-        )
+        one_of("float32", "float64", "bfloat16", precision=self.precision)
         n_micro = getattr(self.optimizer, "n_micro_batches", 1)
-        require(
-            self.batch_size % n_micro == 0,
-            f"n_micro_batches = {n_micro}",
-            f"a divisor of batch_size = {self.batch_size}",
-        )
+        divisor = f"a divisor of batch_size = {self.batch_size}"
+        require(self.batch_size % n_micro == 0, f"n_micro_batches = {n_micro}", divisor)
         self.model.check(self.task)
         if isinstance(self.supervision, Distillation):
-            require(
-                self.supervision.teacher.task == self.task,
-                f"a teacher of {self.supervision.teacher.task}",
-                f"a teacher of the student's task, {self.task}",
-            )
+            other = self.supervision.teacher.task
+            require(other == self.task, f"a teacher of {other}", f"one of the student's task, {self.task}")
             self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
             if self.precision == "float64" and self.supervision.targets == "soft":
                 object.__setattr__(self, "soft_targets", "float64")
@@ -763,19 +693,14 @@ class Training(Teacher):
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
-        """Steps whose parameters are kept, rising; the last is the final one.
-
-        >>> from pdlib import MLP, SparseParity
-        >>> Training(SparseParity(8, 2), MLP(4), SGD(0.1), n_steps=50, evaluate_every=50, checkpoint_every=20
-        ...         ).checkpoints
-        (20, 40, 50)
-        """
+        """Steps whose parameters are kept, rising; the last is the final one."""
         every = self.checkpoint_every or self.n_steps
         return (*range(every, self.n_steps, every), self.n_steps)
 
-    def parameters(self, step: int, store: Checkpoints) -> Parameters:
+    def parameters(self, step: int, store: Any) -> Parameters:
         """Return the parameters at a checkpoint out of the store; see `Store.load_checkpoint`."""
-        return store.load_checkpoint(self, step)
+        found: Parameters = store.load_checkpoint(self, step)
+        return found
 
     @property
     def evaluations(self) -> tuple[int, ...]:
@@ -817,17 +742,15 @@ class Measurement(Spec):
     steps: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        require(isinstance(self.training, Training), f"training = {self.training!r}", "a Training")
-        require(isinstance(self.probe, Probe), f"probe = {self.probe!r}", "a Probe")
+        instance(Training, training=self.training)
+        instance(Probe, probe=self.probe)
         require(len(self.steps) > 0, "steps = ()", "at least one checkpoint")
         for i, step in enumerate(self.steps):
             require(type(step) is int, f"steps[{i}] = {step!r}", "a whole number")
         missing = sorted(set(self.steps) - {0, *self.training.checkpoints})
-        require(
-            not missing,
-            f"steps {missing}",
-            f"checkpoints of the training, every {self.training.checkpoint_every} up to {self.training.n_steps}",
-        )
+        every, last = self.training.checkpoint_every, self.training.n_steps
+        expected = f"checkpoints of the training, every {every} up to {last}"
+        require(not missing, f"steps {missing}", expected)
 
 
 @dataclass(frozen=True)

@@ -550,24 +550,6 @@ def test_a_saved_state_of_another_network_is_refused() -> None:
         GradientLearner(spec, state)
 
 
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda: Adam(0.1, betas=(0.9,)), "betas = (0.9,)"),  # type: ignore[arg-type]
-        (lambda: Adam(0.1, betas=(0.9, 1.0)), "betas = (0.9, 1.0)"),
-        (lambda: Adam(0.1, epsilon=0.0), "epsilon = 0.0"),
-        (lambda: Adam(0.1, weight_decay=-1.0), "weight_decay = -1.0"),
-        (lambda: Adam(0.1, clip_norm=float("nan")), "clip_norm = nan"),
-        (lambda: Adam(0.1, n_micro_batches=0), "n_micro_batches = 0"),
-        (lambda: Adam(0.0), "learning_rate = 0.0"),
-    ],
-)
-def test_an_adam_that_cannot_be_is_refused(make: Callable[[], Any], said: str) -> None:
-    with pytest.raises(SpecError, match="expected") as caught:
-        make()
-    assert said in str(caught.value)
-
-
 def test_a_run_is_saved_between_its_cuts_and_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -672,15 +671,6 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         load_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": ')
     with pytest.raises(DamagedError, match=r"config\.json is no JSON object"):
-        load_pretrained(tmp_path)
-
-
-def test_without_transformers_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_pretrained(tmp_path, OURS["causal"], OURS["causal"].initial(9, 5, seed=0))
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(SpecError, match=r"Run `pip install 'pdlib\[transformers\]'`"):
         load_pretrained(tmp_path)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pytest
 import tiny
 import torch
 
-from pdlib import SparseParity, Transformer, claims, pages
+import pdlib
+from pdlib import SparseParity, Transformer, claims, install, pages
 from pdlib import __main__ as commands
 from pdlib.__main__ import main
 from pdlib.models.huggingface import load_pretrained
@@ -26,6 +29,7 @@ from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(pdlib.__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +128,36 @@ def test_the_transformer_of_the_readme_trains_and_opens_in_transformers(tmp_path
     np.testing.assert_allclose(model.logits(parameters, bits), theirs, rtol=0, atol=1e-5)
     untrained = model.logits(model.initial(16, 2, seed=0), bits)
     assert np.abs(untrained - theirs.numpy()).max() > 1e-3  # the control
+
+
+def test_a_package_that_is_missing_is_an_error_at_once_that_names_it_and_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = ["numpy>=2", "no_such.package<3,>=1.2", "absent>=1; extra == 'text'"]
+    monkeypatch.setattr("pdlib.install.metadata.requires", lambda name: needs)
+    with pytest.raises(
+        ImportError, match=r"`no_such.package` .* Run `pip install 'no_such.package<3,>=1.2'`"
+    ):
+        importlib.reload(pdlib)
+    needs.pop(1)
+    importlib.reload(pdlib)  # the control: what is there is enough, and extras are nobody's need
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    calls = re.findall(
+        r"""optional\("(\w+)", "(\w+)"\)""",
+        "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "install.py"),
+    )
+    assert {"distributed", "transformers", "tokenizers"} <= {name for name, _ in calls}
+    for name, extra in calls:
+        assert any(re.match(rf"{name.replace('_', '[-_]')}\b", need) for need in extras[extra])
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(
+            ImportError, match=rf"`{name}` is not installed. Run `pip install 'pdlib\[{extra}\]'`"
+        ):
+            install.optional(name, extra)
+    (tmp_path / "half_there.py").write_text("import no_such_part.of_it")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(install.InstallError, match="`no_such_part` is not installed"):
+        install.optional("half_there", "text")
 
 
 def test_no_file_names_a_folder_of_somebodys_machine() -> None:

@@ -504,12 +504,6 @@ def test_a_failing_page_shows_its_cell_and_loses_nothing(fault: str, message: st
     assert "\x1b" not in str(error.value)
 
 
-def test_a_missing_extra_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "papermill", None)
-    with pytest.raises(PageError, match=re.escape("pip install 'pdlib[notebooks]'")):
-        pages.execute("tiny", tiny / "out.ipynb", root=tiny)
-
-
 def test_outside_of_a_checkout_the_error_says_so(tmp_path: Path) -> None:
     assert pages.checkout(ROOT / "notebooks") == ROOT
     with pytest.raises(PageError, match="clone the repository"):

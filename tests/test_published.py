@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -487,14 +486,6 @@ def test_a_run_that_cannot_have_its_teacher_names_it_and_the_others_finish(here:
     with pytest.raises(RuntimeError, match=r"1 of 2 runs failed.*\n.*HubError: hub:.*did not give it.*403"):
         execute([spec, run()], store, n_workers=1, progress=False)
     assert store.find(run().fingerprint) is not None
-
-
-def test_without_the_client_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(
-        SpecError, match=r"`huggingface_hub` is not installed\. Run `pip install 'pdlib\[text\]'`"
-    ):
-        prepared(revisions())
 
 
 # ------------------------------------------------------------------ the vocabulary

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import sys
 import tracemalloc
 from itertools import zip_longest
 from pathlib import Path
@@ -367,12 +366,6 @@ def test_what_a_data_set_lacks_is_said(data_set: str) -> None:
     assert "record 1 has no field 'body': expected it among id, text." in message
     assert "expected a data set that can be read. ValueError: " in said(f"hf:{data_set}:20231101.fr#text")
     assert "expected a data set that can be read. " in said(f"hf:{data_set}/absent#text")
-
-
-def test_without_the_package_datasets_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(SpecError, match=r"`datasets` is not installed. Run `pip install 'pdlib\[text\]'`"):
-        documents("hf:a/b#text")
 
 
 # What a text is

@@ -6,7 +6,6 @@ import hashlib
 import json
 import random
 import string
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,15 +166,6 @@ def test_what_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
         load("trained:300")
     with pytest.raises(SpecError, match="piece 'zz': expected one of the 20"):
         SMALL.number("zz")
-
-
-def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(SpecError, match=r"Run `pip install 'pdlib\[text\]'`"):
-        WordPiece(PIECES).encode(["ab"])
-    with pytest.raises(SpecError, match="`tokenizers` is not installed"):
-        train(["ab"], 100)
-    assert WordPiece(PIECES).decode([5, 10]) == "ab"
 
 
 # Published tokenizers: every setting of their files is honored, or refused by name

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from dataclasses import replace
 
-import pdlib.theory
 from pdlib.probes.ngrams import NgramDependence
-from pdlib.specs import Calculation, Spec
+from pdlib.specs import Calculation
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
@@ -62,16 +58,6 @@ CALCULATIONS: dict[str, Calculation] = {
 }
 
 
-def kinds() -> set[type[Spec]]:
-    """All specs that `pdlib.theory` defines, the bare bases left out."""
-    modules = [
-        importlib.import_module(m.name) for m in pkgutil.iter_modules(pdlib.theory.__path__, "pdlib.theory.")
-    ]
-    return {
-        cls
-        for module in modules
-        for _, cls in inspect.getmembers(module, inspect.isclass)
-        if issubclass(cls, Spec)
-        and cls.__module__ == module.__name__
-        and cls.__name__ not in ("Target", "Experiment")
-    }
+def examples() -> dict[str, Calculation]:
+    """Golden numbers of these are kept: see `golden`."""
+    return CALCULATIONS

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as tensor_bytes
 
 from pdlib.files import DamagedError, MissingError, write_bytes
+from pdlib.install import optional
 from pdlib.models.transformer import Transformer, bert, gpt2
 from pdlib.specs import Parameters, require
-from pdlib.text.hub import optional
 
 CLASSES = {"gpt2": "GPT2LMHeadModel", "bert": "BertForMaskedLM"}
 ACTIVATIONS: dict[str, Literal["gelu_tanh", "gelu"]] = {

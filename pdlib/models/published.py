@@ -18,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pdlib.files import StoreError
 from pdlib.models.huggingface import described, load_pretrained
 from pdlib.models.transformer import Transformer
-from pdlib.specs import Checkpoints, Model, Parameters, SpecError, Task, Teacher, require
+from pdlib.specs import Model, Parameters, SpecError, Task, Teacher, require
 from pdlib.text.corpus import Corpus
 from pdlib.text.hub import HubError, fetched, parts
 from pdlib.text.wordpiece import of_folder
@@ -147,7 +147,7 @@ class PublishedCheckpoints(Teacher):
         """The steps."""
         return self.steps
 
-    def parameters(self, step: int, store: Checkpoints) -> Parameters:
+    def parameters(self, step: int, store: Any) -> Parameters:
         """Return the parameters at a step, fetched and checked unless they were the last that were asked for.
 
         Parameters

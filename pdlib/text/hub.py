@@ -16,11 +16,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from fnmatch import fnmatch
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from pdlib.files import cache
+from pdlib.install import optional
 from pdlib.specs import SpecError, require
 
 SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -35,38 +34,6 @@ WEIGHTS = {
 
 class HubError(SpecError):
     """Published files that cannot be had, or are not what they were: says which, why, and what to do."""
-
-
-def optional(name: str, extra: str) -> Any:
-    """Return a module of an optional package.
-
-    Parameters
-    ----------
-    name
-        Of the module.
-    extra
-        The extra of `pdlib` that installs it.
-
-    Raises
-    ------
-    SpecError
-        If it is not there; names the command that installs it.
-
-    Examples
-    --------
-    >>> optional("json", "text").loads("[1]")
-    [1]
-    >>> optional("no_such_package", "text")
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: the package `no_such_package` is not installed. Run `pip install 'pdlib[text]'`.
-    """
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise SpecError(
-            f"the package `{name}` is not installed. Run `pip install 'pdlib[{extra}]'`."
-        ) from error
 
 
 def parts(uri: str) -> tuple[str, str, str]:

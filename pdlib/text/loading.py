@@ -28,8 +28,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pdlib.install import optional
 from pdlib.specs import SpecError, require
-from pdlib.text.hub import optional
 from pdlib.text.packages import package, read
 from pdlib.text.sample import DOCUMENTS, english
 

@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.files import MissingError
+from pdlib.install import optional
 from pdlib.specs import SpecError, integer_type, require
-from pdlib.text.hub import fetched, optional
+from pdlib.text.hub import fetched
 from pdlib.text.packages import contents
 
 if TYPE_CHECKING:
