@@ -126,13 +126,9 @@ def test_teacher_labels_and_measurements_are_those_of_the_cpu(
     pd.testing.assert_frame_equal(engine.measure(measured, store), on_gpu.table, rtol=1e-3, atol=1e-5)
     assert isinstance(student.supervision, Distillation)
     (block,) = labels.blocks_of(student)
-    made = labels.label_block(student.supervision, student.stream, block, 2, store)
-    values, true = [], []
-    for v, y in labels._logits(
-        TEACHER, store.load_checkpoint(TEACHER, 12_000), student.stream, block, 2, "cpu"
-    ):
-        values.append(v)
-        true.append(y)
+    targets = labels.Targets(student, store)
+    made = targets.block(block)
+    values, true = zip(*targets.logits(block), strict=True)
     margin = np.abs(np.diff(np.concatenate(values), axis=1)[:, 0])
     differs = made != (np.concatenate(values).argmax(axis=1) ^ np.concatenate(true))
     assert (margin[differs] < 1e-4).all()

@@ -253,10 +253,9 @@ def test_a_student_of_published_checkpoints_is_that_of_the_same_networks_trained
     stores = Store(here / "store", published=None), Store(here / "other", published=None)
     tables = [table(spec, store) for spec, store in zip((ours, theirs), stores, strict=True)]
     pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
-    stream = ours.task.stream(ours.seed, "train")
     for block in labels.blocks_of(ours):
         found = [
-            store.load_labels(labels.key(spec.supervision, stream, block))
+            store.load_labels(labels.Targets(spec, store).key(block))
             for spec, store in zip((ours, theirs), stores, strict=True)
         ]
         np.testing.assert_array_equal(found[0], found[1])

@@ -607,10 +607,9 @@ def test_a_student_learns_from_text_by_labels_of_two_bytes(store: Store) -> None
     for start, stop, step in ((0, 1920, 30), (1920, 3840, 60)):
         inputs, classes = stream.examples(start, stop)
         block = next(b for b in labels.blocks_of(student) if b.start == start)
-        how = student.supervision
-        assert isinstance(how, Distillation)
-        assert store.has_labels(labels.key(how, stream, block))
-        found = labels.label_block(how, stream, block, task.n_classes, store, counts=inputs.n_targets)
+        targets = labels.Targets(student, store)
+        assert store.has_labels(targets.key(block))
+        found = targets.block(block)
         assert found.dtype == np.uint16
         values = teacher.model.logits(store.load_checkpoint(teacher, step), inputs)
         assert np.array_equal(found ^ classes.astype(np.uint16), values.argmax(axis=1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pdlib.bench import faster, medians, timed
-from pdlib.labels import label_block
+from pdlib.labels import Targets
 from pdlib.models.mlp import MLP, as_module, logits, softmax
 from pdlib.schedules import OneShot
 from pdlib.specs import SGD, Calculation, Distillation, Parameters, Piece, Task, Training
@@ -186,7 +186,8 @@ def _cached_labels(width: int, n_bits: int, n: int, reach: float) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder, published=None)
         store.save_checkpoint(spec, n, teacher)
-        read = partial(label_block, supervision, task.stream(0, "train"), Piece(0, n, n), 2, store)
+        student = replace(spec, supervision=supervision)
+        read = partial(Targets(student, store).block, Piece(0, n, n))
         labels = read()
         sides = [
             _run(task, 100, n, lambda start, x, true: labels[start : start + len(x)] ^ true, before=read),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pdlib.bench import faster, medians, timed
-from pdlib.labels import label_block
+from pdlib.labels import Targets
 from pdlib.models.transformer import Transformer, bert, sequence_tensors, tokens_of
 from pdlib.models.transformer import gpt2 as gpt2_model
 from pdlib.schedules import OneShot
@@ -193,10 +193,8 @@ def cached_labels(taught_by: Training, spec: Training, steps: int, reach: float)
             Distillation(taught_by, OneShot(), targets="hard"),
             Piece(0, n, taught_by.n_steps),
         )
-        stored = partial(
-            label_block, supervision, task.stream(0, "train"), piece, task.n_classes, store,
-            counts=counts if task.vocabulary else None,
-        )  # fmt: skip
+        student = replace(taught_by, supervision=supervision)
+        stored = partial(Targets(student, store).block, piece, int(counts.sum()))
 
         def run(cached: bool) -> None:
             labels, done = stored() if cached else None, 0

@@ -88,7 +88,7 @@ def train(
     state = _learner(spec, saved_state, own_device)
     batch = spec.batch_size
     stream = spec.stream
-    targets = Targets(spec, stream, store, device)
+    targets = Targets(spec, store, device)
     held_out, classes = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
     evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
     cuts = sorted((evaluations | checkpoints | {p.stop for p in spec.pieces}) - {0})
