@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -116,35 +117,35 @@ def execute(
     store = store or Store()
     graph = _graph(specs, store, need_checkpoints)
     if graph:
-        provenance = {"commit": commit()}
         published = str(store.published.root) if store.published is not None else None
         device = device or os.environ.get("PDLIB_DEVICE", "cpu")
-        workplace = Workplace(str(store.root), published, device, provenance)
-        at_once = (os.cpu_count() or 1) if device == "cpu" else len(devices(device))
+        workplace = Workplace(str(store.root), published, device, {"commit": commit()})
+        light = sum(_work(node.spec) for node in graph.values()) < LIGHT
         if executor is None and n_workers is None:
-            n_workers = 1 if sum(_work(node.spec) for node in graph.values()) < LIGHT else _workers(at_once)
+            n_workers = (
+                1 if light else _workers((os.cpu_count() or 1) if device == "cpu" else len(devices(device)))
+            )
         scheduler = os.environ.get("PDLIB_SCHEDULER")
         with _tracker(graph, progress) as tracker:
             if executor is not None:
                 _run_on(executor, graph, workplace, tracker)
             elif scheduler:
-                _run_on_cluster(scheduler, graph, workplace, tracker)
+                with optional("distributed", "cluster").Client(scheduler) as client:
+                    workers = client.get_executor(retries=POOL_RETRIES, pure=False)
+                    _run_on(workers, graph, workplace, tracker)
             elif n_workers == 1:
-                _run_here(graph, workplace, tracker)
+                _run_here(graph, workplace, tracker, light)
             else:
-                with nullcontext(pool) if pool else Pool() as workers:
-                    workers.run(min(int(n_workers or 1), len(graph)), graph, workplace, tracker)
+                with nullcontext(pool) if pool else Pool() as kept:
+                    kept.run(min(int(n_workers or 1), len(graph)), graph, workplace, tracker)
     records = []
     for spec in specs:
         computed = spec.fingerprint in graph
         record = _found(spec, store, computed_here=computed)
         if record is None:
-            raise StoreError(
-                f"result {spec.fingerprint} is not in {store.root} after its run; is the folder shared?"
-            )
-        if computed:
-            record = replace(record, source="trained now")
-        records.append(record)
+            where = f"result {spec.fingerprint} is not in {store.root} after its run"
+            raise StoreError(f"{where}; is the folder shared?")
+        records.append(replace(record, source="trained now") if computed else record)
     return records
 
 
@@ -203,9 +204,8 @@ def _work(spec: Run) -> float:
         return spec.work
     if isinstance(spec, Measurement):
         return 0.1 * len(spec.steps) * getattr(spec.probe, "n_samples", 1000) * _size(spec.training)
-    work = 2.0 * spec.n_steps * spec.batch_size * _size(spec) + len(
-        spec.evaluations
-    ) * spec.n_evaluation * _size(spec)
+    examples = 2.0 * spec.n_steps * spec.batch_size + len(spec.evaluations) * spec.n_evaluation
+    work = examples * _size(spec)
     if isinstance(spec.supervision, Distillation):
         work += spec.n_steps * spec.batch_size * _size(spec.supervision.teacher)
     return work
@@ -222,12 +222,11 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
     """Compute one run whose dependencies are stored, unless another process has done so meanwhile."""
     store = workplace.store()
     device = _own_device or devices(workplace.device)[0]
+    no_cost = {"wall_s": 0.0, "cpu_s": 0.0}
     with store.lock(spec):
-        if (store.run_folder(spec) / "result.json").exists() and (
-            not isinstance(spec, Training) or store.has_checkpoints(spec)
-        ):
+        result = store.run_folder(spec) / "result.json"
+        if store.has_checkpoints(spec) if isinstance(spec, Training) else result.exists():
             return
-        no_cost = {"wall_s": 0.0, "cpu_s": 0.0}
         spent = clock(store.progress_cost(spec) if isinstance(spec, Training) else no_cost)
         resumed = (store.run_folder(spec) / "progress.safetensors").exists()
         if isinstance(spec, Calculation):
@@ -236,15 +235,11 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
             table = measure(spec, store, device)
         else:
             table = train(spec, store, device=device, on_steps=on_steps)
+            device = place(spec, device)
         cost = {name: round(seconds, 3) for name, seconds in spent().items()}
-        provenance = workplace.provenance | cost | {"resumed": resumed, "device": device}
-        if isinstance(spec, Training):
-            provenance["device"] = place(spec, device)
-        provenance |= {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            **surroundings(str(provenance["device"])),
-        }
-        store.save(spec, table, provenance)
+        date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        made = {"resumed": resumed, "device": device, "date": date} | surroundings(device)
+        store.save(spec, table, workplace.provenance | cost | made)
 
 
 def measure(spec: Measurement, store: Store, device: str = "cpu") -> pd.DataFrame:
@@ -256,33 +251,29 @@ def measure(spec: Measurement, store: Store, device: str = "cpu") -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _run_here(graph: dict[str, Node], workplace: Workplace, tracker: Tracker) -> None:
-    failed: dict[str, BaseException] = {}
+class _Here(Executor):
+    """Runs what is submitted, in this process and at once."""
+
+    def __init__(self, on_steps: Callable[[int], None]) -> None:
+        self._on_steps = on_steps
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, self._on_steps))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _run_here(graph: dict[str, Node], workplace: Workplace, tracker: Tracker, light: bool) -> None:
     before = torch.get_num_threads()
-    if sum(_work(node.spec) for node in graph.values()) < LIGHT:
+    if light:
         set_threads(1)  # waking more threads for small products costs more than they save
     try:
-        _run_each(graph, workplace, tracker, failed)
+        _run_on(_Here(tracker.advance), graph, workplace, tracker, 0)  # workers: it tells its own steps
     finally:
         set_threads(before)
-    _raise_failures(graph, failed)
-
-
-def _run_each(
-    graph: dict[str, Node],
-    workplace: Workplace,
-    tracker: Tracker,
-    failed: dict[str, BaseException],
-) -> None:
-    for fingerprint, node in graph.items():
-        if node.waits_for & failed.keys():
-            failed[fingerprint] = _not_run(node, failed)
-        else:
-            try:
-                compute(node.spec, workplace, tracker.advance)
-            except Exception as error:
-                failed[fingerprint] = error
-        tracker.run_done(fingerprint, _steps(node.spec), failed=fingerprint in failed)
 
 
 def _run_on(
@@ -292,32 +283,40 @@ def _run_on(
     tracker: Tracker,
     n_workers: int | None = None,
 ) -> None:
-    longest_first = sorted(
-        graph, key=lambda f: _work(graph[f].spec), reverse=True
-    )  # so that none is left over
-    waiting, done = {f: graph[f] for f in longest_first}, set[str]()
+    """Run a graph: what waits for a run after it, the longest first, so that none of these is left over."""
+    order = list(graph) if isinstance(executor, _Here) else sorted(graph, key=lambda f: -_work(graph[f].spec))
+    waiting, done = {f: graph[f] for f in order}, set[str]()
     known: dict[Future[None], str] = {}
     failed: dict[str, BaseException] = {}
-    tracker.under_way = lambda: min(len(known), n_workers or len(known))
+    tracker.under_way = lambda: len(known) if n_workers is None else min(len(known), n_workers)
+
+    def ended(fingerprint: str, error: BaseException | None) -> None:
+        if error is None:
+            done.add(fingerprint)
+        else:
+            failed[fingerprint] = error
+        tracker.run_done(fingerprint, _steps(graph[fingerprint].spec), failed=error is not None)
+
     while waiting or known:
         for fingerprint, node in list(waiting.items()):
-            if node.waits_for & failed.keys():
-                failed[fingerprint] = _not_run(waiting.pop(fingerprint), failed)
-                tracker.run_done(fingerprint, _steps(node.spec), failed=True)
+            if causes := node.waits_for & failed.keys():
+                del waiting[fingerprint]
+                ended(fingerprint, RuntimeError(f"not run, because {', '.join(sorted(causes))} failed"))
             elif node.waits_for <= done:
-                known[executor.submit(compute, waiting.pop(fingerprint).spec, workplace)] = fingerprint
+                future = executor.submit(compute, waiting.pop(fingerprint).spec, workplace)
+                known[future] = fingerprint
+                if future.done():
+                    break  # what failed or was done decides what is next
         finished, _ = wait(known, return_when=FIRST_COMPLETED)
         for future in finished:
-            fingerprint = known.pop(future)
             error = future.exception()
             if isinstance(error, BrokenProcessPool):
                 raise error
-            if error is None:
-                done.add(fingerprint)
-            else:
-                failed[fingerprint] = error
-            tracker.run_done(fingerprint, _steps(graph[fingerprint].spec), failed=error is not None)
-    _raise_failures(graph, failed)
+            ended(known.pop(future), error)
+    if failed:
+        lines = [f"- {_label(graph[k].spec)} {k}: {type(e).__name__}: {e}" for k, e in failed.items()]
+        said = f"{len(failed)} of {len(graph)} runs failed; the others are stored and will not be run again."
+        raise RunsFailedError("\n".join([said, *lines]), failed) from next(iter(failed.values()))
 
 
 def devices(device: str) -> list[str]:
@@ -412,27 +411,6 @@ class Pool:
         return self._kept[n, device]
 
 
-def _run_on_cluster(address: str, graph: dict[str, Node], workplace: Workplace, tracker: Tracker) -> None:
-    with optional("distributed", "cluster").Client(address) as client:
-        _run_on(client.get_executor(retries=POOL_RETRIES, pure=False), graph, workplace, tracker)
-
-
-def _not_run(node: Node, failed: dict[str, BaseException]) -> RuntimeError:
-    return RuntimeError(f"not run, because {', '.join(sorted(node.waits_for & failed.keys()))} failed")
-
-
-def _raise_failures(graph: dict[str, Node], failed: dict[str, BaseException]) -> None:
-    if not failed:
-        return
-    lines = [f"- {_label(graph[k].spec)} {k}: {type(e).__name__}: {e}" for k, e in failed.items()]
-    cause = next(iter(failed.values()))
-    raise RunsFailedError(
-        f"{len(failed)} of {len(graph)} runs failed; the others are stored and will not be run again.\n"
-        + "\n".join(lines),
-        failed,
-    ) from cause
-
-
 # ------------------------------------------------------------------- progress
 
 
@@ -465,37 +443,28 @@ def _tracker(graph: dict[str, Node], show: bool) -> Tracker:
 @cache
 def commit() -> str:
     """Return the commit of the code in use, with `+changes` if files differ from it, or the package's version."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     folder = Path(__file__).resolve().parent
     try:
-        head = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changes = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "--", str(folder)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        changes = git("status", "--porcelain", "--", str(folder))
+        return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return f"pdlib {version('pdlib')}"
-    return head + ("+changes" if changes else "")
 
 
 @cache
 def surroundings(device: str = "cpu") -> dict[str, Any]:
     """Return the machine, with its GPU if that is the device, and the versions of what computes."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        model = names[0] if names else model
+    cpus = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*:\s*(.*)$", cpus.read_text() if cpus.exists() else "", re.MULTILINE)
+    model = named[1].strip() if named else platform.processor() or platform.machine()
     card = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
+    versions = {name: version(name) for name in ("numba", "numpy", "torch")}
     return {
         "machine": f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}{card}",
-        "versions": {name: version(name) for name in ("numba", "numpy", "torch")}
-        | {"python": platform.python_version()},
+        "versions": versions | {"python": platform.python_version()},
     }

@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,7 @@ Source = Literal["published", "local", "trained now"]
 FORMAT = 1  # of the files below
 PARTIAL = ".partial"
 _OLD = ".replaced"  # what a folder is called for the moment in which the new one takes its place
+T = TypeVar("T")
 _COLUMNS = ("fingerprint", "spec", "provenance", "table", "sha256")
 
 
@@ -104,10 +106,9 @@ class Published:
             If the result is of another version of the code, or the file of another version of this layout.
         """
         for folder in self._folders():
-            runs = _runs(folder / "runs.parquet")
-            if fingerprint not in runs:
+            index = folder / "runs.parquet"
+            if (row := _runs(index).get(fingerprint)) is None:
                 continue
-            row = runs[fingerprint]
             path = folder / f"{row['table']}.parquet"
             tables, empty = _tables(path)
             table = tables.get(fingerprint, empty)
@@ -116,11 +117,9 @@ class Published:
             try:
                 spec = Spec.from_canonical(json.loads(row["spec"]))
             except SpecError as error:
-                raise StoreError(f"{folder / 'runs.parquet'}, run {fingerprint}: {error}") from error
+                raise StoreError(f"{index}, run {fingerprint}: {error}") from error
             if spec.fingerprint != fingerprint:
-                raise _altered(
-                    folder / "runs.parquet", f"run {fingerprint} has the spec of {spec.fingerprint}"
-                )
+                raise _altered(index, f"run {fingerprint} has the spec of {spec.fingerprint}")
             return Record(spec, table.copy(), json.loads(row["provenance"]), "published")
         return None
 
@@ -135,11 +134,9 @@ class Published:
 
     def _folders(self) -> list[Path]:
         """Return the folders of runs, unfinished pages' last; one that is just being replaced under its old name."""
-        found = [path.parent for path in self.root.glob("*/runs.parquet")]
+        found = [path.parent for path in self.root.glob("[!.]*/runs.parquet")]
         whole = [p for p in found if not (p.suffix == _OLD and p.with_suffix("").exists())]
-        return sorted(
-            (p for p in whole if not p.name.startswith(".")), key=lambda p: (PARTIAL in p.name, p.name)
-        )
+        return sorted(whole, key=lambda p: (PARTIAL in p.name, p.name))
 
     # -------------------------------------------------------------------- pages
 
@@ -241,32 +238,22 @@ class Published:
         digest = stored.pop("sha256", None)
         if stored != dict(key):
             raise _altered(path, f"a block of it belongs to {stored}, not to {dict(key)}")
-        try:
-            with safe_open(path, "numpy") as file:
-                labels: NDArray[Any] = file.get_tensor(key_hash(key))
-        except (SafetensorError, ValueError) as error:
-            raise _altered(path, f"not a whole safetensors file ({error})") from error
+        with _opened(path) as file:
+            labels: NDArray[Any] = file.get_tensor(key_hash(key))
         if digest != content_hash({"labels": labels}, stored):
             raise _altered(path, f"the block of {stored} does not match its hash")
         return labels
 
     def write_labels(self, teacher: str, blocks: Sequence[tuple[Mapping[str, str], NDArray[Any]]]) -> int:
         """Add blocks of a teacher's labels to those published; return how many there are then."""
-        path = self._labels(teacher)
-        old = (
-            [{k: v for k, v in key.items() if k != "sha256"} for key in _keys(path).values()]
-            if path.exists()
-            else []
-        )
-        tensors = {key_hash(key): self.labels(key) for key in old} | {key_hash(key): b for key, b in blocks}
-        keys = {key_hash(key): key for key in [*old, *(key for key, _ in blocks)]}
-        meta = {
-            name: json.dumps(dict(key) | {"sha256": content_hash({"labels": tensors[name]}, key)})  # type: ignore[dict-item]
-            for name, key in keys.items()
-        }
-        write_bytes(
-            path, tensor_bytes({n: np.ascontiguousarray(t) for n, t in tensors.items()}, metadata=meta)
-        )
+        path, tensors, meta = self._labels(teacher), {}, {}
+        known = _keys(path).values() if path.exists() else ()
+        old = [{k: v for k, v in key.items() if k != "sha256"} for key in known]
+        for key, labels in [*((key, self.labels(key)) for key in old), *blocks]:
+            name, tensor = key_hash(key), np.ascontiguousarray(labels)
+            tensors[name] = tensor
+            meta[name] = json.dumps(dict(key) | {"sha256": content_hash({"labels": tensor}, key)})
+        write_bytes(path, tensor_bytes(tensors, metadata=meta))
         return len(tensors)
 
     def _labels(self, teacher: str) -> Path:
@@ -346,45 +333,39 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise _altered(path, f"not a whole Parquet file ({error})") from error
 
 
+def _once(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Read a file once, and again when it has changed."""
+
+    @lru_cache(maxsize=256)
+    def kept(path: Path, _stamp: tuple[int, int]) -> T:
+        return read(path)
+
+    def found(path: Path) -> T:
+        try:
+            stamp = path.stat()
+        except FileNotFoundError as error:
+            raise _altered(path, "not there") from error
+        return kept(path, (stamp.st_mtime_ns, stamp.st_size))
+
+    found.forget = kept.cache_clear  # type: ignore[attr-defined]
+    return found
+
+
+@_once
 def _runs(path: Path) -> dict[str, dict[str, str]]:
     """Return the runs of a folder, by fingerprint."""
-    return _runs_of(path, _stamp(path))
-
-
-def _tables(path: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Return the tables of a file by fingerprint, and an empty one."""
-    return _tables_of(path, _stamp(path))
-
-
-def _keys(path: Path) -> dict[str, dict[str, str]]:
-    """Return the keys of a file of labels, by the name of their block."""
-    return _keys_of(path, _stamp(path))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file does: files are read once."""
-    try:
-        found = path.stat()
-    except FileNotFoundError as error:
-        raise _altered(path, "not there") from error
-    return found.st_mtime_ns, found.st_size
-
-
-@lru_cache(maxsize=64)
-def _runs_of(path: Path, _stamp: tuple[int, int]) -> dict[str, dict[str, str]]:
     runs = _parquet(path)
     if (found := runs.attrs.get("format")) != FORMAT:
         raise StoreError(f"{path}: of format {found!r}, expected {FORMAT}: install the pdlib that wrote it.")
     if missing := set(_COLUMNS) - set(runs):
         raise _altered(path, f"no column {min(missing)!r}")
-    return {
-        values[0]: dict(zip(_COLUMNS, values, strict=True))
-        for values in runs[list(_COLUMNS)].to_numpy().tolist()
-    }
+    rows = runs[list(_COLUMNS)].to_numpy().tolist()
+    return {values[0]: dict(zip(_COLUMNS, values, strict=True)) for values in rows}
 
 
-@lru_cache(maxsize=256)
-def _tables_of(path: Path, _stamp: tuple[int, int]) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+@_once
+def _tables(path: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Return the tables of a file by fingerprint, and an empty one."""
     whole = _parquet(path)
     if "fingerprint" not in whole:
         raise _altered(path, "no column 'fingerprint'")
@@ -393,10 +374,18 @@ def _tables_of(path: Path, _stamp: tuple[int, int]) -> tuple[dict[str, pd.DataFr
     return found, whole.iloc[:0].drop(columns="fingerprint")
 
 
-@lru_cache(maxsize=64)
-def _keys_of(path: Path, _stamp: tuple[int, int]) -> dict[str, dict[str, str]]:
+@_once
+def _keys(path: Path) -> dict[str, dict[str, str]]:
+    """Return the keys of a file of labels, by the name of their block."""
+    with _opened(path) as file:
+        return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file of labels, or say that it is none."""
     try:
         with safe_open(path, "numpy") as file:
-            return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+            yield file
     except (SafetensorError, ValueError) as error:
         raise _altered(path, f"not a whole safetensors file ({error})") from error

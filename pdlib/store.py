@@ -14,7 +14,6 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,11 +40,12 @@ from pdlib.files import (
     write_tensors,
 )
 from pdlib.published import Published, Record, key_hash, page_tables, table_hash
-from pdlib.specs import Run, Spec, SpecError, Training
+from pdlib.specs import Parameters, Run, Spec, SpecError, Training
 
 __all__ = ["DamagedError", "MissingError", "Record", "Store", "StoreError"]
 
 ROWS = "table/rows"  # in a file of progress, beside the parameters: the table so far
+Layer = Literal["published", "local"]
 
 
 class Store:
@@ -72,7 +72,6 @@ class Store:
         self, root: str | Path | None = None, published: str | Path | Literal["default"] | None = "default"
     ):
         self.root = Path(root or os.environ.get("PDLIB_STORE") or platformdirs.user_cache_path("pdlib"))
-        self.published: Published | None
         self.published_tables = True
         if published == "default":
             use = os.environ.get("PDLIB_PUBLISHED", "use")
@@ -82,6 +81,10 @@ class Store:
             self.published_tables = use == "use"
         else:
             self.published = Published(published) if published is not None else None
+
+    def lock(self, spec: Run) -> FileLock:
+        """Return the right to compute `spec`, to be held; the system frees it when its holder dies."""
+        return lock(self.root / "locks" / f"{spec.fingerprint}.lock")
 
     # ------------------------------------------------------------------ results
 
@@ -111,15 +114,12 @@ class Store:
             If a column of the table holds values of several types, or nothing can be written.
         """
         folder = self.run_folder(spec)
-        data = table_bytes(table)
-        write_bytes(folder / "table.parquet", data)
-        files = {"table.parquet": sha256(data)}
-        for path in sorted(folder.glob("checkpoints/*.safetensors")):
-            files[f"checkpoints/{path.name}"] = sha256(path.read_bytes())
+        write_bytes(folder / "table.parquet", table_bytes(table))
+        kept = [folder / "table.parquet", *sorted(folder.glob("checkpoints/*.safetensors"))]
         record = {
             "fingerprint": spec.fingerprint,
             "spec": spec.canonical(),
-            "files": files,
+            "files": {path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in kept},
             "provenance": provenance,
         }
         write_json(folder / "result.json", record)
@@ -129,13 +129,7 @@ class Store:
         """Return the local folder of a spec's result."""
         return self.root / "runs" / spec.fingerprint
 
-    @contextmanager
-    def lock(self, spec: Run) -> Iterator[None]:
-        """Hold the right to compute `spec`; the system frees it when its holder dies."""
-        with lock(self.root / "locks" / f"{spec.fingerprint}.lock"):
-            yield
-
-    def records(self, layer: Literal["published", "local"]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def records(self, layer: Layer) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the fingerprint of every result of a layer, with its `spec` and `provenance`."""
         if layer == "local":
             for path in sorted(self.root.glob("runs/*/result.json")):
@@ -143,10 +137,17 @@ class Store:
         elif self.published is not None:
             yield from self.published.records()
 
-    def outdated(self, layer: Literal["published", "local"]) -> list[str]:
+    def outdated(self, layer: Layer) -> list[str]:
         """Return the fingerprints of results that another version of the code wrote."""
+
+        def is_current(fingerprint: str, record: dict[str, Any]) -> bool:
+            try:
+                return bool(Spec.from_canonical(record["spec"]).fingerprint == fingerprint)
+            except SpecError:
+                return False
+
         return [
-            fingerprint for fingerprint, record in self.records(layer) if not _is_current(fingerprint, record)
+            fingerprint for fingerprint, record in self.records(layer) if not is_current(fingerprint, record)
         ]
 
     # -------------------------------------------------------------------- pages
@@ -154,16 +155,13 @@ class Store:
     def remember_runs(self, page: str, profile: str, fingerprints: Iterable[str]) -> None:
         """Add to the runs that a page has asked for so far, finished or not; none is ever taken off.
 
-        Examples
-        --------
         >>> import tempfile
         >>> store = Store(tempfile.mkdtemp(), published=None)
-        >>> store.remember_runs("pcfg", "desk", ["0" * 32]), store.remember_runs("pcfg", "desk", ["1" * 32, "0" * 32])
-        (None, None)
+        >>> store.remember_runs("pcfg", "desk", ["0" * 32, "1" * 32, "0" * 32])
         >>> [name[:2] for name in store.remembered_runs("pcfg", "desk")]
         ['00', '11']
         """
-        path = self._remembered(page, profile)
+        path = self._page(page, profile, ".runs.json")
         with lock(self.root / "locks" / f"{path.stem}.lock"):
             before = self.remembered_runs(page, profile)
             runs = list(dict.fromkeys([*before, *fingerprints]))
@@ -178,44 +176,42 @@ class Store:
         DamagedError
             If the file that holds them is not whole.
         """
-        path = self._remembered(page, profile)
+        path = self._page(page, profile, ".runs.json")
         try:
             return list(json.loads(path.read_bytes())["runs"]) if path.exists() else []
         except (ValueError, KeyError, TypeError) as error:
             raise damaged(path, f"no list of runs ({error})") from error
 
-    def _remembered(self, page: str, profile: str) -> Path:
-        return self.root / "pages" / f"{page}-{profile}.runs.json"
-
     def save_page(
         self, page: str, profile: str, result: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
     ) -> None:
         """Write what a page found: its result, with the hash of each table, and the tables."""
-        path = self._page(page, profile)
+        hashes = {}
         for name, table in tables.items():
-            write_bytes(path.with_suffix("") / f"{name}.parquet", table_bytes(table))
-        hashes = {name: table_hash(parse_table(table_bytes(table))) for name, table in tables.items()}
-        write_json(path, {**result, "tables": hashes})
+            data = table_bytes(table)
+            write_bytes(self._page(page, profile, f"/{name}.parquet"), data)
+            hashes[name] = table_hash(parse_table(data))
+        write_json(self._page(page, profile, ".json"), {**result, "tables": hashes})
 
     def load_page(self, page: str, profile: str) -> dict[str, Any] | None:
         """Return what a page found when it last ran with this store, or None; errors as of `find`."""
-        path = self._page(page, profile)
+        path = self._page(page, profile, ".json")
         return read_json(path) if path.exists() else None
 
     def page_tables(self, page: str, profile: str) -> dict[str, pd.DataFrame]:
         """Return the tables that go with it, by name."""
-        return page_tables(self._page(page, profile).with_suffix(""), self.load_page(page, profile))
+        return page_tables(self._page(page, profile, ""), self.load_page(page, profile))
 
-    def _page(self, page: str, profile: str) -> Path:
-        return self.root / "pages" / f"{page}-{profile}.json"
+    def _page(self, page: str, profile: str, rest: str) -> Path:
+        return self.root / "pages" / f"{page}-{profile}{rest}"
 
-    # -------------------------------------------------------------- checkpoints
+    # -------------------------------------------------- checkpoints and progress
 
-    def save_checkpoint(self, spec: Training, step: int, parameters: dict[str, NDArray[Any]]) -> None:
+    def save_checkpoint(self, spec: Training, step: int, parameters: Parameters) -> None:
         """Write the parameters at `step`."""
         write_tensors(self._checkpoint(spec, step), parameters, {"run": spec.fingerprint, "step": str(step)})
 
-    def load_checkpoint(self, spec: Training, step: int) -> dict[str, NDArray[Any]]:
+    def load_checkpoint(self, spec: Training, step: int) -> Parameters:
         """Return the parameters at `step`.
 
         Raises
@@ -242,13 +238,11 @@ class Store:
     def _checkpoint(self, spec: Training, step: int) -> Path:
         return self.run_folder(spec) / "checkpoints" / f"{step}.safetensors"
 
-    # ----------------------------------------------------------------- progress
-
     def save_progress(
         self,
         spec: Training,
         step: int,
-        parameters: dict[str, NDArray[Any]],
+        parameters: Parameters,
         table: pd.DataFrame,
         cost: Mapping[str, float] | None = None,
     ) -> None:
@@ -258,7 +252,7 @@ class Store:
         tensors = parameters | {ROWS: np.frombuffer(table_bytes(table), np.uint8)}
         write_tensors(self.run_folder(spec) / "progress.safetensors", tensors, meta)
 
-    def load_progress(self, spec: Training) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame] | None:
+    def load_progress(self, spec: Training) -> tuple[int, Parameters, pd.DataFrame] | None:
         """Return step, parameters and table of an unfinished training, or None.
 
         A file that is damaged, or belongs to another run, is deleted with a warning: it costs what had been done, not the
@@ -273,9 +267,7 @@ class Store:
         meta = {} if found is None else found[3]
         return {name: float(meta.get(name, 0.0)) for name in ("wall_s", "cpu_s")}
 
-    def _progress(
-        self, spec: Training
-    ) -> tuple[int, dict[str, NDArray[Any]], pd.DataFrame, dict[str, str]] | None:
+    def _progress(self, spec: Training) -> tuple[int, Parameters, pd.DataFrame, dict[str, str]] | None:
         path = self.run_folder(spec) / "progress.safetensors"
         if not path.exists():
             return None
@@ -334,7 +326,7 @@ class Store:
         write_tensors(self.label_file(key), {"labels": labels}, key)
 
     def label_lock(self, key: dict[str, str]) -> FileLock:
-        """Hold the right to make these labels."""
+        """Return the right to make these labels, to be held."""
         return lock(self.root / "locks" / f"{key_hash(key)}.lock")
 
 
@@ -356,10 +348,3 @@ def _read_record(folder: Path, fingerprint: str) -> Record:
     if sha256(data) != expected:
         raise damaged(path, "its SHA-256 is not the one in result.json")
     return Record(spec, parse_table(data), provenance, "local")
-
-
-def _is_current(fingerprint: str, record: dict[str, Any]) -> bool:
-    try:
-        return bool(Spec.from_canonical(record["spec"]).fingerprint == fingerprint)
-    except SpecError:
-        return False

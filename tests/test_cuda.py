@@ -7,25 +7,34 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 from test_online_sgd import TOLERANCE, Data, distance, initial
 
 from pdlib import MLP, SGD, Distillation, Labels, MonomialCorrelations, OneShot, SparseParity, engine, labels
-from pdlib.specs import Measurement, Training
+from pdlib.specs import Measurement, Parameters, Training
 from pdlib.store import Store
-from pdlib.training import train
-from pdlib.training.online_sgd import WIDE, CompiledLearner, TorchLearner, learner
+from pdlib.training import learner, train, untrained
+from pdlib.training.online_sgd import WIDE, CompiledLearner, Learner, TorchLearner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use")
 
 TASK = SparseParity(12, 2)
+
+
+def on_gpu(parameters: Parameters) -> Learner:
+    from pdlib.training.online_sgd_cuda import TritonLearner
+
+    return TritonLearner(parameters, "cuda")
+
+
 TEACHER = Training(
     TASK, MLP(WIDE), SGD(0.02), n_steps=12_000, evaluate_every=2_000, checkpoint_every=3_000, seed=3
 )
 
 
 def test_a_wide_network_is_trained_by_kernels_of_our_own() -> None:
-    assert type(learner(initial(16, Data(5, 2, 1)), "cuda")).__name__ == "TritonLearner"
+    assert type(learner(TEACHER, untrained(TEACHER), "cuda")).__name__ == "TritonLearner"
 
 
 @pytest.mark.parametrize(
@@ -37,25 +46,23 @@ def test_steps_on_a_gpu_equal_those_of_the_compiled_engine(width: int, n_classes
     compiled = data.through(CompiledLearner(start), 97)
     assert distance(compiled, start) > 1e-3
     for cuts in ((), (97,), (1, 33, 64)):  # whole blocks are replayed from a graph, the rest is not
-        assert distance(data.through(learner(start, "cuda"), *cuts), compiled) < TOLERANCE
+        assert distance(data.through(on_gpu(start), *cuts), compiled) < TOLERANCE
     assert distance(data.through(TorchLearner(start, "cuda")), compiled) < TOLERANCE
     data.y[n // 2] = data.y[n // 2, ::-1]  # the control: one target more or less is seen
-    assert distance(data.through(learner(start, "cuda")), compiled) > 1e-6
+    assert distance(data.through(on_gpu(start)), compiled) > 1e-6
 
 
 def test_more_examples_than_lie_on_the_device_at_once_are_all_taken() -> None:
     data = Data(20, 2, 9_001)
     start = initial(64, data)
-    assert (
-        distance(data.through(learner(start, "cuda")), data.through(CompiledLearner(start))) < 100 * TOLERANCE
-    )
+    assert distance(data.through(on_gpu(start)), data.through(CompiledLearner(start))) < 100 * TOLERANCE
 
 
 def test_a_second_learner_does_not_disturb_the_first() -> None:
     data = Data(20, 2, 320)
     start = initial(300, data)
-    alone = data.through(learner(start, "cuda"))
-    first, second = learner(start, "cuda"), learner(start, "cuda")
+    alone = data.through(on_gpu(start))
+    first, second = on_gpu(start), on_gpu(start)
     x = np.zeros((len(data.x), first.n_columns))
     x[:, :20], x[:, 20] = data.x, 1.0
     for a in range(0, 320, 160):
@@ -68,25 +75,13 @@ def test_a_second_learner_does_not_disturb_the_first() -> None:
 def test_what_is_not_a_number_is_not_hidden_on_a_gpu() -> None:
     data = Data(5, 2, 200)
     data.x[10, 2] = np.nan
-    assert np.isnan(data.through(learner(initial(8, data), "cuda"))["2.bias"]).all()
+    assert np.isnan(data.through(on_gpu(initial(8, data)))["2.bias"]).all()
 
 
 def test_a_run_killed_on_a_gpu_goes_on_to_the_same_table(tmp_path: Path) -> None:
-    class StoppedError(Exception):
-        pass
-
     whole, parts = Store(tmp_path / "a", published=None), Store(tmp_path / "b", published=None)
     expected = train(TEACHER, whole, device="cuda")
-    done = 0
-
-    def kill(n: int) -> None:
-        nonlocal done
-        done += n
-        if done > 7_000:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        train(TEACHER, parts, device="cuda", save_every_s=0, on_steps=kill)
+    tiny.interrupted(TEACHER, parts, 7_001, device="cuda")
     pd.testing.assert_frame_equal(train(TEACHER, parts, device="cuda"), expected)
     for step in TEACHER.checkpoints:
         one, other = (s.load_checkpoint(TEACHER, step) for s in (whole, parts))

@@ -25,6 +25,7 @@ from pdlib.store import MissingError, Store
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.training import DivergedError, train
+from pdlib.training.online_sgd import TorchLearner
 
 # Two routes
 
@@ -66,11 +67,9 @@ def test_the_cuts_of_a_run_do_not_change_its_arithmetic(store: Store) -> None:
 
 
 def test_the_torch_device_path_gives_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pdlib.training import online_sgd
-
     spec = tiny.training(precision="float64")
     compiled = train(spec, Store(tmp_path / "a", published=None))
-    monkeypatch.setattr(online_sgd, "CompiledLearner", lambda p: online_sgd.TorchLearner(p, "cpu"))
+    monkeypatch.setattr("pdlib.training.CompiledLearner", lambda p: TorchLearner(p, "cpu"))
     pd.testing.assert_frame_equal(train(spec, Store(tmp_path / "b", published=None)), compiled, atol=1e-10)
 
 
@@ -303,27 +302,9 @@ def test_a_run_killed_from_outside_at_any_moment_ends_with_the_same_bits(
     assert record.provenance["wall_s"] > spent  # of all its parts
 
 
-class Stopped(BaseException):
-    """What ends a run that is interrupted in this process."""
-
-
-def interrupted(spec: Training, store: Store, at_step: int) -> None:
-    """Train, saving the state at every cut, until a step is done."""
-    done = 0
-
-    def stop(n: int) -> None:
-        nonlocal done
-        done += n
-        if done > at_step:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        train(spec, store, save_every_s=0, on_steps=stop)
-
-
 def test_a_resumed_run_does_not_repeat_what_was_done(store: Store, tmp_path: Path) -> None:
     spec = tiny.training(n_steps=2000, evaluate_every=200)
-    interrupted(spec, store, 1000)
+    tiny.interrupted(spec, store, 1001)
     steps: list[int] = []
     resumed = train(spec, store, on_steps=steps.append)
     assert steps[0] == 1000  # said at once, not trained again
@@ -354,8 +335,8 @@ def test_damaged_progress_costs_the_progress_and_not_the_run(
     spec, other = (tiny.training(n_steps=2000, evaluate_every=200, seed=seed) for seed in (0, 1))
     whole = Store(tmp_path / "whole", published=None)
     execute([spec], whole, progress=False)
-    interrupted(spec, store, 1000)
-    interrupted(other, store, 1000)
+    tiny.interrupted(spec, store, 1001)
+    tiny.interrupted(other, store, 1001)
     path, of_other = (store.run_folder(s) / "progress.safetensors" for s in (spec, other))
     damage(path, of_other)
     with pytest.warns(UserWarning, match=rf"{path} could not be used .* starts again from the beginning"):

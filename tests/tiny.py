@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pytest
 from numpy.typing import NDArray
 
 from pdlib import engine
@@ -26,6 +27,7 @@ from pdlib.store import Store
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.inside_outside import marginals, nodes
 from pdlib.tasks.parity import SparseParity
+from pdlib.training import train
 from pdlib.training.online_sgd import set_threads
 
 TASK = SparseParity(n_bits=10, support_size=3)
@@ -100,6 +102,24 @@ def alive(process: int) -> bool:
     return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+class Stopped(BaseException):
+    """What ends a run that is interrupted in this process."""
+
+
+def interrupted(spec: Training, store: Store, at_step: int, device: str = "cpu") -> None:
+    """Train, saving the state whenever that can be done, until a step is reached."""
+    done = 0
+
+    def stop(n: int) -> None:
+        nonlocal done
+        done += n
+        if done >= at_step:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(spec, store, device=device, save_every_s=0, on_steps=stop)
+
+
 # ------------------------------------------------------- run in other processes
 
 
@@ -115,14 +135,13 @@ def run(
     """Execute specs, saving the state at every cut; die by SIGKILL at a write, or fail at a file that is too large."""
     set_threads(1)
     trained = root / "trained-by"
-    original = engine.train
 
-    def train(spec: Training, *arguments: Any, **named: Any) -> pd.DataFrame:
+    def noted(spec: Training, *arguments: Any, **named: Any) -> pd.DataFrame:
         trained.mkdir(exist_ok=True)
         (trained / f"{spec.fingerprint}-{os.getpid()}").touch()
-        return original(spec, *arguments, **named)
+        return train(spec, *arguments, **named)
 
-    engine.train = partial(train, save_every_s=0.0)
+    engine.train = partial(noted, save_every_s=0.0)
     if kill_at_write is not None:
         _die_at(kill_at_write, moment)
     if largest_file is not None:

@@ -26,7 +26,7 @@ from pdlib.store import Store
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.parity import SparseParity
 from pdlib.training import EXAMPLES_AT_ONCE
-from pdlib.training.online_sgd import WIDE, WIDE_BLOCK, learner, set_threads
+from pdlib.training.online_sgd import WIDE, WIDE_BLOCK, CompiledLearner, set_threads
 
 TASK = SparseParity(n_bits=100, support_size=6)
 TREE = HierarchicalParity(n_bits=100, support_size=5, depth=3)
@@ -117,7 +117,7 @@ def _run(
     before: Callable[[], Any] = int,
 ) -> Callable[[], float]:
     """Return a timed run of the engine from targets made of a block's start, inputs and classes."""
-    state = learner(_parameters(task, width))
+    state = CompiledLearner(_parameters(task, width))
     inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), np.float32)
     inputs[:, task.n_inputs] = 1.0
     rates = np.full(EXAMPLES_AT_ONCE, RATE, np.float32)

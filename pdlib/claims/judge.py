@@ -45,7 +45,18 @@ CHECKS = {  # what a claim has passed before this book says that it does not hol
 REGISTER, LOCK, TABLES = (
     Path(__file__).with_name(n) for n in ("register.yaml", "criteria.lock", "tables.yaml")
 )
-_FIELDS = {"name", "words", "effect", "arguments", "side", "threshold", "primary", "since", "interval"}
+_FIELDS = {
+    "name",
+    "words",
+    "effect",
+    "arguments",
+    "side",
+    "threshold",
+    "primary",
+    "since",
+    "interval",
+    "tables",
+}
 
 
 class RegisterError(ValueError):

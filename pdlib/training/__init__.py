@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets, in_parts
 from pdlib.models.mlp import MLP
 from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Parameters, Sequences, Training, require
 from pdlib.store import Store
-from pdlib.training.online_sgd import WIDE, Learner, learner
+from pdlib.training.online_sgd import WIDE, CompiledLearner, Learner, TorchLearner
 
 EXAMPLES_AT_ONCE = 4096  # a call of the engine; memory does not grow with the number of steps
 EVALUATED_AT_ONCE = 2**23  # logits, 64 MiB, of many classes
@@ -85,45 +86,44 @@ def train(
         rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         on_steps(step)
     own_device = place(spec, device)
-    state = _learner(spec, saved_state, own_device)
-    batch = spec.batch_size
-    stream = spec.stream
-    targets = Targets(spec, store, device)
-    held_out, classes = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
+    state = learner(spec, saved_state, own_device)
+    batch, stream, targets = spec.batch_size, spec.stream, Targets(spec, store, device)
+    held_out = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
     evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
-    cuts = sorted((evaluations | checkpoints | {p.stop for p in spec.pieces}) - {0})
-    if resumed is None:
-        rows.append(_evaluation(spec, 0, state.parameters(), held_out, classes, own_device))
     steps_at_once = _steps_at_once(spec)
-    room = None if spec.task.vocabulary else _room(spec, state, steps_at_once * batch)
+    array = None if spec.task.vocabulary else _array(spec, state, steps_at_once * batch)
     saved = time.monotonic()
-    for cut in cuts:
+
+    def save_if_due() -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= save_every_s:
+            store.save_progress(spec, step, state.state(), pd.DataFrame(rows), spent())
+            saved = time.monotonic()
+
+    if resumed is None:
+        rows.append(_evaluation(spec, 0, state.parameters(), *held_out, own_device))
+    cuts = evaluations | checkpoints | {p.stop for p in spec.pieces}
+    for cut in sorted(cut for cut in cuts if cut > step):
         while step < cut:
             stop = min(step + steps_at_once, cut)
             first, last = step * batch, stop * batch
-            out = None if room is None else room[: last - first]
+            out = None if array is None else array[: last - first]
             block, true_classes = stream.examples(first, last, out=out)
-            state.steps(
-                block,
-                targets.of(first, last, true_classes),
-                spec.optimizer.rates(step, stop, spec.n_steps).astype(stored_precision(spec)),
-            )
+            rates = spec.optimizer.rates(step, stop, spec.n_steps).astype(stored_precision(spec))
+            state.steps(block, targets.of(first, last, true_classes), rates)
             n_steps, step = stop - step, stop
-            due = state.divisible and step < cut and time.monotonic() - saved >= save_every_s
-            if due:
-                store.save_progress(spec, step, state.state(), pd.DataFrame(rows), spent())
-                saved = time.monotonic()
+            if state.divisible and step < cut:
+                save_if_due()
             on_steps(n_steps)
-        if step not in evaluations | checkpoints or (resumed is not None and step <= resumed[0]):
+        if step not in evaluations | checkpoints:
             continue
         parameters = state.parameters()
         if step in evaluations:
-            rows.append(_evaluation(spec, step, parameters, held_out, classes, own_device))
+            rows.append(_evaluation(spec, step, parameters, *held_out, own_device))
         if step in checkpoints:
             store.save_checkpoint(spec, step, parameters)
-        if step < spec.n_steps and time.monotonic() - saved >= save_every_s:
-            store.save_progress(spec, step, state.state(), pd.DataFrame(rows), spent())
-            saved = time.monotonic()
+        if step < spec.n_steps:
+            save_if_due()
     return pd.DataFrame(rows)
 
 
@@ -145,11 +145,11 @@ def _steps_at_once(spec: Training) -> int:
     return max(1, n // spec.batch_size)
 
 
-def _room(spec: Training, state: Learner, n_examples: int) -> NDArray[Any]:
+def _array(spec: Training, state: Learner, n_examples: int) -> NDArray[Any]:
     """Return an array for inputs, used again and again."""
-    room = np.zeros((n_examples, state.n_columns), stored_precision(spec))
-    room[:, spec.task.n_inputs :][:, :1] = 1.0  # the bias's input, where the engine wants one
-    return room
+    array = np.zeros((n_examples, state.n_columns), stored_precision(spec))
+    array[:, spec.task.n_inputs :][:, :1] = 1.0  # the bias's input, where the engine wants one
+    return array
 
 
 def untrained(spec: Training) -> Parameters:
@@ -182,27 +182,28 @@ def _is_online(spec: Training) -> bool:
     return isinstance(spec.model, MLP) and isinstance(spec.optimizer, SGD) and spec.batch_size == 1
 
 
-def _learner(spec: Training, saved: Parameters, device: str) -> Learner:
-    """Return the engine for a run: the block form for an MLP, plain SGD and batch 1, else PyTorch's gradient."""
-    if _is_online(spec):
-        require(
-            spec.precision != "bfloat16",
-            "precision 'bfloat16' of the batch-1 engine",
-            "'float32' or 'float64'",
-        )
-        return learner(saved, device)
-    from pdlib.training.gradient import GradientLearner
+def learner(spec: Training, saved: Parameters, device: str = "cpu") -> Learner:
+    """Return the engine for a run: the block form for an MLP, plain SGD and batch 1, else PyTorch's gradient.
 
-    return GradientLearner(spec, saved, device)
+    The block form is compiled for the CPU, in Triton for CUDA where PyTorch brings it, and else in PyTorch's operations.
+    """
+    if not _is_online(spec):
+        from pdlib.training.gradient import GradientLearner
+
+        return GradientLearner(spec, saved, device)
+    what = "precision 'bfloat16' of the batch-1 engine"
+    require(spec.precision != "bfloat16", what, "'float32' or 'float64'")
+    if device == "cpu":
+        return CompiledLearner(saved)
+    if device.startswith("cuda") and find_spec("triton"):
+        from pdlib.training.online_sgd_cuda import TritonLearner
+
+        return TritonLearner(saved, device)
+    return TorchLearner(saved, device)
 
 
 def _evaluation(
-    spec: Training,
-    step: int,
-    parameters: Parameters,
-    inputs: Any,
-    classes: NDArray[Any],
-    device: str,
+    spec: Training, step: int, parameters: Parameters, inputs: Any, classes: NDArray[Any], device: str
 ) -> dict[str, Any]:
     """Return the table row of one evaluation; accuracy and mean cross-entropy against the true classes.
 
@@ -226,6 +227,5 @@ def _evaluation(
             "before this step are kept."
         )
     accuracy = float((predicted == classes).mean())
-    return {"step": step, "samples_seen": step * spec.batch_size, "loss_nats": loss, "accuracy": accuracy} | (
-        spec.task.scores(predicted, classes)
-    )
+    row = {"step": step, "samples_seen": step * spec.batch_size, "loss_nats": loss, "accuracy": accuracy}
+    return row | spec.task.scores(predicted, classes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
 from pdlib.models.transformer import Transformer, sequence_tensors, tokens_of
-from pdlib.specs import Adam, Parameters, Sequences, SpecError, Training, require
+from pdlib.specs import Adam, Parameters, Sequences, Training, require
 
 STATE = "state/"  # what a saved run holds beside its parameters
 
@@ -51,12 +51,8 @@ class GradientLearner:
     divisible = True
 
     def __init__(self, spec: Training, saved: Parameters, device: str = "cpu") -> None:
-        require(
-            spec.precision != "bfloat16" or device.startswith("cuda"),
-            f"precision 'bfloat16' on {device}",
-            "a CUDA device",
-            "Use 'float32' here.",
-        )
+        fits = spec.precision != "bfloat16" or device.startswith("cuda")
+        require(fits, f"precision 'bfloat16' on {device}", "a CUDA device", "Use 'float32' here.")
         self.n_columns = spec.task.n_inputs
         self._spec, self._device = spec, torch.device(device)
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
@@ -75,7 +71,7 @@ class GradientLearner:
         if isinstance(spec.optimizer, Adam):
             self._moments = {name: torch.zeros_like(self._flat) for name in ("exp_avg", "exp_avg_sq")}
             self._moments["step"] = torch.zeros((), dtype=torch.float32, device=self._device)
-        self._generator_seed(spec.seed)
+        self._random_state = torch.Generator(self._device).manual_seed(spec.seed).get_state()
         if f"{STATE}generator" in saved:
             self._restore(saved)
         compiled = self._device.type == "cuda" and os.environ.get("PDLIB_COMPILE", "1") != "0"
@@ -101,13 +97,9 @@ class GradientLearner:
         """
         certain = np.issubdtype(targets.dtype, np.integer)
         if certain:
-            low, high = int(targets.min(initial=0)), int(targets.max(initial=0))
-            n = self._spec.task.n_classes
-            require(
-                0 <= low <= high < n,
-                f"a target of class {high if low == 0 else low}",
-                f"from 0 to {n - 1}, the network's outputs",
-            )
+            low, high, n = int(targets.min(initial=0)), int(targets.max(initial=0)), self._spec.task.n_classes
+            what = f"a target of class {high if low == 0 else low}"
+            require(0 <= low <= high < n, what, f"from 0 to {n - 1}, the network's outputs")
             targets = targets.astype(np.int64)
         kind = torch.int64 if certain else self._flat.dtype
         y_all = torch.from_numpy(np.ascontiguousarray(targets)).to(self._device, kind)
@@ -183,12 +175,12 @@ class GradientLearner:
 
     def _add_gradient(self, x: Tensor, how: dict[str, Any], y: Tensor, weight: Tensor | float) -> None:
         """Add the gradient of the targets' weighted sum of losses or, with one weight for all, of their mean."""
-        with self._randomness(), self._narrow():
+        narrow = self._spec.precision == "bfloat16"
+        with self._randomness(), torch.autocast("cuda", torch.bfloat16) if narrow else nullcontext():
             logits = self._forward(x, **how).to(self._flat.dtype)
-            if y.ndim == 2 and logits.shape != y.shape:
-                raise SpecError(
-                    f"targets of {y.shape[1]} classes: expected {logits.shape[1]}, the network's outputs."
-                )
+            if y.ndim == 2:
+                what = f"targets of {y.shape[1]} classes"
+                require(logits.shape == y.shape, what, f"{logits.shape[1]}, the network's outputs")
             if isinstance(weight, Tensor):
                 losses = nn.functional.cross_entropy(logits, y, reduction="none")
                 loss = (losses * weight).sum()
@@ -197,30 +189,27 @@ class GradientLearner:
                 loss = loss if weight == 1 else loss * weight
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def _narrow(self) -> AbstractContextManager[Any]:
-        if self._spec.precision == "bfloat16":
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
-
-    # ------------------------------------------------------------------ randomness
-
-    def _generator_seed(self, seed: int) -> None:
-        """Keep a state of the device's generator for this run alone; other users of it are not disturbed."""
-        self._drops = bool(getattr(self._spec.model, "dropout", 0.0))
-        generator = torch.Generator(self._device).manual_seed(seed)
-        self._random_state = generator.get_state()
-
-    def _randomness(self) -> AbstractContextManager[Any]:
-        return _Generator(self) if self._drops else nullcontext()
-
-    # ----------------------------------------------------------------------- state
+    @contextmanager
+    def _randomness(self) -> Iterator[None]:
+        """Give PyTorch's own generator this run's state for a while, since dropout takes no generator."""
+        if not getattr(self._spec.model, "dropout", 0.0):
+            yield
+            return
+        on_gpu = self._device.type == "cuda"
+        with torch.random.fork_rng([self._device] if on_gpu else []):
+            if on_gpu:
+                torch.cuda.set_rng_state(self._random_state, self._device)
+                yield
+                self._random_state = torch.cuda.get_rng_state(self._device)
+            else:
+                torch.set_rng_state(self._random_state)
+                yield
+                self._random_state = torch.get_rng_state()
 
     def parameters(self) -> Parameters:
         """Return copies of the parameters as they are now."""
-        return {
-            name: p.detach().cpu().numpy().copy()
-            for name, p in zip(self._names, self._parameters, strict=True)
-        }
+        named = zip(self._names, self._parameters, strict=True)
+        return {name: p.detach().cpu().numpy().copy() for name, p in named}
 
     def state(self) -> Parameters:
         """Return what the run needs to go on: parameters, the optimizer's moments, the generator's state."""
@@ -233,35 +222,6 @@ class GradientLearner:
         self._random_state = torch.from_numpy(saved[f"{STATE}generator"].copy())
         for name, moment in self._moments.items():
             value = torch.from_numpy(saved[f"{STATE}{name}"].copy())
-            require(
-                value.numel() == moment.numel(),
-                f"saved {name} of {value.numel()} numbers",
-                f"{moment.numel()}, as this network has",
-            )
+            what = f"saved {name} of {value.numel()} numbers"
+            require(value.numel() == moment.numel(), what, f"{moment.numel()}, as this network has")
             moment.copy_(value.reshape(moment.shape))
-
-
-class _Generator:
-    """Gives PyTorch's own generator the learner's state for a while, since dropout takes no generator."""
-
-    def __init__(self, learner: GradientLearner) -> None:
-        self._learner = learner
-
-    def __enter__(self) -> None:
-        self._before = self._get()
-        self._set(self._learner._random_state)
-
-    def __exit__(self, *_: object) -> None:
-        self._learner._random_state = self._get()
-        self._set(self._before)
-
-    def _get(self) -> Tensor:
-        device = self._learner._device
-        return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-    def _set(self, state: Tensor) -> None:
-        device = self._learner._device
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state, device)
-        else:
-            torch.set_rng_state(state)

@@ -22,7 +22,6 @@ product, which reads their steps once and not once a sample.
 from __future__ import annotations
 
 import threading
-from importlib.util import find_spec
 from types import FunctionType
 from typing import Any, Protocol
 
@@ -67,27 +66,6 @@ class Learner(Protocol):
     def state(self) -> Parameters:
         """Return all that a resumed run needs; here the parameters."""
         ...
-
-
-def learner(parameters: Parameters, device: str = "cpu") -> Learner:
-    """Return the engine for a device: compiled on the CPU, in Triton on CUDA where PyTorch brings it, else PyTorch.
-
-    Examples
-    --------
-    >>> from pdlib.models.mlp import MLP
-    >>> state = learner(MLP(4).initial(n_inputs=2, n_classes=2, seed=0))
-    >>> inputs = np.zeros((1, state.n_columns)); inputs[0, :3] = [1, -1, 1]      # two bits and the bias's 1
-    >>> state.steps(inputs, targets=np.array([0]), rates=np.array([0.1]))
-    >>> state.parameters()["2.bias"].shape
-    (2,)
-    """
-    if device == "cpu":
-        return CompiledLearner(parameters)
-    if device.startswith("cuda") and find_spec("triton"):
-        from pdlib.training.online_sgd_cuda import TritonLearner
-
-        return TritonLearner(parameters, device)
-    return TorchLearner(parameters, device)
 
 
 def _padded(n: int) -> int:
