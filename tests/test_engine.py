@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -348,7 +347,11 @@ class Worker(Calculation):
     """Names the process that computes it."""
 
     name: str
-    work = engine.LIGHT
+    cost: float = engine.LIGHT
+
+    @property
+    def work(self) -> float:
+        return self.cost
 
     def rows(self) -> list[dict[str, Any]]:
         return [{"process": os.getpid()}]
@@ -408,21 +411,25 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
 # Where
 
 
-def test_a_light_graph_runs_here_and_a_heavy_one_in_a_pool(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_light_graph_runs_here_and_a_heavy_one_on_as_many_workers_as_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
-    chosen: list[str] = []
+    asked: list[int] = []
 
-    def choose(name: str) -> Callable[..., None]:
-        return lambda *arguments: chosen.append(name)
+    def pool(_: Any, n: int, graph: Any, workplace: Any, tracker: Any) -> None:
+        asked.append(n)
+        engine._run_here(graph, workplace, tracker, light=True)
 
-    monkeypatch.setattr(engine, "_run_here", choose("here"))
-    monkeypatch.setattr(engine.Pool, "run", choose("pool"))
-    heavy = tiny.training(model=MLP(50_000), n_steps=100_000)
-    for spec in (TEACHER, heavy, Impossible("light", 0.9 * engine.LIGHT), Impossible("heavy", engine.LIGHT)):
-        with pytest.raises(StoreError, match="is not in"):
-            execute([spec], store, progress=False)
-    assert chosen == ["here", "pool"] * 2
+    monkeypatch.setattr(engine.Pool, "run", pool)
+    monkeypatch.setenv("PDLIB_WORKERS", "3")
+    light, heavy = (Worker(name, factor * engine.LIGHT) for name, factor in (("a", 0.9), ("b", 1.0)))
+    execute([light], store, progress=False)
+    assert asked == []
+    execute([heavy, *(tiny.training(seed=s) for s in range(4))], store, progress=False)
+    assert asked == [3]
+    monkeypatch.setenv("PDLIB_WORKERS", "many")
+    with pytest.raises(RuntimeError, match="PDLIB_WORKERS=many: expected a whole number of at least 1"):
+        execute([Worker("c")], store, progress=False)
 
 
 def test_cuda_stands_for_every_gpu_and_is_refused_where_there_is_none(
@@ -492,22 +499,3 @@ def test_the_longest_runs_are_submitted_first(store: Store) -> None:
     records = engine.execute(specs, store, executor=here, progress=False)
     assert here.steps == [800, 400, 200]
     assert [r.table.step.max() for r in records] == [200, 800, 400]  # results come as they were asked for
-
-
-def test_the_number_of_workers_comes_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, store: Store
-) -> None:
-    asked: list[int] = []
-
-    def pool(_: Any, n: int, graph: Any, workplace: Any, tracker: Any) -> None:
-        asked.append(n)
-        engine._run_here(graph, workplace, tracker)
-
-    monkeypatch.setattr(engine.Pool, "run", pool)
-    monkeypatch.setattr(engine, "LIGHT", 0.0)
-    monkeypatch.setenv("PDLIB_WORKERS", "3")
-    engine.execute([tiny.training(seed=s) for s in range(5)], store, progress=False)
-    assert asked == [3]
-    monkeypatch.setenv("PDLIB_WORKERS", "many")
-    with pytest.raises(RuntimeError, match="PDLIB_WORKERS=many: expected a whole number of at least 1"):
-        engine.execute([tiny.training(seed=9)], store, progress=False)
