@@ -22,18 +22,8 @@ from filelock import Timeout
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
-from pdlib.specs import (
-    Distillation,
-    Measurement,
-    Parameters,
-    Piece,
-    Run,
-    Sequences,
-    SpecError,
-    Training,
-    integer_type,
-    require,
-)
+from pdlib.sequences import Sequences, integer_type
+from pdlib.specs import Distillation, Measurement, Parameters, Piece, Run, SpecError, Training, require
 from pdlib.store import DamagedError, Store
 
 VERSION = 2  # of the code below; part of every key

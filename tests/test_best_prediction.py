@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from pdlib import SparseParity
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
-from pdlib.specs import EVALUATION_SEED, Sequences, Source, SpecError
+from pdlib.sequences import Sequences
+from pdlib.specs import EVALUATION_SEED, Source, SpecError
 from pdlib.tasks.grammar import Grammar, grammar, load_grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken

@@ -15,7 +15,8 @@ import torch.nn.functional as F  # noqa: N812  everybody's name for it
 from pdlib import MLP, SGD, Adam, Distillation, OneShot, SparseParity, Store, Training, execute, labels
 from pdlib.models.transformer import bert
 from pdlib.schedules import Explicit
-from pdlib.specs import Sequences, Source, SpecError
+from pdlib.sequences import Sequences
+from pdlib.specs import Source, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.training import train, untrained

@@ -28,7 +28,8 @@ from pdlib.probes.ngrams import (
     removals,
     total_variation,
 )
-from pdlib.specs import Adam, Sequences, SpecError, Training
+from pdlib.sequences import Sequences
+from pdlib.specs import Adam, SpecError, Training
 from pdlib.tasks.grammar import grammar, load_grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken

@@ -14,7 +14,8 @@ from pdlib import SGD, Store, Training, execute
 from pdlib.models.transformer import bert
 from pdlib.probes import parts
 from pdlib.probes.parts import PartAccuracy
-from pdlib.specs import Measurement, Model, Parameters, Sequences, Source, SpecError
+from pdlib.sequences import Sequences
+from pdlib.specs import Measurement, Model, Parameters, Source, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 

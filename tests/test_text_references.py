@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from pdlib import Store, execute
-from pdlib.specs import EVALUATION_SEED, Sequences, Spec, SpecError
+from pdlib.sequences import Sequences
+from pdlib.specs import EVALUATION_SEED, Spec, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text import corpus as corpus_module

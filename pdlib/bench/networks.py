@@ -24,7 +24,8 @@ from pdlib.labels import Targets
 from pdlib.models.transformer import Transformer, bert, sequence_tensors, tokens_of
 from pdlib.models.transformer import gpt2 as gpt2_model
 from pdlib.schedules import OneShot
-from pdlib.specs import Adam, Distillation, Piece, Purpose, Sequences, Source, Task, Training
+from pdlib.sequences import Sequences
+from pdlib.specs import Adam, Distillation, Piece, Purpose, Source, Task, Training
 from pdlib.store import Store
 from pdlib.tasks.bits import random_words
 from pdlib.tasks.grammar import grammar

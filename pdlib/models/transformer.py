@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pdlib.models.network import TransformerModule, check_tokens
-from pdlib.specs import Model, Parameters, Sequences, Task, later, require, whole
+from pdlib.sequences import Sequences
+from pdlib.specs import Model, Parameters, Task, later, require, whole
 
 # Attention scores of a layer at evaluation, and numbers in the caches of samples drawn: what processors' caches hold
 SCORES_AT_ONCE = {"cpu": 1_000_000, "cuda": 300_000_000}

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
-from pdlib.specs import Parameters, Probe, Sentences, Sequences, SpecError, Task, Training, require, whole
+from pdlib.sequences import Sentences, Sequences
+from pdlib.specs import Parameters, Probe, SpecError, Task, Training, require, whole
 from pdlib.tasks.bits import random_words
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken

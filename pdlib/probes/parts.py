@@ -7,7 +7,8 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from pdlib.specs import EVALUATION_SEED, Parameters, PartedStream, Probe, SpecError, Training, require, whole
+from pdlib.sequences import PartedStream
+from pdlib.specs import EVALUATION_SEED, Parameters, Probe, SpecError, Training, require, whole
 from pdlib.tasks.masked import MaskedPrediction
 
 PREDICTED_AT_ONCE = 2**23  # numbers, 64 MiB

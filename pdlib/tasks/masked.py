@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pdlib.specs import Purpose, Sentences, Sequences, Source, Task, require
+from pdlib.sequences import Sentences, Sequences
+from pdlib.specs import Purpose, Source, Task, require
 from pdlib.tasks.bits import random_words, stream_identity
 
 # What a selected position shows: [mask], a random token, its own

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import Purpose, Sentences, Sequences, Source, SpecError, Task, require
+from pdlib.sequences import Sentences, Sequences
+from pdlib.specs import Purpose, Source, SpecError, Task, require
 from pdlib.tasks.bits import stream_identity
 from pdlib.tasks.grammar import Grammar
 

@@ -27,7 +27,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.files import cache, lock, write_bytes, writing
-from pdlib.specs import Purpose, Source, SpecError, integer_type, require
+from pdlib.sequences import integer_type
+from pdlib.specs import Purpose, Source, SpecError, require
 from pdlib.tasks.bits import random_words
 from pdlib.text import hub, loading
 from pdlib.text.packages import package

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from pdlib.specs import Calculation, PartedStream, require
+from pdlib.sequences import PartedStream
+from pdlib.specs import Calculation, require
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
 from pdlib.text.loading import describe

@@ -28,7 +28,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, require, whole
+from pdlib.sequences import Sequences
+from pdlib.specs import EVALUATION_SEED, Calculation, require, whole
 from pdlib.tasks.masked import SHOWN_ORIGINAL, SHOWN_RANDOM, MaskedPrediction
 from pdlib.text.corpus import DISCOUNT, Corpus
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from pdlib.files import MissingError
 from pdlib.install import optional
-from pdlib.specs import SpecError, integer_type, require
+from pdlib.sequences import integer_type
+from pdlib.specs import SpecError, require
 from pdlib.text.hub import fetched
 from pdlib.text.packages import contents
 

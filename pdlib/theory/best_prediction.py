@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.probes.ngrams import NgramDependence, dependence
-from pdlib.specs import EVALUATION_SEED, Calculation, Sequences, SpecError, Task, require, whole
+from pdlib.sequences import Sequences
+from pdlib.specs import EVALUATION_SEED, Calculation, SpecError, Task, require, whole
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken

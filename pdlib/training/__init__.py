@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets, in_parts
 from pdlib.models.mlp import MLP
-from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Parameters, Sequences, Training, require
+from pdlib.sequences import Sequences
+from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Parameters, Training, require
 from pdlib.store import Store
 from pdlib.training.online_sgd import WIDE, CompiledLearner, Learner, TorchLearner
 
