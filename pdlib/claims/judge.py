@@ -412,7 +412,7 @@ def _criterion(claim: str, page: str, row: Mapping[str, Any]) -> Criterion:
         inspect.signature(effect).bind({}, **arguments)
     except TypeError as error:
         raise RegisterError(f"{title}: arguments of {row['effect']}: {error}.") from error
-    _check_names(title, _tables_of(page), arguments)
+    _check_names(title, _tables_of(page) | row.get("tables", {}), arguments)
     if row["side"] not in ("above", "below") or row.get("interval", "student") not in (
         "student",
         "share",
