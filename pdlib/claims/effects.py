@@ -73,10 +73,9 @@ def value(
     measure: Measure = "final",
     by: str = "method",
     where: Where | None = None,
-    column: str = "accuracy",
 ) -> pd.Series[float]:
-    """Return what a method reaches: its accuracy, or another column, at the end of its run, or the mean over it."""
-    return _by(_rows(tables, table, where), by, measure, column)[of]
+    """Return what a method reaches: accuracy at the end of its run, or the mean over it."""
+    return _by(_rows(tables, table, where), by, measure)[of]
 
 
 def gain(
