@@ -62,6 +62,11 @@ def test_rows_are_restricted_and_an_absent_setting_is_not_run() -> None:
         effects.gain(tables, "students", "a", ["b"], where={"horizon": 1.0})
 
 
+def test_the_last_value_of_a_column_is_that_of_the_latest_step_of_each_ancestry() -> None:
+    rows = pd.DataFrame({"seed": [0, 0, 1, 0], "step": [9, 3, 4, 6], "sure": [0.9, 0.3, 0.4, 0.6]})
+    assert effects.final_value({"probe": rows}, "probe", "sure").to_dict() == {0: 0.9, 1: 0.4}
+
+
 def test_reaching_counts_ends_and_whether_others_got_there_too() -> None:
     assert only(effects.reached(TWO, "students", ["b", "c"], 0.8)) == [1.0]
     assert only(effects.reached(TWO, "students", ["c"], 0.8)) == [0.0]

@@ -22,7 +22,8 @@ ALLOWED = {
     "tasks": {"sequences", "specs"},
     "models": {
         "install",
-        "sequences", "specs",
+        "sequences",
+        "specs",
         "files",
         "text",
     },  # a file whole or not at all; published networks' vocabularies

@@ -78,6 +78,12 @@ def value(
     return _by(_rows(tables, table, where), by, measure)[of]
 
 
+def final_value(tables: Tables, table: str, column: str, where: Where | None = None) -> pd.Series[float]:
+    """Return the last value of a column, such as what a probe says of the final checkpoint."""
+    found = _rows(tables, table, where).groupby("seed")[column].last()
+    return found.astype(float)
+
+
 def gain(
     tables: Tables,
     table: str | Sequence[str],
