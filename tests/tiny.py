@@ -87,7 +87,7 @@ def assert_same_parameters(one: dict[str, np.ndarray], other: dict[str, np.ndarr
         assert value.tobytes() == other[name].tobytes(), name
 
 
-def wait_until(condition: Callable[[], bool], what: str, at_most_s: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, at_most_s: float = 600.0) -> None:
     """Return as soon as something has happened; a test never counts on how long it takes."""
     deadline = time.monotonic() + at_most_s
     while not condition():
