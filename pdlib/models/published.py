@@ -14,19 +14,17 @@ of these URIs. Networks are those that `pdlib.models.huggingface` reads, GPT-2 a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
-from pdlib.files import StoreError
 from pdlib.models.huggingface import described, load_pretrained
 from pdlib.models.transformer import Transformer
 from pdlib.specs import Checkpoints, Model, Parameters, SpecError, Task, Teacher, require
 from pdlib.text.corpus import Corpus
-from pdlib.text.hub import HubError, fetched, parts
+from pdlib.text.hub import HubError, about, fetched, parts
 from pdlib.text.wordpiece import of_folder
 
 # Of the checkpoint that was read last: the blocks of a student's labels go through one after another.
@@ -156,7 +154,7 @@ class PublishedCheckpoints(Teacher):
                 "commit instead of a branch, restore the files, or PublishedCheckpoints.prepare for a teacher of what it is."
             )
         _network(folder, uri, self.task, self.model)
-        with _about(uri):
+        with about(uri):
             return load_pretrained(fetched(uri, weights=True)[0])[1]
 
 
@@ -176,7 +174,7 @@ def _network(folder: Path, uri: str, task: Task, first: Model | None) -> Transfo
     """Return the network of published files, whose vocabulary is the corpus's, and which is that of the first step."""
     corpus = _corpus(task)
     remedy = f"Corpus.prepare with the tokenizer {uri!r} takes the checkpoint's."
-    with _about(uri):
+    with about(uri):
         model = described(folder)
         theirs = of_folder(folder).pieces
         for i, piece in enumerate(corpus.wordpiece().pieces):
@@ -191,12 +189,3 @@ def _network(folder: Path, uri: str, task: Task, first: Model | None) -> Transfo
             first in (None, model), f"a network {model}", one, "A teacher is one network at several steps."
         )
     return model
-
-
-@contextmanager
-def _about(uri: str) -> Iterator[None]:
-    """Say in an error where the files come from, since they may be gone by then."""
-    try:
-        yield
-    except (SpecError, StoreError) as error:
-        raise error if str(error).startswith(uri) else type(error)(f"{uri}: {error}") from error

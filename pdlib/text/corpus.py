@@ -17,8 +17,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import chain
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
@@ -38,14 +37,10 @@ Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, Split] = ("train", "held_out")
 # Of a corpus; the last one is of a tokenizer that is not BERT's
 FILES = ("facts.json", "vocab.txt", "train.bin", "held_out.bin", "tokenizer.json")
-TOKENIZER = r"bert-base-uncased|file:.+|trained:[1-9][0-9]*|hub:[^@]+@.+|folder:.+"
+TOKENIZER = r"file:.+|trained:[1-9][0-9]*|hub:[^@]+@.+|folder:.+"
 CHARACTERS_AT_ONCE = 2_000_000  # that are encoded: enough for every core, and some tens of megabytes
 TOKENS_AT_ONCE = 2**22  # that are counted
 DISCOUNT = 0.75  # d
-
-
-class CorpusError(SpecError):
-    """Prepared text that is not what its spec says."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +52,8 @@ class Corpus(Source):
     texts
         Where documents come from, URIs that `pdlib.text.loading.documents` reads. Each is a part.
     tokenizer
-        `"bert-base-uncased"`, `"file:PATH"` of a vocabulary, `"hub:REPO@REVISION"` or `"folder:PATH"` of a published
-        network, or `"trained:SIZE"` on the training documents.
+        `"trained:SIZE"` on the training documents, `"file:PATH"` of a vocabulary, or `"hub:REPO@REVISION"` or
+        `"folder:PATH"` of a published network.
     length
         Tokens of a sequence, [CLS] at its beginning included.
     held_out
@@ -98,7 +93,7 @@ class Corpus(Source):
         require(
             isinstance(self.tokenizer, str) and re.fullmatch(TOKENIZER, self.tokenizer) is not None,
             f"tokenizer = {self.tokenizer!r}",
-            "'bert-base-uncased', 'trained:SIZE', 'file:PATH', 'hub:REPO@REVISION' or 'folder:PATH'",
+            "'trained:SIZE', 'file:PATH', 'hub:REPO@REVISION' or 'folder:PATH'",
         )
         for name in ("length", "held_out"):
             value = getattr(self, name)
@@ -129,14 +124,14 @@ class Corpus(Source):
             If the sequences cannot be written.
         """
         wanted = cls((texts,) if isinstance(texts, str) else tuple(texts), tokenizer, length, held_out)
-        request = _request(wanted)
-        path = cache("corpora") / "requests" / f"{request}.json"
-        with lock(cache("corpora") / "locks" / f"{request}.lock"):
-            found = _known(path)
-            if found is None:
-                found = _prepare(wanted, request)
-                write_bytes(path, (json.dumps(found) + "\n").encode())
-        return replace(wanted, **found)
+        folder, request = cache("corpora"), _request(wanted)
+        known = folder / "requests" / request
+        with lock(folder / "locks" / f"{request}.lock"):
+            digest = known.read_text() if known.is_file() else ""
+            if not (digest and (folder / digest).is_dir()):
+                digest = _prepare(wanted, folder / f".preparing-{request}")
+                write_bytes(known, digest.encode())
+        return replace(wanted, digest=digest, vocabulary=len(_opened(folder / digest, wanted).wordpiece))
 
     @property
     def n_tokens(self) -> int:
@@ -182,7 +177,7 @@ class Corpus(Source):
 
         Raises
         ------
-        CorpusError
+        SpecError
             If they are damaged, or what is prepared from these texts now is something else.
         """
         return CorpusStream(self, identity, "train" if purpose == "train" else "held_out")
@@ -215,24 +210,15 @@ class Corpus(Source):
         if not folder.is_dir():
             made = Corpus.prepare(self.texts, self.tokenizer, self.length, self.held_out)
             if made.digest != self.digest:
-                raise CorpusError(
+                raise SpecError(
                     f"{', '.join(self.texts)}: the sequences prepared from it now have the digest {made.digest}: "
                     f"expected {self.digest}, those that were used. A text or the vocabulary has changed. Use what it "
                     "was, or Corpus.prepare for a corpus of what it is."
                 )
-        try:
-            found = _opened(folder)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorpusError(
-                f"{folder}: its files were altered or are incomplete ({type(error).__name__}: {error}). Expected what was "
-                f"prepared. Delete this folder; it is made anew from {', '.join(self.texts)}."
-            ) from None
-        got = (len(found.parts), len(found.wordpiece), found.arrays["train"].shape[1])
-        require(
-            got == expected,
-            f"{self} with a digest of {got[0]} parts, {got[1]} tokens and length {got[2]}",
-            "the digest that Corpus.prepare gives for it",
-        )
+        found = _opened(folder, self)
+        got = len(found.parts), len(found.wordpiece), found.arrays["train"].shape[1]
+        what = f"{self} with a digest of {got[0]} parts, {got[1]} tokens and length {got[2]}"
+        require(got == expected, what, "the digest that Corpus.prepare gives for it")
         return found
 
 
@@ -352,8 +338,18 @@ class Prepared:
     parts: list[dict[str, Any]]  # split -> counts of documents, tokens, unknown ones and sequences
 
 
+def _opened(folder: Path, corpus: Corpus) -> Prepared:
+    try:
+        return _checked(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpecError(
+            f"{folder}: its files were altered or are incomplete ({type(error).__name__}: {error}). Expected what was "
+            f"prepared. Delete this folder; it is made anew from {', '.join(corpus.texts)}."
+        ) from None
+
+
 @lru_cache(maxsize=8)
-def _opened(folder: Path) -> Prepared:
+def _checked(folder: Path) -> Prepared:
     digest = _digest(folder)
     if digest != folder.name:
         raise ValueError(f"their digest is {digest}")
@@ -407,21 +403,10 @@ def _content(uri: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _known(path: Path) -> dict[str, Any] | None:
-    """What an earlier preparation left for a request; None if it is not there or not whole."""
-    try:
-        found = json.loads(path.read_bytes())
-        there = (cache("corpora") / found["digest"]).is_dir() and found["vocabulary"] > 0
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(found) if there else None
-
-
-def _prepare(corpus: Corpus, request: str) -> dict[str, Any]:
-    """Write the sequences of a corpus to its folder, and return digest and number of tokens; the lock is held."""
+def _prepare(corpus: Corpus, half: Path) -> str:
+    """Write the sequences of a corpus to a folder, move it where it belongs, and return the digest; the lock is held."""
     kind, _, size = corpus.tokenizer.partition(":")
-    wordpiece = train(_TrainingText(corpus), int(size)) if kind == "trained" else load(corpus.tokenizer)
-    half = cache("corpora") / f".preparing-{request}"
+    wordpiece = train(partial(_training, corpus), int(size)) if kind == "trained" else load(corpus.tokenizer)
     shutil.rmtree(half, ignore_errors=True)  # of one that was killed
     try:
         with writing(half):
@@ -434,7 +419,7 @@ def _prepare(corpus: Corpus, request: str) -> dict[str, Any]:
             facts = {"length": corpus.length, "held_out": corpus.held_out, "parts": parts}
             (half / "facts.json").write_bytes((json.dumps(facts, indent=1) + "\n").encode())
             digest = _digest(half)
-            folder = cache("corpora") / digest
+            folder = half.with_name(digest)
             try:
                 half.replace(folder)
             except OSError:
@@ -442,7 +427,7 @@ def _prepare(corpus: Corpus, request: str) -> dict[str, Any]:
                     raise
     finally:
         shutil.rmtree(half, ignore_errors=True)
-    return {"digest": digest, "vocabulary": len(wordpiece)}
+    return digest
 
 
 def _documents(uri: str, held_out: int) -> Iterator[tuple[bool, str]]:
@@ -451,15 +436,10 @@ def _documents(uri: str, held_out: int) -> Iterator[tuple[bool, str]]:
         yield number % held_out == 0, document
 
 
-class _TrainingText:
-    """The training documents of all parts, as often as one goes through them."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
-
-    def __iter__(self) -> Iterator[str]:
-        read = (_documents(uri, self._corpus.held_out) for uri in self._corpus.texts)
-        return (document for held, document in chain.from_iterable(read) if not held)
+def _training(corpus: Corpus) -> Iterator[str]:
+    """The training documents of all parts."""
+    for uri in corpus.texts:
+        yield from (document for held, document in _documents(uri, corpus.held_out) if not held)
 
 
 def _packed(

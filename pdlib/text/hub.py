@@ -14,13 +14,14 @@ cache ls --cache-dir FOLDER` shows it. It is compared with the hashes that the h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pdlib.files import cache
+from pdlib.files import StoreError, cache
 from pdlib.specs import SpecError, require
 
 SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -52,6 +53,15 @@ def optional(name: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         remedy = f"Run `pip install 'pdlib[{extra}]'`."
         raise SpecError(f"the package `{name}` is not installed. {remedy}") from error
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Say in an error what was read, unless it says so itself."""
+    try:
+        yield
+    except (SpecError, StoreError) as error:
+        raise error if str(error).startswith(what) else type(error)(f"{what}: {error}") from error
 
 
 def parts(uri: str) -> tuple[str, str, str]:

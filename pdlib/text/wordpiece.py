@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -23,16 +22,13 @@ from numpy.typing import NDArray
 
 from pdlib.files import MissingError
 from pdlib.specs import SpecError, integer_type, require
-from pdlib.text.hub import fetched, optional
-from pdlib.text.packages import contents
+from pdlib.text.hub import about, fetched, optional
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PAD, UNK, CLS, SEP, MASK = MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NEEDED = (PAD, UNK, CLS, MASK)
-PUBLISHED = "bert-base-uncased"
-WORD_START = "\u2581"  # in the package, before pieces that begin a word; the others have lost their "##"
 # Settings beside a vocab.txt: their names there and in `tokenizers`, whose values hold where nothing is said
 BERT_SETTINGS = {
     "do_lower_case": "lowercase",
@@ -142,8 +138,8 @@ def load(name: str) -> WordPiece:
     Parameters
     ----------
     name
-        `"bert-base-uncased"`: the published one of 30,522 pieces, out of a package. `"file:PATH"`: a text file with a
-        piece on each line. `"hub:REPO@REVISION"` or `"folder:PATH"`: that of a published network; see `pdlib.text.hub`.
+        `"file:PATH"`: a text file with a piece on each line. `"hub:REPO@REVISION"` or `"folder:PATH"`: that of a published
+        network; see `pdlib.text.hub`.
 
     Raises
     ------
@@ -160,27 +156,16 @@ def load(name: str) -> WordPiece:
     >>> len(load(f"file:{path}"))
     6
     """
-    if name == PUBLISHED:
-        return WordPiece(tuple(restored(json.loads(contents(PUBLISHED)[0]))))
     kind, _, path = name.partition(":")
     if kind in ("hub", "folder"):
         folder, _ = fetched(name)
-        with _about(name):
+        with about(name):
             return of_folder(folder)
-    ways = f"{PUBLISHED!r}, 'file:PATH' of a text file, 'hub:REPO@REVISION' or 'folder:PATH'"
+    ways = "'file:PATH' of a text file, 'hub:REPO@REVISION' or 'folder:PATH'"
     require(kind == "file", f"vocabulary {name!r}", ways)
     require(Path(path).is_file(), f"vocabulary file {path!r}", "a file, with a piece on each line")
-    with _about(f"vocabulary file {path!r}"):
+    with about(f"vocabulary file {path!r}"):
         return WordPiece(_pieces(Path(path)))
-
-
-@contextmanager
-def _about(what: str) -> Iterator[None]:
-    """Say in an error what was read."""
-    try:
-        yield
-    except SpecError as error:
-        raise SpecError(f"{what}: {error}") from None
 
 
 def _pieces(path: Path) -> tuple[str, ...]:
@@ -207,7 +192,7 @@ def of_folder(folder: Path) -> WordPiece:
     described, vocabulary, beside = (
         folder / name for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
     )
-    with _about(beside.name):
+    with about(beside.name):
         try:
             said = dict(json.loads(beside.read_bytes())) if beside.is_file() else {}
         except (ValueError, TypeError) as error:
@@ -216,11 +201,11 @@ def of_folder(folder: Path) -> WordPiece:
         require(basic is True, f"do_basic_tokenize = {basic!r}", "true, text that is cut at punctuation")
     known = {there: said[name] for name, there in BERT_SETTINGS.items() if name in said}
     if described.is_file():
-        with _about(described.name):
+        with about(described.name):
             return _of_description(described, known)
     if not vocabulary.is_file():
         raise MissingError(f"{folder} has no vocab.txt and no tokenizer.json. Expected one of them.")
-    with _about(vocabulary.name):
+    with about(vocabulary.name):
         found = WordPiece(_pieces(vocabulary))
     return WordPiece(found.pieces, _as_bert(found._numbers, **known).to_str()) if known else found
 
@@ -248,22 +233,7 @@ def _of_description(path: Path, known: dict[str, Any]) -> WordPiece:
     return WordPiece(pieces, tokenizers.Tokenizer.from_str(json.dumps(ours)).to_str())
 
 
-def restored(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield pieces as BERT's own file has them from a list that marks beginnings of words instead.
-
-    >>> list(restored(["[PAD]", "\u2581", "[unused1]", "\u2581the", "ing", "\u2581["]))
-    ['[PAD]', '[unused0]', '[unused1]', 'the', '##ing', '[']
-    """
-    for piece in pieces:
-        if piece == WORD_START:
-            yield "[unused0]"  # a name that the package has lost
-        elif piece.startswith(WORD_START):
-            yield piece.removeprefix(WORD_START)
-        else:
-            yield piece if piece.startswith("[") and piece.endswith("]") else f"##{piece}"
-
-
-def train(documents: Iterable[str], size: int) -> WordPiece:
+def train(documents: Callable[[], Iterator[str]], size: int) -> WordPiece:
     """Return a vocabulary trained on documents: the same pieces and numbers each time.
 
     It holds the five marks, the most frequent characters (at the beginning of a word and, if they can be there, inside
@@ -272,7 +242,7 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
     Parameters
     ----------
     documents
-        Gone through twice, so no iterator, but a list or an object that starts anew each time.
+        Returns them, from the beginning; called twice.
     size
         Of the vocabulary; smaller if no pair is left that occurs twice.
 
@@ -283,12 +253,12 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
 
     Examples
     --------
-    >>> len(train(["low lower lowest", "new newer newest"] * 5, size=40))      # no pair is left
+    >>> len(train(lambda: iter(["low lower lowest", "new newer newest"] * 5), size=40))      # no pair is left
     33
     """
     tokenizer = _as_bert({})
     limit = min(max(FEWEST_CHARACTERS, size // 16), MOST_CHARACTERS)
-    characters = _characters(documents, tokenizer)[:limit]
+    characters = _characters(documents(), tokenizer)[:limit]
     require(bool(characters), "documents without any text", "some to train a vocabulary on")
     # punctuation and Chinese characters are words of their own
     words = {c: tokenizer.normalizer.normalize_str("a" + c) for c in characters}
@@ -310,12 +280,12 @@ def train(documents: Iterable[str], size: int) -> WordPiece:
         limit_alphabet=len(characters),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(documents, trainer)
+    tokenizer.train_from_iterator(documents(), trainer)
     numbers = tokenizer.get_vocab()
     return WordPiece(tuple(sorted(numbers, key=numbers.__getitem__)))
 
 
-def _characters(documents: Iterable[str], tokenizer: Tokenizer) -> list[str]:
+def _characters(documents: Iterator[str], tokenizer: Tokenizer) -> list[str]:
     """The characters of documents after normalization, the most frequent first, then by code point; no white space."""
     raw = Counter(chain.from_iterable(documents))
     counts = Counter[str]()
