@@ -43,11 +43,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refused)
 
 
-def test_the_network_is_out_of_reach() -> None:
-    with pytest.raises(OSError, match="no network"):
-        socket.create_connection(("127.0.0.1", 9))
-
-
 # Two implementations with the same random weights
 
 GPT2: dict[str, dict[str, Any]] = {
@@ -292,62 +287,6 @@ def test_what_we_write_opens_in_transformers_and_says_the_same(tmp_path: Path, n
     assert load_pretrained(tmp_path)[0] == model  # equal widths are one model however they were said
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("n_tokens", [9, 70])  # with products written out in blocks, and many of them
-def test_gpt2_says_the_same_where_it_is_asked_whatever_is_hidden(
-    tmp_path: Path, attention: str, n_tokens: int
-) -> None:
-    """Hidden ends, hidden beginnings (positions do not shift) and holes; logits and gradients."""
-    model = gpt2(3, 2, 4, n_positions=70, vocabulary=VOCABULARY, initial_std=0.3)
-    parameters = model.initial(70, VOCABULARY, seed=1)
-    save_pretrained(tmp_path, model, parameters)
-    module = with_attention(opened(tmp_path, model), attention)
-    assert module.lm_head.weight.data_ptr() == module.transformer.wte.weight.data_ptr()
-    tokens, weights = inputs(n_tokens)
-    place = torch.arange(n_tokens)
-    mask = torch.stack([place < n_tokens - 4, place >= 3, (place != 2) & (place != 5)])
-    at = mask & ((place % 3 == 0) | (place == n_tokens - 1))
-    logits = module(input_ids=tokens, attention_mask=mask.long()).logits
-    ours = model.module(parameters).eval()
-    assert distance(ours(tokens, at=at, mask=mask), logits[at]) < 1e-9
-    assert (
-        distance(ours(tokens, at=at, mask=mask, real=place < torch.full((3, 1), n_tokens)), logits[at]) < 1e-9
-    )
-    assert distance(ours(tokens, at=at), logits[at]) > 1e-3  # the control
-    (logits * weights)[at].sum().backward()
-    (ours(tokens, at=at, mask=mask) * weights[at]).sum().backward()
-    gradients = {name: p.grad.numpy() for name, p in ours.named_parameters() if p.grad is not None}
-    save_pretrained(tmp_path / "gradients", model, gradients)
-    found = load_file(tmp_path / "gradients" / "model.safetensors")
-    for name, parameter in module.named_parameters():
-        assert distance(found[name], parameter.grad) < 1e-9, name
-
-
-def test_samples_of_a_sharp_gpt2_are_their_greedy_ones(tmp_path: Path) -> None:
-    """Their `generate` and ours, where one token has all of the probability."""
-    model = gpt2(2, 2, 4, n_positions=13, vocabulary=VOCABULARY, initial_std=0.5)
-    parameters = model.initial(13, VOCABULARY, seed=4)
-    parameters["final_norm.weight"] *= 1e6
-    save_pretrained(tmp_path, model, parameters)
-    module = opened(tmp_path, model)
-    found = []
-    for beginning in range(VOCABULARY):
-        end = (beginning + 1) % VOCABULARY
-        greedy = module.generate(
-            torch.tensor([[beginning]]), attention_mask=torch.ones(1, 1, dtype=torch.long), max_new_tokens=12,
-            do_sample=False, eos_token_id=end, pad_token_id=end,
-        )[0, 1:].tolist()  # fmt: skip
-        tokens, lengths, ended = model.generate(
-            parameters, 2, beginning=beginning, end=end, max_length=12, seed=beginning
-        )
-        expected = greedy[: greedy.index(end)] if end in greedy else greedy
-        assert tokens[0, : lengths[0]].tolist() == tokens[1, : lengths[1]].tolist() == expected
-        assert ended[0] or len(expected) == 12
-        found.append(expected)
-    assert len(set(map(len, found))) > 1
-    assert len(set(map(str, found))) > 3
-
-
 def test_a_network_trained_here_opens_in_transformers(tmp_path: Path, store: Store) -> None:
     model = Transformer(2, 2, 4, n_positions=6, initial_std=0.3)
     spec = Training(SparseParity(6, 2), model, Adam(1e-2), n_steps=20, evaluate_every=20, batch_size=8)
@@ -434,33 +373,6 @@ def test_an_untied_bert_of_a_version_with_one_bias_is_read(tmp_path: Path) -> No
     expected = load_pretrained(tmp_path)[1]["output.bias"]
     rewrite(tmp_path, lambda t: {k: v for k, v in t.items() if k != "cls.predictions.decoder.bias"})
     np.testing.assert_array_equal(load_pretrained(tmp_path)[1]["output.bias"], expected)
-
-
-class Malicious:
-    """Makes a file, or whatever else it likes, in whoever unpickles it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._path,)
-
-
-def test_a_pickle_that_is_cut_or_wants_to_run_code_is_an_error_and_does_not(tmp_path: Path) -> None:
-    theirs("bert, tied").save_pretrained(tmp_path)
-    path = as_pickle(
-        tmp_path, load_file(tmp_path / "model.safetensors") | {"more": Malicious(tmp_path / "ran")}
-    )
-    data = path.read_bytes()
-    with pytest.raises(DamagedError, match=r"UnpicklingError: Weights only load failed"):
-        load_pretrained(tmp_path)
-    assert not (tmp_path / "ran").exists()
-    torch.load(path, weights_only=False)
-    assert (tmp_path / "ran").exists()  # the control
-    for share in (0.0, 0.3, 0.99):
-        path.write_bytes(data[: int(share * len(data))])
-        with pytest.raises(DamagedError, match=r"transformers cannot open it .*Expected .* whole files"):
-            load_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -598,11 +510,16 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         load_pretrained(tmp_path)
     theirs("gpt2, tied").save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
-    whole = path.read_bytes()
-    for bad in (whole[:-5], whole[:100], b""):
-        path.write_bytes(bad)
-        with pytest.raises(DamagedError, match=r"transformers cannot open it \(SafetensorError"):
-            load_pretrained(tmp_path)
+    tensors = load_file(path)
+    for error in ("SafetensorError", ""):
+        whole = path.read_bytes()
+        for share in (0.99, 0.3, 0.0):
+            path.write_bytes(whole[: int(share * len(whole))])
+            message = rf"transformers cannot open it \({error}.*Expected .* whole files"
+            with pytest.raises(DamagedError, match=message):
+                load_pretrained(tmp_path)
+        if error:
+            path = as_pickle(tmp_path, tensors)
     path.unlink()
     with pytest.raises(MissingError, match=r"no file named model\.safetensors"):
         load_pretrained(tmp_path)

@@ -16,14 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from pdlib import Adam, Distillation, Measurement, Store, Training, execute, labels
+from pdlib import Adam, Store, Training, execute
 from pdlib.files import StoreError
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence, Predictions
-from pdlib.probes.parts import PartAccuracy
-from pdlib.schedules import Explicit
 from pdlib.specs import Spec, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
@@ -548,40 +545,3 @@ def test_frequencies_are_those_of_the_training_text_and_where_training_starts(
     shared = np.log1p(len(small.special_tokens) * frequencies[frequencies > 0].min())
     assert record.table.loss_nats[0] == pytest.approx(expected["loss_nats"] + shared, abs=1e-4)
     assert expected["loss_nats"] < np.log(306) - 0.05  # what a bias of 0 would give
-
-
-def test_a_student_learns_from_text_by_labels_of_two_bytes(store: Store) -> None:
-    """From text to a table, all of it: teacher, labels, student, probes."""
-    corpus = Corpus.prepare("sample:english", "trained:320", length=16, held_out=10)
-    task = MaskedPrediction(corpus, mask_rate=0.15)
-    assert task.n_classes > 256
-
-    def training(n_heads: int, **changes: Any) -> Training:
-        model = bert(1, n_heads, 8, vocabulary=task.vocabulary, n_positions=16, initial_std=0.1)
-        how = {"n_steps": 60, "evaluate_every": 30, "batch_size": 64, "n_evaluation": 100}
-        return Training(task, model, Adam(1e-2), **(how | changes))
-
-    teacher = training(4, checkpoint_every=30)
-    how = Distillation(teacher, Explicit((30, -1), (30,)), targets="hard")
-    student = training(2, supervision=how, seed=1)
-    probes = [NgramDependence((3,), n_samples=50), PartAccuracy(100)]
-    measured = [Measurement(teacher, probe, (30, 60)) for probe in probes]
-    records = execute([teacher, student, *measured], store, progress=False, n_workers=1)
-    for record in records[:2]:
-        assert record.table.accuracy.iloc[-1] > record.table.accuracy.iloc[0] + 0.05
-        assert record.table.loss_nats.iloc[0] > 5
-    assert (records[2].table["median"] > 0).all()
-    last = records[3].table[records[3].table.step == 60].iloc[0]
-    assert last.accuracy == pytest.approx(records[0].table.accuracy.iloc[-1])
-    # The labels are the teacher's argmax, two bytes each
-    stream = task.stream(1, "train")
-    for start, stop, step in ((0, 1920, 30), (1920, 3840, 60)):
-        inputs, classes = stream.examples(start, stop)
-        block = next(b for b in labels.blocks_of(student) if b.start == start)
-        assert store.has_labels(labels.key(how, stream, block))
-        found: NDArray[Any] = labels.label_block(
-            how, stream, block, task.n_classes, store, counts=inputs.n_targets
-        )
-        assert found.dtype == np.uint16
-        values = teacher.model.logits(store.load_checkpoint(teacher, step), inputs)
-        assert np.array_equal(found ^ classes.astype(np.uint16), values.argmax(axis=1))
