@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numba import njit
@@ -84,12 +84,10 @@ class Corpus(Source):
     vocabulary: int = 0
 
     def __post_init__(self) -> None:
-        require(
-            type(self.texts) is tuple and len(self.texts) > 0 and all(type(t) is str for t in self.texts),
-            f"texts = {self.texts!r}",
-            "a tuple of at least one URI, such as ('text:PATH',)",
-        )
-        require(len(set(self.texts)) == len(self.texts), f"texts = {self.texts!r}", "each text once")
+        what = f"texts = {self.texts!r}"
+        uris = type(self.texts) is tuple and len(self.texts) > 0 and all(type(t) is str for t in self.texts)
+        require(uris, what, "a tuple of at least one URI, such as ('text:PATH',)")
+        require(len(set(self.texts)) == len(self.texts), what, "each text once")
         require(
             isinstance(self.tokenizer, str) and re.fullmatch(TOKENIZER, self.tokenizer) is not None,
             f"tokenizer = {self.tokenizer!r}",
@@ -127,11 +125,11 @@ class Corpus(Source):
         folder, request = cache("corpora"), _request(wanted)
         known = folder / "requests" / request
         with lock(folder / "locks" / f"{request}.lock"):
-            digest = known.read_text() if known.is_file() else ""
-            if not (digest and (folder / digest).is_dir()):
-                digest = _prepare(wanted, folder / f".preparing-{request}")
-                write_bytes(known, digest.encode())
-        return replace(wanted, digest=digest, vocabulary=len(_opened(folder / digest, wanted).wordpiece))
+            digest, _, vocabulary = (known.read_text() if known.is_file() else "").partition(" ")
+            if not (vocabulary and (folder / digest).is_dir()):
+                digest, vocabulary = _prepare(wanted, folder / f".preparing-{request}")
+                write_bytes(known, f"{digest} {vocabulary}".encode())
+        return replace(wanted, digest=digest, vocabulary=int(vocabulary))
 
     @property
     def n_tokens(self) -> int:
@@ -215,7 +213,13 @@ class Corpus(Source):
                     f"expected {self.digest}, those that were used. A text or the vocabulary has changed. Use what it "
                     "was, or Corpus.prepare for a corpus of what it is."
                 )
-        found = _opened(folder, self)
+        try:
+            found = _opened(folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SpecError(
+                f"{folder}: its files were altered or are incomplete ({type(error).__name__}: {error}). Expected what was "
+                f"prepared. Delete this folder; it is made anew from {', '.join(self.texts)}."
+            ) from None
         got = len(found.parts), len(found.wordpiece), found.arrays["train"].shape[1]
         what = f"{self} with a digest of {got[0]} parts, {got[1]} tokens and length {got[2]}"
         require(got == expected, what, "the digest that Corpus.prepare gives for it")
@@ -227,22 +231,9 @@ def discounted(counts: NDArray[np.int64], ordinary: NDArray[np.int64]) -> NDArra
 
     .. math:: q(t) = \frac{\max(c(t) - d, 0)}{N} + \frac{d \, U}{N} \frac{1}{V}
 
-    where :math:`c` counts, :math:`N` is their sum, :math:`U` how many are above 0, :math:`V` the number of ordinary tokens
-    and :math:`d = 0.75`.
+    where :math:`c` counts, :math:`N` is their sum, :math:`U` how many are above 0, :math:`V` the number of `ordinary`
+    tokens, which text is made of, and :math:`d = 0.75` (Ney, Essen and Kneser 1994). Other tokens have the frequency 0.
 
-    Parameters
-    ----------
-    counts : shape (token,)
-        Of all tokens.
-    ordinary : shape (V,)
-        The tokens that text is made of; others have the frequency 0.
-
-    References
-    ----------
-    Ney, Essen and Kneser, "On structuring probabilistic dependences in stochastic language modelling" (1994).
-
-    Examples
-    --------
     >>> discounted(np.array([0, 6, 2, 0]), ordinary=np.array([1, 2, 3])).round(5).tolist()   # of 1.5 / 8 each a third
     [0.0, 0.71875, 0.21875, 0.0625]
     """
@@ -269,22 +260,14 @@ class CorpusStream:
     """Sequences of a corpus in a random order, numbered from 0; any block can be made again anywhere."""
 
     def __init__(self, corpus: Corpus, identity_text: str, split: Split) -> None:
-        self.identity = hashlib.sha256(identity_text.encode()).hexdigest()[
-            :32
-        ]  # the key of the random numbers
+        self.identity = hashlib.sha256(identity_text.encode()).hexdigest()[:32]
         self._split, self._texts = split, corpus.texts
         prepared = corpus.prepared()
         self._array = prepared.arrays[split]
         self._stops = np.cumsum([part[split]["sequences"] for part in prepared.parts])
 
     def rows(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Return which of the corpus's sequences these are, by place in `Corpus.sequences`.
-
-        Raises
-        ------
-        SpecError
-            If more held-out sequences are asked for than there are.
-        """
+        """Return which of the corpus's sequences these are, by place in `Corpus.sequences`."""
         n = len(self._array)
         require(
             self._split == "train" or stop <= n,
@@ -338,18 +321,8 @@ class Prepared:
     parts: list[dict[str, Any]]  # split -> counts of documents, tokens, unknown ones and sequences
 
 
-def _opened(folder: Path, corpus: Corpus) -> Prepared:
-    try:
-        return _checked(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError(
-            f"{folder}: its files were altered or are incomplete ({type(error).__name__}: {error}). Expected what was "
-            f"prepared. Delete this folder; it is made anew from {', '.join(corpus.texts)}."
-        ) from None
-
-
 @lru_cache(maxsize=8)
-def _checked(folder: Path) -> Prepared:
+def _opened(folder: Path) -> Prepared:
     digest = _digest(folder)
     if digest != folder.name:
         raise ValueError(f"their digest is {digest}")
@@ -403,8 +376,8 @@ def _content(uri: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _prepare(corpus: Corpus, half: Path) -> str:
-    """Write the sequences of a corpus to a folder, move it where it belongs, and return the digest; the lock is held."""
+def _prepare(corpus: Corpus, half: Path) -> tuple[str, str]:
+    """Write the sequences of a corpus, move them where they belong, and return digest and size of the vocabulary."""
     kind, _, size = corpus.tokenizer.partition(":")
     wordpiece = train(partial(_training, corpus), int(size)) if kind == "trained" else load(corpus.tokenizer)
     shutil.rmtree(half, ignore_errors=True)  # of one that was killed
@@ -414,20 +387,16 @@ def _prepare(corpus: Corpus, half: Path) -> str:
             (half / "vocab.txt").write_bytes(wordpiece.text.encode())
             if wordpiece.settings:
                 (half / "tokenizer.json").write_bytes(wordpiece.settings.encode())
-            with (half / "train.bin").open("wb") as training, (half / "held_out.bin").open("wb") as held_out:
-                parts = [_packed(corpus, uri, wordpiece, training, held_out) for uri in corpus.texts]
+            parts = [_packed(corpus, uri, wordpiece, half) for uri in corpus.texts]
             facts = {"length": corpus.length, "held_out": corpus.held_out, "parts": parts}
             (half / "facts.json").write_bytes((json.dumps(facts, indent=1) + "\n").encode())
             digest = _digest(half)
             folder = half.with_name(digest)
-            try:
+            if not folder.is_dir():  # else another text has the same content
                 half.replace(folder)
-            except OSError:
-                if not folder.is_dir():  # else another text has the same content
-                    raise
     finally:
         shutil.rmtree(half, ignore_errors=True)
-    return digest
+    return digest, str(len(wordpiece))
 
 
 def _documents(uri: str, held_out: int) -> Iterator[tuple[bool, str]]:
@@ -442,39 +411,28 @@ def _training(corpus: Corpus) -> Iterator[str]:
         yield from (document for held, document in _documents(uri, corpus.held_out) if not held)
 
 
-def _packed(
-    corpus: Corpus, uri: str, wordpiece: WordPiece, training: IO[bytes], held_out: IO[bytes]
-) -> dict[str, dict[str, int]]:
-    """Write the sequences of a part, some documents at a time, and return its counts."""
-    packers = [_Packer(wordpiece, corpus.length, file) for file in (training, held_out)]
+def _packed(corpus: Corpus, uri: str, wordpiece: WordPiece, folder: Path) -> dict[str, dict[str, int]]:
+    """Write the sequences of a part, behind those of the parts before it, and return its counts."""
+    packers = [_Packer(wordpiece, corpus.length, folder / f"{split}.bin") for split in SPLITS]
     for held, document in _documents(uri, corpus.held_out):
         packers[held].add(document)
-    for packer in packers:
+    for packer, kind in zip(packers, ("training", "held-out"), strict=True):
         packer.write()
-    counts = {split: packer.counts for split, packer in zip(SPLITS, packers, strict=True)}
-    n = sum(of["documents"] for of in counts.values())
-    require(
-        n >= corpus.held_out,
-        f"{uri}: {n} documents",
-        f"at least held_out = {corpus.held_out}, the first of which is held out",
-        "Lower held_out, or take more text.",
-    )
-    for name, of in zip(("training", "held-out"), counts.values(), strict=True):
         require(
-            of["sequences"] > 0,
-            f"{uri}: {of['tokens']} tokens in its {name} documents",
+            packer.counts["sequences"] > 0,
+            f"{uri}: {packer.counts['tokens']} tokens in {packer.counts['documents']} {kind} documents",
             f"at least {corpus.length - 1}, one sequence of length = {corpus.length}",
-            "Lower length, or take more text.",
+            f"Lower length or held_out = {corpus.held_out}, or take more text.",
         )
-    return {str(split): of for split, of in counts.items()}
+    return {str(split): packer.counts for split, packer in zip(SPLITS, packers, strict=True)}
 
 
 class _Packer:
     """Writes documents, some at a time, as sequences: [CLS], then what comes next."""
 
-    def __init__(self, wordpiece: WordPiece, length: int, file: IO[bytes]) -> None:
+    def __init__(self, wordpiece: WordPiece, length: int, path: Path) -> None:
         self.counts = {"documents": 0, "tokens": 0, "unknown": 0, "sequences": 0}
-        self._wordpiece, self._length, self._file = wordpiece, length, file
+        self._wordpiece, self._length, self._path = wordpiece, length, path
         self._rest = np.empty(0, integer_type(len(wordpiece)).newbyteorder("<"))
         self._waiting: list[str] = []
         self._size = 0
@@ -492,7 +450,8 @@ class _Packer:
         self._rest = joined[n * (self._length - 1) :]
         block = np.full((n, self._length), self._wordpiece.number(CLS), self._rest.dtype)
         block[:, 1:] = joined[: n * (self._length - 1)].reshape(n, self._length - 1)
-        self._file.write(block.data)
+        with self._path.open("ab") as file:
+            file.write(block.data)
         self.counts["documents"] += len(self._waiting)
         self.counts["tokens"] += len(tokens)
         self.counts["unknown"] += int(np.count_nonzero(tokens == self._wordpiece.number(UNK)))

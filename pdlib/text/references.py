@@ -123,14 +123,8 @@ def predicted(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the posterior of each target's class, and the most probable token, by Bayes' rule as above.
 
-    Parameters
-    ----------
-    left, shown, classes : shape (target,)
-        What stands to the left, what the position itself shows, and what is asked about.
-    mask_token
-        Shows nothing.
-    n_ordinary
-        V.
+    What stands to the `left`, what the position itself has `shown`, and the `classes` that are asked about have the shape
+    (target,). `mask_token` shows nothing; `n_ordinary` is V.
 
     Examples
     --------

@@ -135,18 +135,8 @@ def _as_bert(numbers: dict[str, int], **settings: bool | None) -> Tokenizer:
 def load(name: str) -> WordPiece:
     """Return a vocabulary by its name.
 
-    Parameters
-    ----------
-    name
-        `"file:PATH"`: a text file with a piece on each line. `"hub:REPO@REVISION"` or `"folder:PATH"`: that of a published
-        network; see `pdlib.text.hub`.
-
-    Raises
-    ------
-    SpecError
-        If there is no such vocabulary, or the file does not hold one.
-    HubError
-        If files of a published network cannot be had.
+    `"file:PATH"` is a text file with a piece on each line, `"hub:REPO@REVISION"` or `"folder:PATH"` that of a published
+    network; see `pdlib.text.hub`, also for a `HubError`.
 
     Examples
     --------
@@ -180,14 +170,8 @@ def _pieces(path: Path) -> tuple[str, ...]:
 def of_folder(folder: Path) -> WordPiece:
     """Return the tokenizer of a published network: its `tokenizer.json`, or its `vocab.txt` with the settings beside.
 
-    The marks are not looked for in a text, and nothing is put around one or cut off.
-
-    Raises
-    ------
-    MissingError
-        If there is neither.
-    SpecError
-        If it is no tokenizer of word pieces, or a setting beside it contradicts it or is not known here; names it.
+    The marks are not looked for in a text, and nothing is put around one or cut off. A folder without them is a
+    `MissingError`; no tokenizer of word pieces, or settings that contradict one another, a `SpecError` that names them.
     """
     described, vocabulary, beside = (
         folder / name for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
@@ -244,12 +228,7 @@ def train(documents: Callable[[], Iterator[str]], size: int) -> WordPiece:
     documents
         Returns them, from the beginning; called twice.
     size
-        Of the vocabulary; smaller if no pair is left that occurs twice.
-
-    Raises
-    ------
-    SpecError
-        If there is no text, or the size leaves no room beside marks and characters.
+        Of the vocabulary; smaller if no pair is left that occurs twice. Too small for marks and characters is an error.
 
     Examples
     --------
