@@ -510,7 +510,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         load_pretrained(tmp_path)
     theirs("gpt2, tied").save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
-    tensors = load_file(path)
+    tensors = {name: value.clone() for name, value in load_file(path).items()}  # the file is cut
     for error in ("SafetensorError", ""):
         whole = path.read_bytes()
         for share in (0.99, 0.3, 0.0):

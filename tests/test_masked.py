@@ -230,15 +230,6 @@ def test_class_numbers_give_the_bits_of_distributions_that_are_sure_of_them(
     assert not np.array_equal(found[2]["token.weight"], found[0]["token.weight"])
 
 
-@TASKS
-def test_padding_changes_nothing(task: MaskedPrediction) -> None:
-    block, _ = task.stream(0, "train").examples(0, 24)
-    parameters = untrained(run(task))
-    together = network().logits(parameters, block)
-    alone = np.concatenate([network().logits(parameters, block[i : i + 1]) for i in range(24)])
-    assert np.abs(together - alone).max() < 1e-12
-
-
 # Training, teachers, labels
 
 
