@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from pdlib import Store, execute
-from pdlib.specs import EVALUATION_SEED, Sequences, Spec, SpecError
+from pdlib.specs import EVALUATION_SEED, Spec, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text import corpus as corpus_module
 from pdlib.text.corpus import Corpus, discounted
-from pdlib.text.references import NOTHING, Prior, TextReferences, bigram_of, left_neighbors, predicted
+from pdlib.text.references import NOTHING, Prior, TextReferences, bigram_of, predicted
 from pdlib.text.wordpiece import MARKS
 
 WORDS = [f"{a}{b}" for a in "abc" for b in "aeiou"]  # 15
@@ -186,27 +186,6 @@ def test_copying_is_the_posterior_given_what_the_position_itself_shows() -> None
     found, best = predicted(prior, np.full(12, NOTHING), shown, classes, 2, 3)
     np.testing.assert_allclose(found, given_shown[classes, shown], rtol=1e-12)
     assert best.tolist() == given_shown[:, shown].argmax(axis=0).tolist()
-
-
-def test_a_masked_neighbor_says_nothing(task: MaskedPrediction) -> None:
-    """The bigram then says what copying says: of two sequences that differ there, the same."""
-    corpus = text_of(task)
-    bigram = bigram_of(corpus)
-    unigram = Prior(bigram.frequency)
-    cls, mask = corpus.wordpiece().number("[CLS]"), task.mask_token
-    tokens = np.array([[cls, mask, mask, 7], [cls, 6, mask, 7], [cls, 8, mask, 7]])
-    at = np.array([[False, True, True, True]] * 3)
-    left = left_neighbors(task, Sequences(tokens, at, np.ones((3, 4), bool)))
-    assert left.tolist() == [cls, NOTHING, NOTHING, cls, 6, NOTHING, cls, 8, NOTHING]
-    shown, classes = tokens[at], np.full(9, 7)
-    with_left, _ = predicted(bigram, left, shown, classes, mask, 16)
-    copied, _ = predicted(unigram, left, shown, classes, mask, 16)
-    masked = left == NOTHING
-    assert (with_left[masked] == copied[masked]).all()
-    assert with_left[4] != with_left[7]  # another neighbor
-    assert with_left[2] == with_left[5] == with_left[8] > copied[1]  # its own token is shown
-    hidden = replace(task, selected="hidden").shown(tokens, np.full(3, 4), at)
-    assert left_neighbors(task, hidden).tolist() == [cls, NOTHING, NOTHING] * 3
 
 
 # As a calculation

@@ -297,16 +297,6 @@ def test_a_vocabulary_is_trained_to_the_same_numbers_each_time() -> None:
     assert train(["\n".join(documents)], 200) == first
 
 
-def test_a_trained_vocabulary_writes_its_own_text_without_unknown_words() -> None:
-    documents = text_of(3, 50)
-    found = train(documents, 150)
-    assert len(found) == 150
-    written = (
-        "".join(f" {t}" for t in tokens(found, " ".join(documents))).replace(" ##", "").replace(" .", ".")
-    )
-    assert written.strip() == " ".join(documents)
-
-
 def test_rare_characters_are_left_out_and_their_words_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wordpiece, "FEWEST_CHARACTERS", 4)
     found = train(["aa ab ba bb cc cd dc"] * 5 + ["ж é 字"], 32)
