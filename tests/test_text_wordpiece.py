@@ -213,6 +213,8 @@ def test_prefix_and_longest_word_of_a_description_are_kept_and_marks_are_words(t
     other = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", continuing_subword_prefix="@@"))
     other.pre_tokenizer = pre_tokenizers.Whitespace()
     assert tokens(published(tmp_path / "b", other), "schons") == ["schon", "@@s"]
+    across = published(tmp_path / "c", library(normalizers.Prepend("schon ")))  # sees a text, not words
+    assert tokens(across, "möchte . möchte") == ["schon", "möchte", ".", "möchte"]
 
 
 def test_what_cannot_be_honored_is_refused_by_name(tmp_path: Path) -> None:
