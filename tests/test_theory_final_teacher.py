@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pdlib.specs import SpecError
-from pdlib.theory.final_teacher import FinalTeachers
+from pdlib.theory.second_stage import FinalTeachers
 
 
 @pytest.fixture(scope="module")

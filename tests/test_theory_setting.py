@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pdlib.specs import SpecError
-from pdlib.theory.final_teacher import FinalTeachers
 from pdlib.theory.first_stage import (
     BatchSizes,
     FirstStageTeacher,
@@ -17,7 +16,7 @@ from pdlib.theory.first_stage import (
     SeparationShare,
 )
 from pdlib.theory.network import batch_gradient, first_stage, first_step, initial, outputs_on_cube
-from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
+from pdlib.theory.second_stage import BestSecondStage, FinalTeachers, SecondStage, SharedDirection
 from pdlib.theory.setting import cube, generator
 from pdlib.theory.two_stage import Stage, train
 

@@ -119,11 +119,10 @@ class BestPrediction(Calculation):
 
     @property
     def work(self) -> float:
-        """Spans of all lengths, for all symbols."""
+        # spans of all lengths, for all symbols
         return 20.0 * self.n_evaluation * self.task.n_inputs**2 * len(_grammar(self.task).symbols)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each predictor."""
         task = self.task
         inputs, classes = task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
         predictions = self._next(task, inputs) if isinstance(task, NextToken) else self._masked(task, inputs)
@@ -252,10 +251,9 @@ class BestDependence(Calculation):
 
     @property
     def work(self) -> float:
-        """As many posteriors as the probe shows inputs."""
+        # as many posteriors as the probe shows inputs
         return 100.0 * self.probe.n_samples * self.task.n_inputs**2 * len(_grammar(self.task).symbols)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each measure and n."""
         inputs = self.probe.inputs(self.task)
         return dependence(inputs, lambda block: best_prediction(self.task, block), self.probe.n)

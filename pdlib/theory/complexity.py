@@ -1,4 +1,4 @@
-"""The sample complexities that appendix B states: as printed, as numbers, and where they cross; Lemma B.10 as a run.
+"""The sample complexities that appendix B states: as printed and as numbers; Lemma B.10 as a run.
 
 The paper hides constants and logarithms of d and k behind Omega, Theta and tildes. Here every hidden constant is 1 and
 every logarithm that is not printed is left out, so that a number is the formula's and not a guess. Batches, steps and
@@ -8,18 +8,17 @@ samples are real numbers: rounding them would hide what a formula says where it 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from pdlib.specs import require
-from pdlib.theory.setting import Experiment, check_fields, check_setting, check_shares, generator, signs
+from pdlib.theory.setting import Experiment, check_fields, check_numbers, check_setting, generator, signs
 
 Form = Literal["3.2", "3.2 larger", "B.1", "proof"]
 FORMS: tuple[Form, ...] = get_args(Form)
-LARGEST = 2**40  # d beyond which no crossing is looked for
 N_EVALUATION = 4096  # held-out inputs of a measured run
 EVALUATION_RATIO = 1.05  # steps between evaluations grow by this factor
 
@@ -27,9 +26,9 @@ EVALUATION_RATIO = 1.05  # steps between evaluations grow by this factor
 class SampleComplexity(NamedTuple):
     """Inputs that the student needs under a form of the theorem, with constants 1."""
 
-    progressive_first: float  #: first stage, from the intermediate teacher
-    progressive_second: float  #: second stage, which distillation shares
-    distillation: float  #: lower bound for distillation
+    progressive_first: float  # first stage, from the intermediate teacher
+    progressive_second: float  # second stage, which distillation shares
+    distillation: float  # lower bound for distillation
 
 
 def theorem(
@@ -59,9 +58,8 @@ def theorem(
     ['1.0e+02', '1.1e+10', '1.1e+10', '2.7e+07']
     """
     check_setting(n_bits, support_size)
-    check_shares(epsilon=epsilon, delta=delta)
+    check_numbers(epsilon=epsilon, delta=delta, c=c)
     require(form in FORMS, f"form = {form!r}", f"one of {', '.join(FORMS)}")
-    check_exponent(c)
     d, k = n_bits, support_size
     width = 2**k * k
     if form in ("3.2", "3.2 larger"):
@@ -73,46 +71,6 @@ def theorem(
         2**k * d**2 * k**4 / epsilon**2 * math.log(k / delta),
         lower / width if form == "proof" else lower,
     )
-
-
-def check_exponent(c: float) -> None:
-    """Raise `SpecError` unless c is one that Theorem B.1 covers."""
-    require(
-        isinstance(c, (int, float)) and 1 <= c < math.inf,
-        f"c = {c!r}",
-        "a finite number of at least 1, as Theorem B.1 does",
-        "Take c = (k - 1) / 2 for a teacher that helps no more than the labels do.",
-    )
-
-
-def crossing(
-    support_size: int, epsilon: float, delta: float, c: float, form: Form, first_stage: bool = False
-) -> int | None:
-    r"""Return the d from which on the theorem's bound for distillation exceeds its total for progressive distillation.
-
-    .. math:: \text{distillation} > \text{progressive, first} + \text{progressive, second}
-
-    From a crossing on it holds for good: the left side grows as :math:`d^p`; if p exceeds 2 it outgrows the right
-    side, none of whose terms grows faster than :math:`d^2`, and if not it stays below.
-
-    The smallest such odd d, by bisection; None if there is none up to :math:`2^{40}`: so always in form "3.2", for k = 2,
-    and for c = 1 in "B.1" and "proof". With `first_stage` that stage alone is counted: the second trains on the final
-    teacher either way, so a student that distills pays for it too; the bound is on finding the support, the first's part.
-
-    >>> crossing(6, 0.1, 0.1, 2.5, "B.1"), crossing(6, 0.1, 0.1, 1.0, "B.1"), crossing(6, 0.1, 0.1, 2.5, "3.2")
-    (325, None, None)
-    >>> crossing(6, 0.1, 0.1, 2.5, "B.1", first_stage=True)
-    7
-    """
-    check_setting(support_size=support_size)
-
-    def exceeds(d: int) -> bool:
-        first, second, bound = theorem(d, support_size, epsilon, delta, c, form)
-        return bound > (first if first_stage else first + second)
-
-    odd = range(support_size + 1, LARGEST, 2)
-    place = bisect_left(odd, True, key=exceeds)
-    return odd[place] if place < len(odd) else None
 
 
 @dataclass(frozen=True)
@@ -136,18 +94,15 @@ class Totals(Experiment):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_exponent(self.c)
         for n_bits in self.n_bits:
             check_setting(n_bits, self.support_size)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each d and form."""
         rows = []
-        for n_bits in self.n_bits:
-            for form in FORMS:
-                says = theorem(n_bits, self.support_size, self.epsilon, self.delta, self.c, form)
-                numbers = {name: float(value) for name, value in says._asdict().items()}
-                rows.append({"n_bits": n_bits, "form": form} | numbers)
+        for n_bits, form in product(self.n_bits, FORMS):
+            says = theorem(n_bits, self.support_size, self.epsilon, self.delta, self.c, form)
+            numbers = {name: float(value) for name, value in says._asdict().items()}
+            rows.append({"n_bits": n_bits, "form": form} | numbers)
         return rows
 
 
@@ -175,8 +130,6 @@ class WidthTradeOff(Experiment):
     Table rows, one: `reached`, `step` (the first evaluation at or below the threshold, or the last step), `samples`
     (:math:`B` a step), `loss` (held-out, at that step; not finite if the run diverged), `noise` (:math:`\tau_g`), `bound`
     (steps). Evaluations are 5 % of the steps apart, and each of the first 20 steps is one.
-
-    Paper, Lemma B.10.
 
     >>> row = WidthTradeOff(11, 2, 16, 64, max_steps=1000).rows()[0]
     >>> row["reached"], row["loss"] <= 1 - row["noise"], row["step"] > row["bound"]
@@ -206,11 +159,10 @@ class WidthTradeOff(Experiment):
 
     @property
     def work(self) -> float:
-        """Three products a step, up to the last; most runs end long before."""
+        # three products a step, up to the last; most runs end long before
         return 3.0 * self.max_steps * self.batch_size * self.width * self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        """Train until the loss leaves the plateau."""
         step, loss = self._run()
         return [
             {
@@ -229,11 +181,8 @@ class WidthTradeOff(Experiment):
         rng = generator("width trade-off", *name)
         support = rng.choice(d, k, replace=False)
         # as `network.initial`, which draws the biases before the outputs
-        half_w, half_a, half_b = (
-            signs(rng, m // 2, d),
-            signs(rng, m // 2) / m,
-            rng.integers(1 - k, k, m // 2) / k,
-        )
+        half_w, half_a = signs(rng, m // 2, d), signs(rng, m // 2) / m
+        half_b = rng.integers(1 - k, k, m // 2) / k
         w = np.tile(half_w, (2, 1)).astype(np.float32)  # (m, d)
         b, a = np.tile(half_b, 2).astype(np.float32), np.concatenate([half_a, -half_a]).astype(np.float32)
         held_out = signs(generator("width trade-off, held out", *name), N_EVALUATION, d).astype(np.float32)

@@ -7,7 +7,6 @@ Each experiment is a `Calculation`. The gradient's error :math:`\\tau_g` is that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from math import log, log2, nan, sqrt
 from typing import Any, ClassVar, get_args
 
@@ -20,7 +19,6 @@ from scipy.stats import norm
 from pdlib.specs import require
 from pdlib.theory.majority import coefficient, walsh_hadamard
 from pdlib.theory.network import (
-    INPUTS_AT_ONCE,
     Decay,
     Network,
     batch_gradient,
@@ -29,17 +27,12 @@ from pdlib.theory.network import (
     first_stage,
     first_step,
     initial,
-    monomial_coefficients,
-    outputs,
     outputs_on_cube,
     population_gradient,
     unit_coefficients,
 )
-from pdlib.theory.setting import Experiment, check_enumerable, cube, generator, parity, signs
+from pdlib.theory.setting import Experiment, cube, drawn, generator, parity, separates
 from pdlib.theory.two_stage import sample_words
-
-TRANSFORMED = 19  # largest d whose network is written out on the whole cube
-N_SAMPLES = 65_536  # inputs for the norm of a network beyond that
 
 
 def _groups(support_size: int) -> dict[str, slice]:
@@ -58,17 +51,13 @@ class PopulationGradient(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d, at most 15
+    most_bits: ClassVar[float] = 15
+    n_bits: int  # d
     support_size: int  # k
     width: int  # m
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_enumerable(self.n_bits, 15)
-
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each group of coordinates."""
         d, k = self.n_bits, self.support_size
         network = initial(d, k, self.width, generator("population gradient", d, k, self.width, self.seed))
         enumerated = batch_gradient(network, cube(d), parity(cube(d), k))
@@ -123,11 +112,10 @@ class FirstStep(Experiment):
 
     @property
     def work(self) -> float:
-        """Multiply-adds of all batches."""
+        # multiply-adds of all batches
         return float(sum(self.batch_sizes)) * 2 * self.n_bits * self.width
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each batch size, decay and group of coordinates."""
         d, k, m = self.n_bits, self.support_size, self.width
         identity = (d, k, m, self.seed)
         network = initial(d, k, m, generator("first step", *identity))
@@ -142,8 +130,7 @@ class FirstStep(Experiment):
             bound = tau / (k * abs(coefficient(d, k - 1)))
             for decay in get_args(Decay):
                 weights = first_step(network, gradient, support_size=k, decay=decay).weights
-                size = np.abs(weights)
-                separated = float((size[:, :k].min(axis=1) > size[:, k:].max(axis=1)).mean())
+                separated = float(separates(weights, k).mean())
                 for group, columns in _groups(k).items():
                     at = (slice(None), columns)
                     off = m * (gradient - population)[at]
@@ -170,10 +157,8 @@ def sampled_gradient(
 ) -> NDArray[np.float64]:
     """Return the mean gradient of the hinge loss from labels over fresh inputs, shape (neuron, bit)."""
     total = np.zeros_like(network.weights)
-    for start in range(0, batch_size, INPUTS_AT_ONCE):
-        n = min(INPUTS_AT_ONCE, batch_size - start)
-        x = signs(rng, n, network.weights.shape[1])
-        total += n * batch_gradient(network, x, parity(x, support_size))
+    for x in drawn(rng, batch_size, network.weights.shape[1]):
+        total += len(x) * batch_gradient(network, x, parity(x, support_size))
     return total / batch_size
 
 
@@ -181,16 +166,15 @@ def sampled_gradient(
 class FirstStageTeacher(Experiment):
     r"""Lemma B.5 and Corollary B.6: Fourier coefficients of the network after an infinite-batch first stage.
 
-    Table rows, one for each group:
+    Table rows, one for each group, by the Walsh-Hadamard transform (`route`) of the network on the cube:
 
-    - `in_support`, `off_support`: the :math:`|c_j|` of degree 1, on the cube for d up to 19 and by binomial sums for any d;
-      `binomial_error` is the largest difference of the two routes over the group's largest coefficient, `majority` the
-      largest :math:`|E f \, \mathrm{Maj} \, x_j|`, which Corollary B.6 puts at :math:`c_j / 2`;
-    - `even`, `odd_higher`: the others; beyond d = 19 those of degree 2 and 3 alone, by binomial sums;
-    - `norm`: :math:`E f^2` as `mean`; beyond d = 19 over 65,536 inputs.
+    - `in_support`, `off_support`: the :math:`|c_j|` of degree 1; `binomial_error` is the largest difference from binomial
+      sums over the group's largest coefficient, `majority` the largest :math:`|E f \, \mathrm{Maj} \, x_j|`, which
+      Corollary B.6 puts at :math:`c_j / 2`;
+    - `even`, `odd_higher`: the others;
+    - `norm`: :math:`E f^2` as `mean`
 
-    with `minimum`, `mean`, `maximum` of the absolute values, `n_monomials`, and `route` (`transform`, `binomial`,
-    `sampled`).
+    with `minimum`, `mean`, `maximum` of the absolute values and `n_monomials`.
 
     >>> rows = {row["group"]: row for row in FirstStageTeacher(11, 2, 32).rows()}
     >>> rows["in_support"]["binomial_error"] < 1e-12, rows["even"]["maximum"] < 1e-15
@@ -198,6 +182,7 @@ class FirstStageTeacher(Experiment):
     """
 
     version: ClassVar[int] = 1
+    most_bits: ClassVar[float] = 19
     n_bits: int  # d
     support_size: int  # k
     width: int  # m
@@ -206,55 +191,35 @@ class FirstStageTeacher(Experiment):
 
     @property
     def work(self) -> float:
-        """Operations on the cube, or on the monomials of degree 3."""
-        return self.width * (2.0**self.n_bits if self.n_bits <= TRANSFORMED else float(self.n_bits**3))
+        # operations on the cube
+        return self.width * 2.0**self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each group of coefficients, and one for the norm."""
         d, k, m = self.n_bits, self.support_size, self.width
-        network = first_stage(
-            d, k, m, generator("first-stage teacher", d, k, m, self.seed), aligned=self.aligned
-        )
-        binomial = degree_1(network, k)
-        on_cube = d <= TRANSFORMED
-        if on_cube:
-            f = outputs_on_cube(network)
-            coefficients = walsh_hadamard(f)
-            x = cube(d)
-            vote = np.abs((f * np.sign(x.sum(axis=1))) @ x / len(x))  # (bit,)
-            first = coefficients[2 ** np.arange(d)]
-            degree = np.bitwise_count(np.arange(2**d))
-            others = {
-                "even": coefficients[degree % 2 == 0],
-                "odd_higher": coefficients[(degree % 2 == 1) & (degree > 1)],
-            }
-            square = float((f**2).mean())
-        else:
-            first, vote = binomial, np.full(d, nan)
-            others = {
-                group: monomial_coefficients(network, k, np.array(list(combinations(range(d), size))))
-                for group, size in (("even", 2), ("odd_higher", 3))
-            }
-            rng = generator("norm", d, k, m, self.seed)
-            square = float((outputs(network, signs(rng, N_SAMPLES, d)) ** 2).mean())
-        route = "transform" if on_cube else "binomial"
+        rng = generator("first-stage teacher", d, k, m, self.seed)
+        network = first_stage(d, k, m, rng, aligned=self.aligned)
+        binomial, f, x = degree_1(network, k), outputs_on_cube(network), cube(d)
+        vote = np.abs((f * np.sign(x.sum(axis=1))) @ x / len(x))  # (bit,)
+        coefficients = walsh_hadamard(f)
+        first, degree = coefficients[2 ** np.arange(d)], np.bitwise_count(np.arange(2**d))
         rows = []
         for group, at in _groups(k).items():
             largest = max(float(np.abs(binomial[at]).max()), np.finfo(float).tiny)
-            error = float(np.abs(first[at] - binomial[at]).max()) / largest if on_cube else nan
-            rows.append(_sizes(group, route, first[at], error, float(vote[at].max())))
-        rows += [_sizes(group, route, c) for group, c in others.items()]
-        norm_row = _sizes("norm", "transform" if on_cube else "sampled", np.array([square]))
-        return [*rows, norm_row | {"n_monomials": 0, "minimum": nan, "maximum": nan}]
+            error = float(np.abs(first[at] - binomial[at]).max()) / largest
+            rows.append(_sizes(group, first[at], error, float(vote[at].max())))
+        rows.append(_sizes("even", coefficients[degree % 2 == 0]))
+        rows.append(_sizes("odd_higher", coefficients[(degree % 2 == 1) & (degree > 1)]))
+        norm = {"mean": float((f**2).mean()), "n_monomials": 0, "minimum": nan, "maximum": nan}
+        return [*rows, _sizes("norm", f) | norm]
 
 
 def _sizes(
-    group: str, route: str, coefficients: NDArray[np.float64], error: float = nan, vote: float = nan
+    group: str, coefficients: NDArray[np.float64], error: float = nan, vote: float = nan
 ) -> dict[str, Any]:
     size = np.abs(coefficients)
     return {
         "group": group,
-        "route": route,
+        "route": "transform",
         "n_monomials": len(size),
         "minimum": float(size.min()),
         "mean": float(size.mean()),
@@ -290,7 +255,6 @@ class SeparationShare(Experiment):
     seed: int = 0
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the one row."""
         d, k, m = self.n_bits, self.support_size, self.width
         rng = generator("separation", d, k, m, self.seed)
         on_grid = bias_coefficients(d, k)  # (2k - 1, 2)
@@ -301,9 +265,8 @@ class SeparationShare(Experiment):
             chi = parity(w, k) * np.sign(a)  # the sign of a comes twice in c, once in the weight, once in f
             h = on_grid[np.rint(network.biases[: m // 2] * k).astype(int) + k - 1]  # (neuron, 2)
             c = np.abs((chi[:, None] * h).T @ (w * np.sign(a)[:, None])) * 2 / m  # (2, bit)
-            inside, outside = c[0, :k], c[1, k:]
-            n_separated += bool(inside.min() > outside.max())
-            sums += inside.mean(), outside.mean()
+            n_separated += bool(separates(np.append(c[0, :k], c[1, k:]), k))
+            sums += c[0, :k].mean(), c[1, k:].mean()
         spread = np.sqrt(2 / m * (on_grid**2).mean(axis=0))
         return [
             {
@@ -329,9 +292,7 @@ def bias_coefficients(n_bits: int, support_size: int) -> NDArray[np.float64]:
     d, k = n_bits, support_size
     inside = 1 / (2 * k)
     outside = inside * abs(coefficient(d, k + 1) / coefficient(d, k - 1))
-    return np.array(
-        [unit_coefficients(d, k, inside, outside, b / k, (1, 0), (0, 1)) for b in range(1 - k, k)]
-    )
+    return np.array([unit_coefficients(d, k, inside, outside, b / k) for b in range(1 - k, k)])
 
 
 def normal_share(n_bits: int, support_size: int, spread_in: float, spread_off: float) -> float:
@@ -388,11 +349,10 @@ class BatchSizes(Experiment):
 
     @property
     def work(self) -> float:
-        """Multiply-adds of all runs."""
+        # multiply-adds of all runs
         return 2.0 * len(self.batch_sizes) * self.n_samples * self.width * self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each batch size."""
         d, k, m = self.n_bits, self.support_size, self.width
         identity = (d, k, m, self.seed)
         start = initial(d, k, m, generator("batch sizes", *identity))

@@ -24,8 +24,8 @@ from scipy.special import ndtr
 
 from pdlib.specs import Spec, require
 from pdlib.theory.majority import coefficient
-from pdlib.theory.network import INPUTS_AT_ONCE, Network, degree_1, first_stage, outputs
-from pdlib.theory.setting import Experiment, check_fields, generator, philox, signs
+from pdlib.theory.network import Network, degree_1, first_stage, outputs
+from pdlib.theory.setting import INPUTS_AT_ONCE, Experiment, check_fields, drawn, generator, philox, separates, signs
 from pdlib.theory.sliced import sums_of_signs
 from pdlib.theory.two_stage import teacher_progress
 
@@ -56,14 +56,9 @@ class Target(Spec):
 
 @dataclass(frozen=True)
 class LabelTarget(Target):
-    """The labels themselves, :math:`f = y`.
-
-    >>> LabelTarget().parities(11, 2)
-    ((1.0, (0, 1)),)
-    """
+    """The labels themselves, :math:`f = y`."""
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
-        """Return y."""
         return ((1.0, tuple(range(support_size))),)
 
 
@@ -83,7 +78,6 @@ class ConstructedTarget(Target):
     exponent: float  # c > 0 of the theorem's loss O(d^-c)
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
-        """Return y and the k coordinates with their weights."""
         e = float(n_bits**-self.exponent)
         return (
             (1 - e, tuple(range(support_size))),
@@ -105,7 +99,6 @@ class IntermediateTarget(Target):
     aligned: bool = False  # whether the weights in the support have the signs that Lemma B.5's proof assumes
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
-        """Return the first network whose degree-1 coefficients separate the support."""
         rng = generator("intermediate teacher", n_bits, support_size, self.width, self.aligned, seed)
         for attempt in range(1, ATTEMPTS + 1):
             network = first_stage(n_bits, support_size, self.width, rng, aligned=self.aligned)
@@ -127,19 +120,8 @@ class TrainedTarget(Target):
     max_steps: int = 10_000_000  # after which it stops anyway; the loss reached stands in the table
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
-        """Return the trained network."""
         *_, last = teacher_progress(n_bits, support_size, self.width, self.epsilon, self.max_steps, seed)
         return last.network, 1
-
-
-def separates(sizes: NDArray[Any], support_size: int) -> bool:
-    """Whether the k largest magnitudes are those of the support, the first k.
-
-    >>> separates(np.array([0.3, -0.2, 0.1]), 2), separates(np.array([0.3, -0.1, 0.1]), 2)
-    (True, False)
-    """
-    size = np.abs(sizes)
-    return bool(size[:support_size].min() > size[support_size:].max())
 
 
 def student_gradients(
@@ -162,17 +144,15 @@ def student_gradients(
         sums = sums_of_signs(inputs, n_bits, n_inputs, tuple(m for _, m in parities), students)
         return np.asarray(np.einsum("c,icj->ij", np.array([w for w, _ in parities]), sums) / n_inputs)
     assert network is not None
-    rng = np.random.Generator(inputs)
     total = np.zeros(students.shape)
-    for start in range(0, n_inputs, INPUTS_AT_ONCE):
-        x = signs(rng, min(INPUTS_AT_ONCE, n_inputs - start), n_bits)
+    for x in drawn(np.random.Generator(inputs), n_inputs, n_bits):
         total += (x @ students.T > 0).T.astype(float) @ (outputs(network, x)[:, None] * x)
     return total / n_inputs
 
 
 def is_read(gradients: NDArray[Any], support_size: int) -> bool:
     """Whether the support is read off by the root mean square over neurons; with one neuron, by its magnitude."""
-    return separates(np.sqrt((gradients**2).mean(axis=0)), support_size)
+    return bool(separates(np.sqrt((gradients**2).mean(axis=0)), support_size))
 
 
 @dataclass(frozen=True)
@@ -196,7 +176,8 @@ class ReadOff(Experiment):
 
     version: ClassVar[int] = 1
     mirrored: ClassVar[bool] = False  # the gradients of a student's neurons are those of independent draws
-    n_bits: int  # d, at most 127
+    most_bits: ClassVar[float] = 127
+    n_bits: int  # d
     support_size: int  # k
     target: Target  # what the student's first stage learns from
     rule: Literal["one", "pooled"] = "one"  # one neuron, or the root mean square over `width`
@@ -207,7 +188,6 @@ class ReadOff(Experiment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.n_bits < 128, f"n_bits d = {self.n_bits}", "at most 127")
         smallest = round(2 ** (FIRST_EXPONENT / RESOLUTION))
         expected = f"at least {smallest}, the first batch tried"
         require(self.max_batch >= smallest, f"max_batch = {self.max_batch}", expected)
@@ -219,12 +199,12 @@ class ReadOff(Experiment):
 
     @property
     def work(self) -> float:
-        """Some ten batches of the expected size."""
+        # some ten batches of the expected size
         gap = abs(coefficient(self.n_bits, self.support_size - 1)) / 2
         return 30 / gap**2 * self.n_draws * self.n_bits * self.width
 
     def rows(self) -> list[dict[str, Any]]:
-        """Double the batch until it is enough, then bisect the last octave."""
+        # the batch is doubled until it is enough, then the last octave is bisected
         shared = self.shared()
         largest = min(self.max_batch, HOPELESS) if shared["predicted"] == inf else self.max_batch
         tried: list[dict[str, Any]] = []
@@ -316,19 +296,15 @@ def predicted_batch(
     k = support_size
     z_in, z_off = (weight_of_labels * coefficient(n_bits, degree) for degree in (k - 1, k + 1))
     noise = np.sqrt(norm / 2)
-    in_, off = coefficients[:k], coefficients[k:]
-    patterns: list[tuple[float, NDArray[Any], NDArray[Any]]] = []
-    if weight_of_labels == 0 or not in_.any():
-        patterns.append((1.0, (in_ + z_in) / 2, (off + z_off) / 2))
-    else:  # equal coefficients in the support: only the number of agreeing signs matters
-        for n_agree in range(k + 1):
-            sign = np.where(np.arange(k) < n_agree, 1.0, -1.0)
-            patterns.append((comb(k, n_agree) / 2**k, (in_ + sign * z_in) / 2, (off + z_off) / 2))
+    in_, off = coefficients[:k], (coefficients[k:] + z_off) / 2
+    chi: list[tuple[float, Any]] = [(1.0, 1.0)]  # how likely which signs in the support are
+    if weight_of_labels != 0 and in_.any():  # equal coefficients: only the number of agreeing signs matters
+        chi = [(comb(k, n) / 2**k, np.where(np.arange(k) < n, 1.0, -1.0)) for n in range(k + 1)]
 
     def excess(log2_batch: float) -> float:
         share = sum(
-            weight * read_off_probability(2.0**log2_batch, inside, outside, noise)
-            for weight, inside, outside in patterns
+            weight * read_off_probability(2.0**log2_batch, (in_ + sign * z_in) / 2, off, noise)
+            for weight, sign in chi
         )
         return share - 0.5
 
