@@ -471,7 +471,10 @@ class SupportSelection(Calculation):
         support = drawn_support(d, k, self.seed, self.last_in_support)
         worst, sharpness = worst_inputs(d, support), smallest_sharpness(d, k) + self.sharpness_offset
         repaired = self.example == "repaired"
-        n_others: dict[Literal["e3", "e4"], int] = {"e3": 1, "e4": d - k}  # that attention mixes in, by reading
+        n_others: dict[Literal["e3", "e4"], int] = {
+            "e3": 1,
+            "e4": d - k,
+        }  # that attention mixes in, by reading
         if repaired or self.last_in_support:
             n_others = {"e3" if self.last_in_support else "e4": 0}
         rows = []

@@ -17,26 +17,23 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from pdlib.specs import require
+from pdlib.theory import network as net
 from pdlib.theory.majority import coefficient, walsh_hadamard
-from pdlib.theory.network import (
-    Decay,
-    Network,
-    batch_gradient,
-    degree_1,
-    first_rate,
-    first_stage,
-    first_step,
-    initial,
-    outputs_on_cube,
-    population_gradient,
-    unit_coefficients,
-)
+from pdlib.theory.network import Network, batch_gradient, initial, population_gradient
 from pdlib.theory.setting import Experiment, cube, drawn, generator, parity, separates
 from pdlib.theory.two_stage import sample_words
 
 
 def _groups(support_size: int) -> dict[str, slice]:
     return {"in_support": slice(None, support_size), "off_support": slice(support_size, None)}
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    return float(np.abs(values).max())
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt((values**2).mean()))
 
 
 @dataclass(frozen=True)
@@ -65,16 +62,9 @@ class PopulationGradient(Experiment):
         rows = []
         for group, columns in _groups(k).items():
             e, f = enumerated[:, columns], formula[:, columns]
-            size = float(np.abs(f).max())
-            rows.append(
-                {
-                    "group": group,
-                    "enumerated": float(np.abs(e).max()),
-                    "formula": size,
-                    "error": float(np.abs(e - f).max()) / size,
-                    "printed_error": float(np.abs(e + f).max()) / size,
-                }
-            )
+            size = _largest(f)
+            errors = {"error": _largest(e - f) / size, "printed_error": _largest(e + f) / size}
+            rows.append({"group": group, "enumerated": _largest(e), "formula": size} | errors)
         return rows
 
 
@@ -90,11 +80,8 @@ class FirstStep(Experiment):
     - `printed_centre_error`: the same from the printed centre, which for the support is :math:`|\zeta_{k-1}|` times the
       right one; `printed_bound`: :math:`\tau_g / |\zeta_{k-1}|` for the support, else as `bound`;
     - `gradient_error`, `gradient_rms`: largest and root mean square error of the gradient, m times over; `tau_g`: what the
-      largest does not exceed with probability 1 - delta, Claim B.4 with the constants of Hoeffding's inequality, since
-      the terms lie in [-1, 1], and of a union over m d coordinates,
-
-      .. math:: m \, |\hat g_{ij} - g_{ij}| \le \tau_g = \sqrt{\frac{2 \log(2 m d / \delta)}{B}}
-
+      largest does not exceed with probability 1 - delta, by Hoeffding's inequality, since the terms lie in [-1, 1], and a
+      union over m d coordinates, :math:`\tau_g = \sqrt{2 \log(2 m d / \delta) / B}`;
     - `separated`: share of neurons whose smallest absolute weight in the support exceeds the largest off it.
 
     >>> rows = FirstStep(11, 2, 16, (4096,), delta=0.1).rows()
@@ -112,7 +99,6 @@ class FirstStep(Experiment):
 
     @property
     def work(self) -> float:
-        # multiply-adds of all batches
         return float(sum(self.batch_sizes)) * 2 * self.n_bits * self.width
 
     def rows(self) -> list[dict[str, Any]]:
@@ -120,7 +106,7 @@ class FirstStep(Experiment):
         identity = (d, k, m, self.seed)
         network = initial(d, k, m, generator("first step", *identity))
         population = population_gradient(network, k)
-        right = first_step(network, population, support_size=k).weights
+        right = net.first_step(network, population, support_size=k).weights
         printed = right.copy()
         printed[:, :k] *= abs(coefficient(d, k - 1))
         rows = []
@@ -128,25 +114,23 @@ class FirstStep(Experiment):
             gradient = sampled_gradient(network, k, batch_size, generator("batch", batch_size, *identity))
             tau = sqrt(2 * log(2 * m * d / self.delta) / batch_size)
             bound = tau / (k * abs(coefficient(d, k - 1)))
-            for decay in get_args(Decay):
-                weights = first_step(network, gradient, support_size=k, decay=decay).weights
-                separated = float(separates(weights, k).mean())
-                for group, columns in _groups(k).items():
-                    at = (slice(None), columns)
-                    off = m * (gradient - population)[at]
+            for decay in get_args(net.Decay):
+                weights = net.first_step(network, gradient, support_size=k, decay=decay).weights
+                for group, at in _groups(k).items():
+                    off = m * (gradient - population)[:, at]
                     rows.append(
                         {
                             "batch_size": batch_size,
                             "decay": decay,
                             "group": group,
-                            "error": float(np.abs(weights - right)[at].max()),
+                            "error": _largest((weights - right)[:, at]),
                             "bound": bound,
-                            "printed_centre_error": float(np.abs(weights - printed)[at].max()),
+                            "printed_centre_error": _largest((weights - printed)[:, at]),
                             "printed_bound": k * bound if group == "in_support" else bound,
-                            "gradient_error": float(np.abs(off).max()),
-                            "gradient_rms": float(np.sqrt((off**2).mean())),
+                            "gradient_error": _largest(off),
+                            "gradient_rms": _rms(off),
                             "tau_g": tau,
-                            "separated": separated,
+                            "separated": float(separates(weights, k).mean()),
                         }
                     )
         return rows
@@ -191,42 +175,32 @@ class FirstStageTeacher(Experiment):
 
     @property
     def work(self) -> float:
-        # operations on the cube
         return self.width * 2.0**self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
         d, k, m = self.n_bits, self.support_size, self.width
         rng = generator("first-stage teacher", d, k, m, self.seed)
-        network = first_stage(d, k, m, rng, aligned=self.aligned)
-        binomial, f, x = degree_1(network, k), outputs_on_cube(network), cube(d)
-        vote = np.abs((f * np.sign(x.sum(axis=1))) @ x / len(x))  # (bit,)
+        network = net.first_stage(d, k, m, rng, aligned=self.aligned)
+        binomial, f, x = net.degree_1(network, k), net.outputs_on_cube(network), cube(d)
+        vote = (f * np.sign(x.sum(axis=1))) @ x / len(x)  # (bit,)
         coefficients = walsh_hadamard(f)
         first, degree = coefficients[2 ** np.arange(d)], np.bitwise_count(np.arange(2**d))
         rows = []
         for group, at in _groups(k).items():
-            largest = max(float(np.abs(binomial[at]).max()), np.finfo(float).tiny)
-            error = float(np.abs(first[at] - binomial[at]).max()) / largest
-            rows.append(_sizes(group, first[at], error, float(vote[at].max())))
+            largest = max(_largest(binomial[at]), np.finfo(float).tiny)
+            error = _largest(first[at] - binomial[at]) / largest
+            rows.append(_sizes(group, first[at]) | {"binomial_error": error, "majority": _largest(vote[at])})
         rows.append(_sizes("even", coefficients[degree % 2 == 0]))
         rows.append(_sizes("odd_higher", coefficients[(degree % 2 == 1) & (degree > 1)]))
-        norm = {"mean": float((f**2).mean()), "n_monomials": 0, "minimum": nan, "maximum": nan}
-        return [*rows, _sizes("norm", f) | norm]
+        square = {"mean": float((f**2).mean()), "n_monomials": 0, "minimum": nan, "maximum": nan}
+        return [*rows, _sizes("norm", f) | square]
 
 
-def _sizes(
-    group: str, coefficients: NDArray[np.float64], error: float = nan, vote: float = nan
-) -> dict[str, Any]:
+def _sizes(group: str, coefficients: NDArray[np.float64]) -> dict[str, Any]:
     size = np.abs(coefficients)
-    return {
-        "group": group,
-        "route": "transform",
-        "n_monomials": len(size),
-        "minimum": float(size.min()),
-        "mean": float(size.mean()),
-        "maximum": float(size.max()),
-        "binomial_error": error,
-        "majority": vote,
-    }
+    row = {"group": group, "route": "transform", "n_monomials": len(size), "minimum": float(size.min())}
+    more = {"mean": float(size.mean()), "maximum": float(size.max()), "binomial_error": nan, "majority": nan}
+    return row | more
 
 
 @dataclass(frozen=True)
@@ -260,23 +234,23 @@ class SeparationShare(Experiment):
         on_grid = bias_coefficients(d, k)  # (2k - 1, 2)
         n_separated, sums = 0, np.zeros(2)
         for _ in range(self.n_draws):
-            network = initial(d, k, m, rng)
-            w, a = network.weights[: m // 2], network.outputs[: m // 2]
+            w, biases, a = (part[: m // 2] for part in initial(d, k, m, rng))
             chi = parity(w, k) * np.sign(a)  # the sign of a comes twice in c, once in the weight, once in f
-            h = on_grid[np.rint(network.biases[: m // 2] * k).astype(int) + k - 1]  # (neuron, 2)
+            h = on_grid[np.rint(biases * k).astype(int) + k - 1]  # (neuron, 2)
             c = np.abs((chi[:, None] * h).T @ (w * np.sign(a)[:, None])) * 2 / m  # (2, bit)
             n_separated += bool(separates(np.append(c[0, :k], c[1, k:]), k))
             sums += c[0, :k].mean(), c[1, k:].mean()
-        spread = np.sqrt(2 / m * (on_grid**2).mean(axis=0))
+        mean_in, mean_off = (sums / self.n_draws).tolist()
+        spread_in, spread_off = np.sqrt(2 / m * (on_grid**2).mean(axis=0)).tolist()
         return [
             {
                 "n_draws": self.n_draws,
                 "n_separated": n_separated,
-                "mean_in": float(sums[0]) / self.n_draws,
-                "mean_off": float(sums[1]) / self.n_draws,
-                "normal_share": normal_share(d, k, float(spread[0]), float(spread[1])),
-                "normal_in": float(spread[0]) * sqrt(2 / np.pi),
-                "normal_off": float(spread[1]) * sqrt(2 / np.pi),
+                "mean_in": mean_in,
+                "mean_off": mean_off,
+                "normal_share": normal_share(d, k, spread_in, spread_off),
+                "normal_in": spread_in * sqrt(2 / np.pi),
+                "normal_off": spread_off * sqrt(2 / np.pi),
             }
         ]
 
@@ -292,7 +266,7 @@ def bias_coefficients(n_bits: int, support_size: int) -> NDArray[np.float64]:
     d, k = n_bits, support_size
     inside = 1 / (2 * k)
     outside = inside * abs(coefficient(d, k + 1) / coefficient(d, k - 1))
-    return np.array([unit_coefficients(d, k, inside, outside, b / k) for b in range(1 - k, k)])
+    return np.array([net.unit_coefficients(d, k, inside, outside, b / k) for b in range(1 - k, k)])
 
 
 def normal_share(n_bits: int, support_size: int, spread_in: float, spread_off: float) -> float:
@@ -341,15 +315,11 @@ class BatchSizes(Experiment):
     def __post_init__(self) -> None:
         super().__post_init__()
         left = [size for size in self.batch_sizes if self.n_samples % size]
-        require(
-            not left,
-            f"batch sizes {left} for n_samples = {self.n_samples}",
-            "divisors of n_samples, so that every run sees all inputs",
-        )
+        said, expected = f"batch sizes {left} for n_samples = {self.n_samples}", "divisors of n_samples"
+        require(not left, said, f"{expected}, so that every run sees all inputs")
 
     @property
     def work(self) -> float:
-        # multiply-adds of all runs
         return 2.0 * len(self.batch_sizes) * self.n_samples * self.width * self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
@@ -357,8 +327,8 @@ class BatchSizes(Experiment):
         identity = (d, k, m, self.seed)
         start = initial(d, k, m, generator("batch sizes", *identity))
         words = sample_words(self.n_samples, d, generator("batch sizes inputs", self.n_samples, *identity))
-        rate = first_rate(d, k, m)
-        whole_step = np.sqrt(((rate * population_gradient(start, k)) ** 2).mean())
+        rate = net.first_rate(d, k, m)
+        whole_step = _rms(rate * population_gradient(start, k))
         rows = []
         for batch_size in self.batch_sizes:
             step = rate * batch_size / self.n_samples
@@ -373,7 +343,7 @@ class BatchSizes(Experiment):
                     "separation": log2(pooled[:k].min() / pooled[k:].max()),
                     "share": float((order < k).all(axis=1).mean()),
                     "inactive": n_inactive / self.n_samples,
-                    "drift": float(np.sqrt((grown**2).mean()) / whole_step),
+                    "drift": _rms(grown) / whole_step,
                 }
             )
         return rows
@@ -387,7 +357,6 @@ def steps_from_labels(weights, biases, outputs, words, support_size, batch_size,
     """
     weights = weights.copy()
     n_neurons, n_bits = weights.shape
-    one = np.uint64(1)
     x, before = np.empty(n_bits), np.empty(n_neurons)
     step = np.zeros((n_neurons, n_bits))
     n_inactive = 0
@@ -396,7 +365,7 @@ def steps_from_labels(weights, biases, outputs, words, support_size, batch_size,
         for e in range(start, start + batch_size):
             y = 1.0
             for j in range(n_bits):
-                x[j] = 1.0 - 2.0 * np.float64((words[e, j >> 6] >> np.uint64(j & 63)) & one)
+                x[j] = 1.0 - 2.0 * np.float64((words[e, j >> 6] >> np.uint64(j & 63)) & np.uint64(1))
                 if j < support_size:
                     y *= x[j]
             f = 0.0

@@ -25,7 +25,16 @@ from scipy.special import ndtr
 from pdlib.specs import Spec, require
 from pdlib.theory.majority import coefficient
 from pdlib.theory.network import Network, degree_1, first_stage, outputs
-from pdlib.theory.setting import INPUTS_AT_ONCE, Experiment, check_fields, drawn, generator, philox, separates, signs
+from pdlib.theory.setting import (
+    INPUTS_AT_ONCE,
+    Experiment,
+    check_fields,
+    drawn,
+    generator,
+    philox,
+    separates,
+    signs,
+)
 from pdlib.theory.sliced import sums_of_signs
 from pdlib.theory.two_stage import teacher_progress
 
@@ -49,9 +58,9 @@ class Target(Spec):
         """Return the target as a weighted sum of parities, or None if it is a network."""
         return None
 
-    def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
-        """Return the target as a network, and how many initialisations were drawn for it."""
-        raise NotImplementedError
+    def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network | None, int]:
+        """Return the target as a network, None if it is a sum, and how many initialisations were drawn for it."""
+        return None, 1
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,8 @@ class ConstructedTarget(Target):
     exponent: float  # c > 0 of the theorem's loss O(d^-c)
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
-        e = float(n_bits**-self.exponent)
-        return (
-            (1 - e, tuple(range(support_size))),
-            *((e / support_size, (j,)) for j in range(support_size)),
-        )
+        e, k = float(n_bits**-self.exponent), support_size
+        return ((1 - e, tuple(range(k))), *((e / k, (j,)) for j in range(k)))
 
 
 @dataclass(frozen=True)
@@ -191,17 +197,13 @@ class ReadOff(Experiment):
         smallest = round(2 ** (FIRST_EXPONENT / RESOLUTION))
         expected = f"at least {smallest}, the first batch tried"
         require(self.max_batch >= smallest, f"max_batch = {self.max_batch}", expected)
-        require(
-            (self.rule == "one") == (self.width == 1),
-            f"width = {self.width} with rule {self.rule!r}",
-            "1 with rule 'one', more with 'pooled'",
-        )
+        said = f"width = {self.width} with rule {self.rule!r}"
+        require((self.rule == "one") == (self.width == 1), said, "1 with rule 'one', more with 'pooled'")
 
     @property
     def work(self) -> float:
-        # some ten batches of the expected size
         gap = abs(coefficient(self.n_bits, self.support_size - 1)) / 2
-        return 30 / gap**2 * self.n_draws * self.n_bits * self.width
+        return 30 / gap**2 * self.n_draws * self.n_bits * self.width  # some ten batches of the expected size
 
     def rows(self) -> list[dict[str, Any]]:
         # the batch is doubled until it is enough, then the last octave is bisected
@@ -230,39 +232,31 @@ class ReadOff(Experiment):
 
     def _share(self, batch_size: int) -> dict[str, Any]:
         """Return how many draws of this batch read the support; stop when half have, or can no longer."""
-        network = self._network()[0]
+        d, k, (network, _) = self.n_bits, self.support_size, self._network()
         n = n_read = 0
         while n < self.n_draws and 2 * n_read < self.n_draws and 2 * (n - n_read) <= self.n_draws:
             name = (self.fingerprint, batch_size, n)
-            students = signs(generator("students", *name), self.width, self.n_bits)
-            gradients = student_gradients(
-                self.target, network, self.n_bits, self.support_size, students, batch_size, *name
-            )
-            n_read += is_read(gradients, self.support_size)
+            students = signs(generator("students", *name), self.width, d)
+            n_read += is_read(student_gradients(self.target, network, d, k, students, batch_size, *name), k)
             n += 1
         return {"batch_size": batch_size, "n_draws": n, "n_read": n_read, "chosen": False}
 
     def _network(self) -> tuple[Network | None, int]:
-        if self.target.parities(self.n_bits, self.support_size) is not None:
-            return None, 1
         return _network(self.target, self.n_bits, self.support_size, self.seed)
 
     def shared(self) -> dict[str, Any]:
         """Return what is known of the target before any draw."""
-        d, k = self.n_bits, self.support_size
-        network, n_attempts = self._network()
-        parities = self.target.parities(d, k)
-        c = np.zeros(d)
+        d, k, (network, n_attempts) = self.n_bits, self.support_size, self._network()
+        c, weight_of_labels = np.zeros(d), 0.0
         if network is not None:
             c = degree_1(network, k)
             x = signs(generator("norm", self.fingerprint), 2 * INPUTS_AT_ONCE, d)
-            norm, weight_of_labels = float((outputs(network, x) ** 2).mean()), 0.0
+            norm = float((outputs(network, x) ** 2).mean())
         else:
-            assert parities is not None
-            for weight, coordinates in parities[1:]:
+            (weight_of_labels, _), *others = parities = self.target.parities(d, k) or ()
+            for weight, coordinates in others:
                 c[list(coordinates)] += weight
             norm = sum(weight**2 for weight, _ in parities)  # distinct parities are orthogonal
-            weight_of_labels = parities[0][0]
         is_known = self.rule == "one" and not isinstance(self.target, TrainedTarget)
         return {
             "n_attempts": n_attempts,
@@ -274,7 +268,7 @@ class ReadOff(Experiment):
 
 
 @cache
-def _network(target: Target, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
+def _network(target: Target, n_bits: int, support_size: int, seed: int) -> tuple[Network | None, int]:
     return target.network(n_bits, support_size, seed)
 
 
@@ -326,8 +320,7 @@ def read_off_probability(
     smallest magnitude in the support. By Gauss-Legendre quadrature around the smallest mean of the support.
 
     `batch_size` is B > 0, any real number; `signal_in` and `signal_off` are the means, shapes (k,) and (d - k,); `noise` is
-    :math:`\sigma > 0`, the standard deviation of one input's gradient, by default that of labels, half of whose terms, all
-    of them signs, are switched off.
+    :math:`\sigma > 0`, the standard deviation of one input's gradient, by default that of labels.
 
     >>> round(read_off_probability(1.0, np.zeros(2), np.zeros(3)), 12)  # no signal: one of C(5, 2) sets
     0.1
