@@ -319,12 +319,7 @@ def one(
     at = removed if hidden else np.arange(len(tokens)) == i
     shown = np.where(removed, task.mask_token, tokens.astype(int))
     rows = posterior(
-        LOW,
-        shown[None],
-        np.array([len(tokens)]),
-        at[None],
-        mask_rate=task.mask_rate,
-        hidden=hidden,
+        LOW, shown[None], np.array([len(tokens)]), at[None], mask_rate=task.mask_rate, hidden=hidden
     )
     return np.asarray(rows[int(at[:i].sum())])
 

@@ -19,14 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.specs import require, whole
-from pdlib.theory.network import (
-    Network,
-    batch_gradient,
-    first_stage,
-    hidden,
-    hinge,
-    outputs,
-)
+from pdlib.theory.network import Network, batch_gradient, first_stage, hidden, hinge, outputs
 from pdlib.theory.setting import INPUTS_AT_ONCE, check_numbers, check_setting, cube, generator, parity, signs
 
 STEPS_AT_ONCE = 2**16  # steps of the second stage whose inputs are drawn together
