@@ -71,5 +71,5 @@ def kinds() -> set[type[Spec]]:
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if issubclass(cls, Spec)
         and cls.__module__ == module.__name__
-        and cls.__name__ not in ("Target", "Experiment")
+        and cls.__name__ not in ("Target", "Experiment", "NetworkExperiment")
     }

@@ -15,7 +15,15 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 
 from pdlib.specs import require
-from pdlib.theory.setting import Experiment, check_fields, check_numbers, check_setting, generator, signs
+from pdlib.theory.setting import (
+    Experiment,
+    NetworkExperiment,
+    check_fields,
+    check_numbers,
+    check_setting,
+    generator,
+    signs,
+)
 
 Form = Literal["3.2", "3.2 larger", "B.1", "proof"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -50,9 +58,8 @@ def theorem(
     signals, the labels' and the teacher's, so that the smaller of the two bounds what is necessary, as in B.1.
     The larger is the reading under which the theorem can say what it claims.
 
-    d is odd, k even; `epsilon`, in (0, 1), is the loss to be reached, in the two forms of 3.2 the final teacher's loss too;
-    `delta`, in (0, 1), is the probability of failure, and the final teacher has loss :math:`O(d^{-c})`, c at least 1:
-    neither is in 3.2. Paper, Theorem 3.2, Theorem B.1 and the end of its proof (appendix B.2).
+    `epsilon` is the loss to be reached, in the two forms of 3.2 the final teacher's loss too; elsewhere that is
+    :math:`O(d^{-c})`. Paper, Theorem 3.2, Theorem B.1 and the end of its proof (appendix B.2).
 
     >>> [f"{theorem(101, 6, 0.1, 0.1, 2.5, form).distillation:.1e}" for form in FORMS]
     ['1.0e+02', '1.1e+10', '1.1e+10', '2.7e+07']
@@ -107,25 +114,18 @@ class Totals(Experiment):
 
 
 @dataclass(frozen=True)
-class WidthTradeOff(Experiment):
+class WidthTradeOff(NetworkExperiment):
     r"""Steps that batch SGD needs to leave the plateau of Lemma B.10, beside the lemma's bound.
 
     .. math:: T = \frac{1}{2} \binom{d}{k} \frac{\delta \tau_g^2}{m}
 
-    steps within which the loss stays at :math:`1 - \tau_g` or above; below 1 the lemma says nothing. Here both layers are
-    trained on the hinge loss from the labels, on fresh inputs, from appendix B's symmetric initialisation (biases
-    frozen). The outputs move at the learning rate :math:`\eta`, the weights, whose gradients are m times smaller, at
-    :math:`m \eta`. A run ends when the held-out hinge loss first is at most :math:`1 - \tau_g`, with
-
-    .. math:: \tau_g = 1 / \sqrt B
-
-    the error that appendix B gives a batch of B inputs, constant and logarithms left out: the largest plausible
-    reading (the gradient's terms have a standard deviation of at most 1), so the one with the largest bound. The lemma's
-    noise is an error that an opponent may choose; a batch's is not, so that the runs may leave the plateau late for
-    other reasons, but none may leave it before the bound.
-
-    The lemma says that there is a parity; initialisation and inputs do not prefer any coordinate, so what holds for one
-    support holds for all, and a run draws one.
+    steps within which the loss stays at :math:`1 - \tau_g` or above, on some parity; no coordinate is preferred, so that
+    a run draws one support. Both layers are trained on the hinge loss from the labels, on fresh inputs, from appendix B's
+    symmetric initialisation (biases frozen): the outputs at the learning rate :math:`\eta`, the weights, whose gradients
+    are m times smaller, at :math:`m \eta`. A run ends when the held-out loss first is at most :math:`1 - \tau_g`, with
+    :math:`\tau_g = 1 / \sqrt B`, the error that appendix B gives a batch of B inputs, constant and logarithms left out:
+    the largest plausible reading, so the one with the largest bound. The lemma's noise is chosen by an opponent, a
+    batch's is not, so that runs may leave the plateau late for other reasons, but none may leave it before the bound.
 
     Table rows, one: `reached`, `step` (the first evaluation at or below the threshold, or the last step), `samples`
     (:math:`B` a step), `loss` (held-out, at that step; not finite if the run diverged), `noise` (:math:`\tau_g`), `bound`
@@ -137,9 +137,6 @@ class WidthTradeOff(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     batch_size: int  # B
     learning_rate: float = 0.03  # eta; 0.03 trains at widths and batches from 16 to 1024
     max_steps: int = 100_000  # after which a run is given up
@@ -147,35 +144,19 @@ class WidthTradeOff(Experiment):
     seed: int = 0  # decides support, initialisation and inputs
 
     @property
-    def noise(self) -> float:
-        """Error of a batch's gradient, :math:`\\tau_g`."""
-        return 1 / math.sqrt(self.batch_size)
-
-    @property
-    def bound(self) -> float:
-        """Lemma B.10's steps."""
-        supports = math.comb(self.n_bits, self.support_size)
-        return supports * self.delta * self.noise**2 / (2 * self.width)
-
-    @property
     def work(self) -> float:
         # three products a step, up to the last; most runs end long before
         return 3.0 * self.max_steps * self.batch_size * self.width * self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        step, loss = self._run()
-        return [
-            {
-                "reached": loss <= 1 - self.noise,
-                "step": step,
-                "samples": step * self.batch_size,
-                "loss": loss,
-                "noise": self.noise,
-                "bound": self.bound,
-            }
-        ]
+        noise = 1 / math.sqrt(self.batch_size)
+        supports = math.comb(self.n_bits, self.support_size)
+        bound = supports * self.delta * noise**2 / (2 * self.width)
+        step, loss = self._run(1 - noise)
+        found = {"reached": loss <= 1 - noise, "step": step, "samples": step * self.batch_size}
+        return [found | {"loss": loss, "noise": noise, "bound": bound}]
 
-    def _run(self) -> tuple[int, float]:
+    def _run(self, threshold: float) -> tuple[int, float]:
         d, k, m, n = self.n_bits, self.support_size, self.width, self.batch_size
         name = (d, k, m, n, self.learning_rate, self.seed)
         rng = generator("width trade-off", *name)
@@ -202,7 +183,7 @@ class WidthTradeOff(Experiment):
                 if step == evaluate_at or step == self.max_steps:
                     f = np.maximum(held_out @ w.T + b, 0) @ a
                     loss = float(np.maximum(0, 1 - f * held_out_y).mean(dtype=np.float64))
-                    if loss <= 1 - self.noise or not math.isfinite(loss):
+                    if loss <= threshold or not math.isfinite(loss):
                         return step, loss
                     evaluate_at = max(step + 1, int(EVALUATION_RATIO * step))
         return self.max_steps, loss

@@ -59,13 +59,8 @@ def mlp(layers: Layers, inputs: Array) -> Array:
 class Transformer:
     r"""A table of embeddings, causal attention and a position-wise MLP, nothing else: bits in, an answer at the end out.
 
-    Only the last position is computed. The embeddings are never made: with two tokens, scores and values are tables by
-    position,
-
-    .. math:: \sum_i \alpha_i W_V^\top x_i = \sum_i \alpha_i u_{0,i} + \sum_i \alpha_i z_i (u_{1,i} - u_{0,i}),
-              \qquad u_{z,i} = W_V^\top \mathrm{table}_{z,i}.
-
-    (Paper, appendix C.2.1, first two displays.) Uniform attention, values doubled, an MLP of one linear layer:
+    Only the last position is computed, and embeddings are never made: with two tokens, scores and values are tables by
+    position. (Paper, appendix C.2.1, first two displays.) Uniform attention, values doubled, an MLP of one linear layer:
 
     >>> still, double = np.zeros((1, 1)), np.array([[2.0]])
     >>> table = np.array([[[0.0], [0.0], [0.0]], [[1.0], [2.0], [6.0]]])
@@ -80,15 +75,7 @@ class Transformer:
     layers: Layers  # of the MLP; the first takes `value` numbers
 
     def attended(self, bits: NDArray[Any]) -> Array:
-        """Return what attention hands the MLP at the last position, shape (batch, value).
-
-        `bits` has the shape (batch, position) and entries -1 or +1; anything else is an error.
-        """
-        require(
-            bits.shape[1:] == self.table.shape[1:2] and bool((np.abs(bits) == 1).all()),
-            f"bits of shape {bits.shape} from {bits.min():g} to {bits.max():g}",
-            f"shape (batch, {self.table.shape[1]}), entries -1 and +1",
-        )
+        """Return what attention hands the MLP at the last position, shape (batch, value); bits are (batch, position)."""
         z = bits == 1
         query = self.table[:, -1] @ self.W_Q  # (token of the last position, head)
         scores = np.einsum("ah,zih->azi", query, self.table @ self.W_K)
@@ -125,8 +112,7 @@ def interpolation_1d(points: Array, values: Array, gap: float) -> Layers:
     of different points do not meet.
 
     `points`, shape (n,), keep a distance of at least `gap`, :math:`\Delta`; `values`, shape (n,) or (n, output), are f.
-    There are 4 n hidden units, and the largest entries are as the lemma states them (paper, after Liu et al. 2022, Lemma
-    1): :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le B_y`, :math:`b_2 = 0`.
+    There are 4 n hidden units; `Interpolation1D` measures the entries. Paper, after Liu et al. 2022, Lemma 1.
 
     >>> layers = interpolation_1d(np.array([0.0, 1.0]), np.array([5.0, -7.0]), gap=1.0)
     >>> mlp(layers, np.array([[-0.25], [0.25], [0.5], [0.75], [1.0]])).ravel().tolist()
@@ -150,10 +136,8 @@ def interpolation(points: Array, values: Array, gap: float) -> Layers:
     Values in one coordinate may be closer than :math:`\Delta`: it is enough that any two points differ by
     :math:`\Delta` in some coordinate, since the trapezoid of the one is 0 within :math:`\Delta/4` of the other there.
 
-    `points` have the shape (n, input), `values` (n,) or (n, output). The widths are :math:`d_1 = 4 \sum_i |X_i|`, :math:`d_2
-    = |X|`, and the largest entries as the lemma states them (paper, after Liu et al. 2022, Lemma 2): :math:`|W_1| \le
-    4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le 1`, :math:`|b_2| \le d_\text{in}`, :math:`|W_3| \le
-    B_y`, :math:`b_3 = 0`.
+    `points` have the shape (n, input), `values` (n,) or (n, output). The widths are :math:`4 \sum_i |X_i|` and :math:`|X|`;
+    `InterpolationND` measures the entries. Paper, after Liu et al. 2022, Lemma 2.
 
     >>> xor = interpolation(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0]), gap=1.0)
     >>> mlp(xor, np.array([[0.2, 0.9], [1.25, 0.75]])).ravel().round(12).tolist()
@@ -217,11 +201,9 @@ def smallest_sharpness(n_bits: int, support_size: int) -> float:
 
     .. math:: u = \frac{e^c t + r}{k e^c + d - k}, \qquad u - \frac{t}{k} = \frac{r - t (d-k)/k}{k e^c + d - k}.
 
-    The largest distance is :math:`(d-k)/(k e^c + d - k)`, the attention's mass off the support, at the two inputs whose
-    ones are all the positions off the support, or all those on it (`worst_inputs`). Lemma C.2 tolerates
-    :math:`\Delta/4 = 1/(4k)`, so that c must be at least
-
-    .. math:: c^* = \log \frac{(4k-1)(d-k)}{k}.
+    The largest distance is the attention's mass off the support, at the two `worst_inputs`: the ones are all positions
+    off the support, or all those on it. Lemma C.2 tolerates :math:`\Delta/4 = 1/(4k)`, so that c must be at least
+    :math:`\log \frac{(4k-1)(d-k)}{k}`.
 
     >>> round(smallest_sharpness(100, 6), 3)
     5.887
@@ -256,22 +238,20 @@ def attention_selects(
     support; with :math:`p_n = e_4` the query is 0 and attention uniform. Repaired, :math:`W_Q` makes the query from
     :math:`e_3` and :math:`e_4` alike, and only :math:`W_K` tells them apart.
 
-    The matrices are printed as 2 x 4, for the left of a column (as in the proof's :math:`x_i^\top W_Q^\top W_K x_d`);
-    :math:`X W_Q` takes their transposes, 4 x 2. Their entries are :math:`\sqrt c` here, so that the score
-    is c; with the printed c in each it would be c squared.
+    The matrices are printed as 2 x 4, for the left of a column; :math:`X W_Q` takes their transposes. Their entries are
+    :math:`\sqrt c` here, so that the score is c; with the printed c in each it would be c squared.
 
-    `support` are zero-based positions, distinct, 1 <= k < d of them; `sharpness` is c > 0, the score of a position in it,
-    see `smallest_sharpness`; `last_encoding` is :math:`p_n`, by default what the support says, as with any other position.
+    `support` are zero-based positions; `sharpness` is c > 0, the score of a position in it, see `smallest_sharpness`;
+    `last_encoding` is :math:`p_n`, by default what the support says, as with any other position.
 
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> attention_selects(3, (0, 1), 9.0, repaired=True).outputs(x).ravel().round(9).tolist()
     [-1.0, 1.0]
     """
-    positions, k = check_support(n_bits, support), len(support)
-    setting.check_numbers(sharpness=sharpness)
+    k = len(support)
     table = np.zeros((2, n_bits, 4))
     table[0, :, 1] = table[1, :, 0] = 1.0  # v_0 = e2, v_1 = e1
-    inside = np.isin(np.arange(n_bits), positions)
+    inside = np.isin(np.arange(n_bits), support)
     if last_encoding is not None:
         inside[-1] = last_encoding == "e3"
     table[:, inside, 2] = table[:, ~inside, 3] = 1.0
@@ -294,20 +274,17 @@ def zigzag(n_bits: int, support: Sequence[int]) -> Layers:
     .. math:: s = \sum_{i \in S} z_i, \qquad h = \sigma(s) + 2 \sum_{j=1}^{k-1} (-1)^j \sigma(s - j), \qquad
               y = (-1)^k (1 - 2 h)
 
-    where :math:`z_i` is 1 for a bit +1 and 0 for -1. Each unit of the first layer adds up the support; together they
-    go up and down once for each one, so that h is 0 at even counts and 1 at odd ones. No entry of a weight or bias
-    exceeds max(2, k - 1), no row sums to more than 2k - 1 in absolute value.
-
-    Proposition C.3 asks for some three-layer MLP of width at most :math:`2^k` and norm at most :math:`2^{k+2}`. Its proof
-    takes Lemma C.4's, which is wider for k up to 5.
+    Each unit of the first layer adds up the support; together they go up and down once for each one, so that h is 0 at
+    even counts and 1 at odd ones. Proposition C.3 asks for some three-layer MLP of width at most :math:`2^k` and norm at
+    most :math:`2^{k+2}`, which this one keeps to; its proof takes Lemma C.4's, which is wider for k up to 5.
 
     >>> layers = zigzag(3, (0, 1))
     >>> mlp(layers, np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).ravel().tolist()
     [-1.0, -1.0, 1.0, 1.0]
     """
-    positions, k = check_support(n_bits, support), len(support)
+    k = len(support)
     W_1 = np.zeros((k, n_bits))
-    W_1[:, positions] = 1.0
+    W_1[:, list(support)] = 1.0
     turns = 2 * _sign(np.arange(k))
     turns[0] = 1.0  # up from nothing by one, then down and up by two
     sign = (-1.0) ** k
@@ -321,24 +298,21 @@ def uniform_attention(
     r"""Proposition C.3: queries and keys are 0, so that :math:`\alpha_i = 1/d`; the MLP does the rest.
 
     The attention copies all tokens into a vector of length d: the embedding of token i is :math:`z_i e_i`, and with
-    :math:`W_V = d I` the last position receives :math:`(z_1, \dots, z_d)`. Its MLP ignores what is off the support:
-
-    - `"zigzag"`: widths k and 1; see `zigzag`.
-    - `"lemma"`: that of Lemma C.4 with :math:`\Delta = 1`, widths 8k and :math:`2^k`.
+    :math:`W_V = d I` the last position receives :math:`(z_1, \dots, z_d)`. The MLP is `zigzag`, or that of Lemma C.4 with
+    :math:`\Delta = 1`, of widths 8k and :math:`2^k`.
 
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> uniform_attention(3, (0, 1)).outputs(x).ravel().tolist()
     [-1.0, 1.0]
     """
-    positions, k = check_support(n_bits, support), len(support)
+    k = len(support)
     if layers == "zigzag":
         parts = zigzag(n_bits, support)
     else:
-        _check_lemma(k)
         points = np.array(list(product((0.0, 1.0), repeat=k)))
         (W_1, b_1), *rest = interpolation(points, _sign(k - points.sum(axis=1)), 1.0)
         wide = np.zeros((len(W_1), n_bits))
-        wide[:, positions] = W_1
+        wide[:, list(support)] = W_1
         parts = ((wide, b_1), *rest)
     table = np.stack([np.zeros((n_bits, n_bits)), np.eye(n_bits)])
     still = np.zeros((n_bits, 1))
@@ -367,24 +341,6 @@ def _sign(n: NDArray[Any]) -> Array:
     """Return (-1)^n."""
     signs: Array = 1.0 - 2.0 * (n % 2)
     return signs
-
-
-def check_support(n_bits: int, support: Sequence[int]) -> list[int]:
-    """Return the support, or raise `SpecError` unless it is of distinct positions, 1 <= k < d of them."""
-    positions = [int(i) for i in support]
-    is_one = len(set(positions)) == len(positions) and set(positions) <= set(range(n_bits))
-    require(is_one, f"support = {support}", f"distinct positions from 0 to {n_bits - 1}")
-    setting.check_below(n_bits, len(positions))
-    return positions
-
-
-def _check_lemma(support_size: int) -> None:
-    require(
-        support_size <= LARGEST_SUPPORT,
-        f"support_size k = {support_size}",
-        f"at most {LARGEST_SUPPORT}, since the second layer has 2^k units",
-        "Lower support_size, or take the zigzag, which has k.",
-    )
 
 
 # --------------------------------------------------------------------------------------------------- tables
@@ -515,8 +471,12 @@ class UniformAttention(Calculation):
     def __post_init__(self) -> None:
         setting.check_fields(self)
         setting.check_below(self.n_bits, self.support_size)
-        if self.layers == "lemma":
-            _check_lemma(self.support_size)
+        require(
+            self.layers == "zigzag" or self.support_size <= LARGEST_SUPPORT,
+            f"support_size k = {self.support_size}",
+            f"at most {LARGEST_SUPPORT}, since the second layer has 2^k units",
+            "Lower support_size, or take the zigzag, which has k.",
+        )
 
     @property
     def work(self) -> float:

@@ -20,7 +20,7 @@ from pdlib.specs import require
 from pdlib.theory import network as net
 from pdlib.theory.majority import coefficient, walsh_hadamard
 from pdlib.theory.network import Network, batch_gradient, initial, population_gradient
-from pdlib.theory.setting import Experiment, cube, drawn, generator, parity, separates
+from pdlib.theory.setting import NetworkExperiment, cube, drawn, generator, parity, separates
 from pdlib.theory.two_stage import sample_words
 
 
@@ -37,7 +37,7 @@ def _rms(values: NDArray[np.float64]) -> float:
 
 
 @dataclass(frozen=True)
-class PopulationGradient(Experiment):
+class PopulationGradient(NetworkExperiment):
     r"""Claim B.3: the gradient over the whole cube against the formula, sign included.
 
     Table rows, one for each group (`in_support`, `off_support`): `enumerated` and `formula` (largest absolute values),
@@ -49,9 +49,6 @@ class PopulationGradient(Experiment):
 
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = 15
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     seed: int = 0
 
     def rows(self) -> list[dict[str, Any]]:
@@ -69,7 +66,7 @@ class PopulationGradient(Experiment):
 
 
 @dataclass(frozen=True)
-class FirstStep(Experiment):
+class FirstStep(NetworkExperiment):
     r"""Claim B.4 and Lemma B.2: batch gradients and the weights after the first step, by batch size.
 
     Table rows, one for each batch size, decay (`cancelling`, `printed`) and group of coordinates:
@@ -90,9 +87,6 @@ class FirstStep(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     batch_sizes: tuple[int, ...]  # B_1, independent draws each
     delta: float = 0.1
     seed: int = 0
@@ -147,7 +141,7 @@ def sampled_gradient(
 
 
 @dataclass(frozen=True)
-class FirstStageTeacher(Experiment):
+class FirstStageTeacher(NetworkExperiment):
     r"""Lemma B.5 and Corollary B.6: Fourier coefficients of the network after an infinite-batch first stage.
 
     Table rows, one for each group, by the Walsh-Hadamard transform (`route`) of the network on the cube:
@@ -167,9 +161,6 @@ class FirstStageTeacher(Experiment):
 
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = 19
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     aligned: bool = False  # whether the initialisation has the signs that the proof assumes: see `initial`
     seed: int = 0
 
@@ -204,7 +195,7 @@ def _sizes(group: str, coefficients: NDArray[np.float64]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class SeparationShare(Experiment):
+class SeparationShare(NetworkExperiment):
     r"""How often the infinite-batch teacher's degree-1 coefficients show the support at all.
 
     .. math:: c_u = \frac{2}{m} \sum_{i \le m/2} \operatorname{sign}(\zeta) \, \chi_{S \triangle \{u\}}(w_i) \, h(b_i)
@@ -222,9 +213,6 @@ class SeparationShare(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     n_draws: int = 200  # initialisations
     seed: int = 0
 
@@ -287,7 +275,7 @@ def normal_share(n_bits: int, support_size: int, spread_in: float, spread_off: f
 
 
 @dataclass(frozen=True)
-class BatchSizes(Experiment):
+class BatchSizes(NetworkExperiment):
     r"""The remark on batch size: the same inputs taken in steps of B, labels only, for several B.
 
     Each run sees the same n inputs in the same order and takes n / B steps of the first stage at the rate :math:`\eta_1 B /
@@ -305,9 +293,6 @@ class BatchSizes(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     n_samples: int  # n, inputs in all
     batch_sizes: tuple[int, ...]  # B, divisors of n
     seed: int = 0

@@ -80,13 +80,10 @@ def walsh_hadamard(values: NDArray[Any]) -> NDArray[np.float64]:
 class Majority(Experiment):
     r"""Majority's coefficients by degree: exact, enumerated, and two orders.
 
-    Table rows, one for each odd degree i:
-
-    - `degree`; `exact`, the absolute value of the closed form; `enumerated`, the same averaged over the cube; nan beyond
-      15 bits;
-    - `printed`: the paper's order (list of notations, appendix B), :math:`i^{-1/3} / \binom{d}{i}`;
-    - `right`: the order that holds for :math:`1 \ll i \ll d`, since the squares of degree i sum to about
-      :math:`(2 / (\pi i))^{3/2}`: :math:`(2/\pi)^{3/4} \, i^{-3/4} \binom{d}{i}^{-1/2}`.
+    Table rows, one for each odd `degree` i: `exact`, the absolute value of the closed form; `enumerated`, the same
+    averaged over the cube, nan beyond 15 bits; `printed`, the paper's order (list of notations, appendix B), :math:`i^{-1/3}
+    / \binom{d}{i}`; `right`, the order that holds for :math:`1 \ll i \ll d`, since the squares of degree i sum to about
+    :math:`(2 / (\pi i))^{3/2}`: :math:`(2/\pi)^{3/4} \, i^{-3/4} \binom{d}{i}^{-1/2}`.
 
     O'Donnell, Analysis of Boolean Functions (2014), section 5.3.
 
@@ -127,8 +124,7 @@ class FourierGap(Experiment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reason = "at least 5, so that an even k lies below d / 2"
-        require(self.n_bits >= 5, f"n_bits d = {self.n_bits}", reason, "Take 5 or more.")
+        require(self.n_bits >= 5, f"n_bits d = {self.n_bits}", "at least 5, so that an even k is below d / 2")
 
     def rows(self) -> list[dict[str, Any]]:
         d = self.n_bits

@@ -18,14 +18,22 @@ from scipy.sparse import csr_array, hstack, identity
 
 from pdlib.specs import require
 from pdlib.theory.network import Network, degree_1, first_stage, hidden, hinge, initial
-from pdlib.theory.setting import ENUMERABLE, Experiment, check_setting, cube, generator, parity
+from pdlib.theory.setting import (
+    ENUMERABLE,
+    Experiment,
+    NetworkExperiment,
+    check_setting,
+    cube,
+    generator,
+    parity,
+)
 from pdlib.theory.two_stage import second_stage_rate, second_stage_steps, teacher_progress
 
 LARGEST_PROGRAM = 11  # bits of the largest cube whose best output weights are sought: 2048 inputs
 
 
 @dataclass(frozen=True)
-class SecondStage(Experiment):
+class SecondStage(NetworkExperiment):
     r"""Lemma B.7 and Corollary B.8: hinge loss and degree-1 correlations along a teacher's second stage.
 
     First stage by the population gradient (an infinite batch), then batch-1 SGD on the output weights, labels only.
@@ -42,9 +50,6 @@ class SecondStage(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     epsilon: float  # loss sought
     delta: float = 0.1  # enters the lemma's width alone
     max_steps: int = 1_000_000  # where to stop
@@ -83,8 +88,8 @@ class SecondStage(Experiment):
 class FinalTeachers(Experiment):
     r"""Corollary B.8: hinge loss and largest degree-1 correlation of many predictors, over the whole cube.
 
-    If :math:`|f| \le 1` then :math:`|E[f x_i]| = |E[(f - y) x_i]| \le E|f - y| = E[1 - f y]`, the hinge loss. Beyond 1 the
-    hinge loss no longer sees f: :math:`2y + x_1` has loss 0 and correlation 1.
+    If :math:`|f| \le 1` then :math:`|E[f x_i]| = |E[(f - y) x_i]| \le E|f - y| = E[1 - f y]`, the hinge loss, which no
+    longer sees f beyond 1.
 
     Table rows: `predictor`, `largest` (of :math:`|f|`), `loss`, `correlation` (the largest :math:`|E[f x_i]|`).
     The predictors: `2y + x_1`; `constructed`, for several losses e, :math:`(1 - e) y + (e/k) \sum_S x_j`; `wrong on a
@@ -157,7 +162,7 @@ def best_outputs(units: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[np
 
 
 @dataclass(frozen=True)
-class BestSecondStage(Experiment):
+class BestSecondStage(NetworkExperiment):
     r"""The least hinge loss that any second stage could reach, after an infinite-batch first stage.
 
     The best output weights over the whole cube are found by linear programming: no training of the outputs does better.
@@ -179,9 +184,6 @@ class BestSecondStage(Experiment):
 
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = LARGEST_PROGRAM
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m of the student
     supervision: Literal["labels", "intermediate"]  # of the student's first stage
     teacher_width: int = 0  # m of the intermediate teacher; 0 with labels
     aligned: bool = False  # whether who sees labels has the initial signs that Lemma B.5's proof assumes

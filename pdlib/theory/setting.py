@@ -46,6 +46,15 @@ class Experiment(Calculation):
         check_enumerable(max(sizes.values(), default=0), self.most_bits)
 
 
+@dataclass(frozen=True)
+class NetworkExperiment(Experiment):
+    """A calculation with networks of appendix B."""
+
+    n_bits: int  # d
+    support_size: int  # k
+    width: int  # m
+
+
 def check_fields(spec: Spec, but: str = "") -> None:
     """Raise `SpecError` unless each field of a spec is of its type and in the range that its name stands for, `but` one.
 
