@@ -242,7 +242,7 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
         "delta": 0.2,
         "seed": 1,
     },
-    FirstStageTeacher: {"n_bits": 9, "support_size": 4, "width": 10, "aligned": False, "seed": 1},
+    FirstStageTeacher: {"n_bits": 9, "support_size": 4, "width": 10, "aligned": True, "seed": 1},
     SeparationShare: {"n_bits": 9, "support_size": 4, "width": 10, "n_draws": 21, "seed": 1},
     BatchSizes: {
         "n_bits": 9,
