@@ -123,10 +123,6 @@ def batch_gradient(network: Network, bits: NDArray[Any], targets: NDArray[Any]) 
     .. math:: -\frac{a_i}{B} \sum_b 1[f(x_b) t_b < 1] \, 1[\langle w_i, x_b \rangle + b_i \ge 0] \, t_b \, x_b
 
     `bits` are the inputs, shape (example, bit); `targets` labels or a teacher's outputs, shape (example,).
-
-    >>> network = Network(np.array([[1.0, 1.0]]), np.array([0.0]), np.array([0.25]))
-    >>> batch_gradient(network, np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([1.0, 1.0])).tolist()
-    [[-0.125, -0.125]]
     """
     require(len(targets) == len(bits) > 0, f"{len(targets)} targets for {len(bits)} inputs", "one for each")
     total = np.zeros_like(network.weights)

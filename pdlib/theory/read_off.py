@@ -95,9 +95,8 @@ class ConstructedTarget(Target):
 class IntermediateTarget(Target):
     """The teacher after its first stage, by the population gradient.
 
-    At random initialisation its degree-1 coefficients are sums over neurons of random signs, so that now and then
-    one of the support is smaller than one off it, and no batch whatever shows the support. Initialisations are drawn
-    until the support is separated; how often it is not is a measurement of its own (`SeparationShare`).
+    Initialisations are drawn until its degree-1 coefficients separate the support, since else no batch shows it;
+    `SeparationShare` measures how often they do.
     """
 
     version: ClassVar[int] = 1
@@ -168,11 +167,8 @@ class ReadOff(Experiment):
     Table rows, one for each batch tried, in the order of trial: `batch_size`, `n_draws` (a batch is left as soon as its
     outcome is certain), `n_read`, `chosen` (the answer; no row has it if `max_batch` was not enough), and, the same in
     all rows, `n_attempts` (initialisations drawn for the target), `minimum_in` and `maximum_off` (degree-1 coefficients
-    of the target), `norm` (mean square of the target), `predicted` (batch at which independent normal coordinates with
-    the exact means and variances would be read with probability one half; for one neuron; not a number for a
-    trained network, whose higher coefficients enter too).
-
-    Paper, Theorem B.1, Claims B.3 and B.4.
+    of the target), `norm` (mean square of the target), `predicted` (see `predicted_batch`; nan when pooled, and for a
+    trained network, whose higher coefficients enter too). Paper, Theorem B.1, Claims B.3 and B.4.
 
     >>> rows = ReadOff(11, 2, LabelTarget(), "one", n_draws=10, seed=0).rows()
     >>> answer = [row["batch_size"] for row in rows if row["chosen"]]
@@ -281,8 +277,8 @@ def predicted_batch(
     support, :math:`\tfrac12 (c_j + \hat y \, \zeta_{k+1} \chi_{S \cup j}(w))` off it, variance
     :math:`\mathrm{E}[f^2] / (2B)`, and no covariance to first order. The signs are averaged over the student's weights.
 
-    `coefficients` are c_j, shape (d,), the target's degree-1 coefficients; `weight_of_labels` is :math:`\hat y`, the weight
-    of the label's parity in the target; `norm` is :math:`\mathrm{E}[f^2]`. Infinite if no batch reads it.
+    `coefficients` are c_j, shape (d,), `weight_of_labels` is :math:`\hat y`, the weight of the label's parity in the target,
+    `norm` is :math:`\mathrm{E}[f^2]`. Infinite if no batch reads it.
 
     >>> 100 < predicted_batch(11, 2, np.zeros(11), 1.0, 1.0) < 1000
     True

@@ -44,11 +44,8 @@ def bits_of_words(words: NDArray[np.uint64], n_bits: int) -> NDArray[np.float64]
 
 def _partial_sums(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums of weights over each four bits for all 16 sign patterns: shape (d / 4 up, 16, neuron)."""
-    n_neurons, d = weights.shape
-    padded = np.zeros((n_neurons, -(-d // NIBBLE) * NIBBLE))
-    padded[:, :d] = weights
-    patterns = cube(NIBBLE)  # (16, 4)
-    sums = padded.reshape(n_neurons, -1, NIBBLE) @ patterns.T  # (neuron, d / 4 up, 16)
+    padded = np.pad(weights, ((0, 0), (0, -weights.shape[1] % NIBBLE)))
+    sums = padded.reshape(len(weights), -1, NIBBLE) @ cube(NIBBLE).T  # (neuron, d / 4 up, 16)
     return np.ascontiguousarray(sums.transpose(1, 2, 0))
 
 
