@@ -326,7 +326,7 @@ def test_an_intermediate_teacher_leaves_its_student_one_direction():
         assert row["n_directions"] == 1
         assert row["n_neurons"] <= 14
         assert (row["best_loss"] < 0.01) == aligned
-        assert row["ratio_off"] < 1
+        assert (row["ratio_off"] < 1) == aligned  # with random signs this support is not separated
 
 
 def test_one_shared_direction_is_enough_for_two_bits_and_not_for_six():
