@@ -43,7 +43,6 @@ from pdlib.text.references import TextReferences
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
-from pdlib.theory.final_teacher import FinalTeachers
 from pdlib.theory.first_stage import (
     BatchSizes,
     FirstStageTeacher,
@@ -53,7 +52,7 @@ from pdlib.theory.first_stage import (
 )
 from pdlib.theory.majority import FourierGap, Majority
 from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
-from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
+from pdlib.theory.second_stage import BestSecondStage, FinalTeachers, SecondStage, SharedDirection
 
 VERSIONS = {
     SparseParity: 1,
@@ -438,14 +437,6 @@ GOLDEN_CALCULATIONS: dict[str, dict[str, float]] = {
         "binomial_error": -35.0163102182,
         "majority": -35.0163102182,
     },
-    "FirstStageTeacher, beyond the cube": {
-        "n_monomials": -1391.81511234,
-        "minimum": -10.9260065498,
-        "mean": 0.142551810309,
-        "maximum": -10.923266068,
-        "binomial_error": -8.83117101843,
-        "majority": -8.83117101843,
-    },
     "SeparationShare": {
         "n_draws": 20.0,
         "n_separated": 16.0,
@@ -613,7 +604,6 @@ GOLDEN_CALCULATION_FINGERPRINTS = {
     "PopulationGradient": "f44bbdac5650f71275c4e154ee371b75",
     "FirstStep": "e4b43c2ce34651ad2e1e0113ec9af8d5",
     "FirstStageTeacher": "9b604a3a22bec15e8ac27ef2e9d5f63c",
-    "FirstStageTeacher, beyond the cube": "166506c218c50491756c4f8e321cb870",
     "SeparationShare": "260149b6952e72f32f39d97ed1cc4142",
     "BatchSizes": "78e069be4c921a4e09220b9a8a602968",
     "ReadOff, labels": "dfbe2dcfd866d13cc9462090442d8e90",

@@ -52,7 +52,6 @@ from pdlib.text.references import TextReferences
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
-from pdlib.theory.final_teacher import FinalTeachers
 from pdlib.theory.first_stage import (
     BatchSizes,
     FirstStageTeacher,
@@ -62,7 +61,7 @@ from pdlib.theory.first_stage import (
 )
 from pdlib.theory.majority import FourierGap, Majority
 from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
-from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
+from pdlib.theory.second_stage import BestSecondStage, FinalTeachers, SecondStage, SharedDirection
 from pdlib.training import untrained
 
 TEXT = Corpus(("sample:english:60",), "trained:300", 16, 20, digest="0" * 32, vocabulary=300)
@@ -243,7 +242,7 @@ OTHER: dict[type[Spec], dict[str, Any]] = {
         "delta": 0.2,
         "seed": 1,
     },
-    FirstStageTeacher: {"n_bits": 9, "support_size": 4, "width": 10, "aligned": False, "seed": 1},
+    FirstStageTeacher: {"n_bits": 9, "support_size": 4, "width": 10, "aligned": True, "seed": 1},
     SeparationShare: {"n_bits": 9, "support_size": 4, "width": 10, "n_draws": 21, "seed": 1},
     BatchSizes: {
         "n_bits": 9,
