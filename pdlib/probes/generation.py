@@ -15,7 +15,7 @@ from pdlib.models.transformer import Transformer
 from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.next_token import NextToken
-from pdlib.tasks.posteriors import accepts, grammatical_prefix
+from pdlib.tasks.posteriors import grammatical
 
 
 def judged(
@@ -54,7 +54,7 @@ def judged(
     >>> row["accepted"], row["distinct"], row["longest_prefix"], row["mean_length"], row["ended"]
     (0.5, 0.25, 1.75, 2.25, 0.75)
     """
-    reached = grammatical_prefix(grammar, tokens, lengths)
+    reached, whole_sentence = grammatical(grammar, tokens, lengths)
     n = len(reached)
     require(n > 0, "no texts", "at least one")
     require(
@@ -62,7 +62,7 @@ def judged(
         f"ended of shape {ended.shape} and type {ended.dtype}",
         f"{n} truth values",
     )
-    right = accepts(grammar, tokens, lengths) & ended
+    right = whole_sentence & ended
     sentences = {tuple(tokens[s, : lengths[s]].tolist()) for s in np.flatnonzero(right)}
     return {
         "accepted": float(right.mean()),
