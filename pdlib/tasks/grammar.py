@@ -282,11 +282,11 @@ class Grammar(Source):
         """The least and the greatest length of a sentence, and the most inner nodes of a tree."""
         size = dict.fromkeys(self.terminals, (1, 1, 0))
         for rule in reversed(self.rules):
-            low, high, inner = map(sum, zip((0, 0, 1), *(size[s] for s in rule.right), strict=True))
-            old = size.get(rule.left, (low, high, inner))
-            size[rule.left] = (min(low, old[0]), max(high, old[1]), max(inner, old[2]))
-        low, high, inner = zip(*(size[root] for root in self.roots), strict=True)
-        return min(low), max(high), max(inner)
+            low, high, inner = (sum(size[s][k] for s in rule.right) for k in range(3))
+            old = size.get(rule.left, (low, high, 0))
+            size[rule.left] = (min(low, old[0]), max(high, old[1]), max(1 + inner, old[2]))
+        ends = [size[root] for root in self.roots]
+        return min(e[0] for e in ends), max(e[1] for e in ends), max(e[2] for e in ends)
 
     @property
     def min_length(self) -> int:
@@ -316,11 +316,11 @@ class Grammar(Source):
                 one = np.array([rule.probability])
                 for part in rule.right:
                     one = polymul(one, lengths[part])
-                lengths[s] = polyadd(lengths[s], one)
+                lengths[s] = np.asarray(polyadd(lengths[s], one))
         total = np.zeros(1)
         for root in self.roots:
-            total = polyadd(total, lengths[root] / len(self.roots))
-        return np.asarray(total)
+            total = np.asarray(polyadd(total, lengths[root] / len(self.roots)))
+        return total
 
     def n_derivations(self) -> int:
         """Return the number of trees; no less than the number of sentences, as a sentence may have several trees.

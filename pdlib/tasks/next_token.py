@@ -40,11 +40,6 @@ class NextToken(Task):
     ends
         Whether [end] is asked for after the last token, at level 1 only.
 
-    Raises
-    ------
-    SpecError
-        If the source has no such level, or `ends` goes with another level.
-
     References
     ----------
     Paper, appendix E, Equation 9.
@@ -116,13 +111,7 @@ class NextToken(Task):
 
     @property
     def end_token(self) -> int:
-        """The number of [end], which stands behind every sentence.
-
-        Raises
-        ------
-        SpecError
-            Unless the task asks for it.
-        """
+        """The number of [end], which stands behind every sentence, if the task asks for it."""
         require(self.ends, "[end] of a task that never asks for it", "a task with ends=True")
         return self.source.n_tokens + 1
 
@@ -141,33 +130,16 @@ class NextToken(Task):
         return NextTokenStream(self, stream_identity(self.canonical(), seed, purpose), purpose)
 
     def asked(self, sentences: Sentences) -> NDArray[np.bool_]:
-        """Return at which input positions of sentences something is asked for.
+        """Return at which input positions of sentences something is asked for, shape (sentence, input position).
 
-        Parameters
-        ----------
-        sentences
-            With trees, at levels other than 1.
+        Entry i stands for token i, and entry h of a sentence of h tokens for [end], for which there is one position more.
+        Sentences need trees at levels other than 1; one in which nothing is asked for is an error.
 
-        Returns
-        -------
-        numpy.ndarray
-            Shape (sentence, input position): entry i stands for token i, and entry h of a sentence of h tokens for
-            [end], for which there is one position more.
-
-        Raises
-        ------
-        SpecError
-            If sentences have no trees that could say so, or nothing is asked for in one of them.
-
-        Examples
-        --------
         >>> from pdlib.tasks.grammar import grammar
         >>> task = NextToken(grammar("cfg3b", roots=10), level=2)       # 10 -> 8 7 9 | 9 8 7
         >>> sentence = task.stream(seed=0, purpose="train").originals(0, 1)
-        >>> [stop for _, _, stop in sentence.spans(0, level=1)]
-        [3, 6, 9]
-        >>> np.flatnonzero(task.asked(sentence)[0]).tolist()
-        [2, 5, 8]
+        >>> sentence.spans(0, level=1)[0][2], np.flatnonzero(task.asked(sentence)[0]).tolist()
+        (3, [2, 5, 8])
         """
         if self.every_token:
             positions = np.arange(sentences.tokens.shape[1] + self.ends)
@@ -189,16 +161,9 @@ class NextToken(Task):
         return np.asarray(at)
 
     def shown(self, tokens: NDArray[Any], lengths: NDArray[np.int64], at: NDArray[np.bool_]) -> Sequences:
-        """Return what the network sees of sentences of which the input positions `at` are asked for.
+        """Return what the network sees of sentences of which the input positions `at`, as of `asked`, are asked for.
 
-        Parameters
-        ----------
-        tokens : shape (sentence, position)
-            Without [bos] and [end]; beyond the end of a sentence, any.
-        lengths : shape (sentence,)
-            Numbers of tokens.
-        at : shape (sentence, input position)
-            As `asked` returns it.
+        `tokens` (sentence, position) are without [bos] and [end], and anything beyond the `lengths` (sentence,).
         """
         before = np.concatenate([np.full((len(tokens), 1), self.bos_token), tokens], axis=1)[:, : at.shape[1]]
         visible = np.arange(at.shape[1]) < lengths[:, None] + self.ends
