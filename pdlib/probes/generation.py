@@ -40,11 +40,6 @@ def judged(
     ended : shape (text,)
         Whether the text says that it ends there. One that was cut is no sentence.
 
-    Raises
-    ------
-    SpecError
-        If there is no text, or an array has another shape or type.
-
     Examples
     --------
     >>> from pdlib.tasks.grammar import grammar
@@ -122,24 +117,13 @@ class Generation(Probe):
         )
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row.
-
-        Raises
-        ------
-        SpecError
-            If the task is not next-token prediction with an end token on a grammar, or the model is no Transformer.
-        """
+        """Return one row."""
         model, task = training.model, training.task
-        if not isinstance(task, NextToken):
-            raise SpecError(f"task {task}: expected a NextToken, whose networks predict what follows.")
-        if not isinstance(task.source, Grammar):
-            raise SpecError(f"task {task}: expected one on a Grammar, which says what a sentence is.")
-        require(
-            task.ends,
-            f"task {task}",
-            "one with ends=True",
-            "A network that was never asked for [end] writes no ends.",
-        )
+        if not (isinstance(task, NextToken) and isinstance(task.source, Grammar) and task.ends):
+            raise SpecError(
+                f"task {task}: expected a NextToken on a Grammar with ends=True. The grammar says what a sentence is, and "
+                "a network that was never asked for [end] writes no ends."
+            )
         if not isinstance(model, Transformer):
             raise SpecError(f"texts of {model}: expected a Transformer, from which they can be drawn.")
         tokens, lengths, ended = model.generate(

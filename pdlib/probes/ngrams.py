@@ -34,28 +34,9 @@ def neighborhood(n: int, positions: NDArray[np.intp], length: int) -> NDArray[np
     .. math:: n\text{-gram}(i) = \left\{ j : i - \left\lceil \tfrac{n-1}{2} \right\rceil \le j \le
               i + \left\lfloor \tfrac{n-1}{2} \right\rfloor \right\}
 
-    where j runs over the sentence, so that the n-gram is cut at its ends.
+    where j runs over the sentence, so that the n-gram is cut at its ends (paper, Definition 4.2). `positions` are i,
+    (pair,); the result has shape (pair, position).
 
-    Parameters
-    ----------
-    n
-        At least 1; an even n reaches one further to the left.
-    positions : shape (pair,)
-        i, from 0.
-    length
-        Tokens of the sentence.
-
-    Returns
-    -------
-    numpy.ndarray
-        Boolean, shape (pair, position).
-
-    References
-    ----------
-    Paper, Definition 4.2.
-
-    Examples
-    --------
     >>> neighborhood(4, np.array([0, 3]), length=5).astype(int).tolist()
     [[1, 1, 0, 0, 0], [0, 1, 1, 1, 1]]
     """
@@ -68,15 +49,9 @@ def preceding(n: int, positions: NDArray[np.intp], length: int) -> NDArray[np.bo
 
     .. math:: n\text{-gram}(i) = \{ j : i - n < j < i \}
 
-    where j runs over the sentence, so that the n-gram is cut at its beginning. Parameters and result as of
-    `neighborhood`.
+    where j runs over the sentence, so that the n-gram is cut at its beginning (paper, appendix E). Parameters and result as
+    of `neighborhood`.
 
-    References
-    ----------
-    Paper, appendix E (n-gram neighboring context).
-
-    Examples
-    --------
     >>> preceding(3, np.array([0, 1, 4]), length=5).astype(int).tolist()
     [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 1, 1, 0]]
     """
@@ -98,17 +73,9 @@ def total_variation(p: NDArray[Any], q: NDArray[Any]) -> NDArray[np.float64]:
 def drawn_positions(identity: str, lengths: NDArray[np.int64], n_positions: int) -> NDArray[np.intp]:
     """Return random (sentence, position) pairs, shape (pair, 2): in each sentence distinct positions, uniform.
 
-    Parameters
-    ----------
-    identity
-        Key of the random words, hexadecimal; those of sentence i are a function of it and i alone.
-    lengths : shape (sentence,)
-        Tokens of each sentence.
-    n_positions
-        Positions a sentence. One that has fewer gives each of them.
+    A sentence of fewer than `n_positions` tokens gives each of them. The random words, of the hexadecimal key `identity`,
+    of sentence i are a function of the key and i alone.
 
-    Examples
-    --------
     >>> drawn_positions("00ff", np.array([1, 2]), n_positions=3)[:, 0].tolist()
     [0, 1, 1]
     """
@@ -144,7 +111,7 @@ def removals(
     sentences
         Without any mask.
     pairs : shape (pair, 2)
-        Sentence and position, whose token is asked for and never shown.
+        Sentence and position, whose token is asked for and never shown; not that of a special token.
     n
         Sizes of the n-grams.
 
@@ -155,11 +122,6 @@ def removals(
         sentences of one length, from which are removed the position alone; its n-gram, a size after the other; and all
         but its n-gram, and it. Of next-token prediction beginnings of one length, up to the token asked for: the whole;
         its n-gram removed; and all but its n-gram removed, [bos] too.
-
-    Raises
-    ------
-    SpecError
-        If a pair names a sentence or a position that is not there, or that of a special token.
 
     Examples
     --------
@@ -181,13 +143,9 @@ def removals(
         f"sentences {np.unique(sentence).tolist()}",
         f"numbers from 0 to {len(lengths) - 1}",
     )
-    wrong = np.flatnonzero((position < 0) | (position >= lengths[sentence]))
-    if len(wrong):
-        s, i = pairs[wrong[0]]
+    for s, i in pairs[(position < 0) | (position >= lengths[sentence])][:1]:
         raise SpecError(f"position {i} of sentence {s}: expected from 0 to {lengths[s] - 1}, its last one.")
-    special = np.flatnonzero(np.isin(sentences.tokens[sentence, position], task.source.special_tokens))
-    if len(special):
-        s, i = pairs[special[0]]
+    for s, i in pairs[np.isin(sentences.tokens[sentence, position], task.source.special_tokens)][:1]:
         raise SpecError(
             f"position {i} of sentence {s}, a special token: expected one of the text's, never a mark."
         )
@@ -243,25 +201,9 @@ def distances(
               M_{\mathrm{close}} = \mathrm{TV}\left( p^{(i)}(x_{\setminus \{i\}}),
               p^{(i)}(x_{n\text{-gram}(i) \setminus \{i\}}) \right)
 
-    In next-token prediction x ends before i, and the token before i is never removed.
-
-    Parameters
-    ----------
-    inputs
-        As `removals` yields them.
-    predict
-        Maps a block to the distributions at its targets, (target, class).
-    n
-        The same sizes.
-
-    Returns
-    -------
-    dict
-        From ("robust" or "close", n) to an array of shape (pair,), in [0, 1].
-
-    References
-    ----------
-    Paper, Equations 5 and 6; 11 and 12.
+    In next-token prediction x ends before i, and the token before i is never removed. (Paper, Equations 5 and 6; 11 and
+    12.) `inputs` are as `removals` yields them for these `n`; `predict` maps a block to the distributions at its targets,
+    (target, class). Returned is, for ("robust" or "close", n), an array of shape (pair,), in [0, 1].
     """
     parts = []
     for block in inputs:
@@ -301,12 +243,6 @@ def dependence(inputs: Iterable[Sequences], predict: Predict, n: tuple[int, ...]
 def network(training: Training, parameters: Parameters, device: str = "cpu") -> Predict:
     """Return the predictor that a network with these parameters is, at temperature 1."""
     return lambda block: softmax(training.model.logits(parameters, block, device).astype(np.float64))
-
-
-def _masked(task: Task) -> MaskedPrediction:
-    if not isinstance(task, MaskedPrediction):
-        raise SpecError(f"task {task}: expected a MaskedPrediction, whose tokens can be removed.")
-    return task
 
 
 @dataclass(frozen=True)
@@ -361,13 +297,7 @@ class NgramDependence(Probe):
         require(len(set(self.n)) == len(self.n), f"n = {self.n}", "each size once")
 
     def inputs(self, task: Task) -> Iterator[Sequences]:
-        """Return what the measures show to a predictor of the task: see `removals`.
-
-        Raises
-        ------
-        SpecError
-            If no tokens can be removed in the task, or no sentence has so many positions.
-        """
+        """Return what the measures show to a predictor of the task: see `removals`."""
         if not isinstance(task, MaskedPrediction | NextToken):
             raise SpecError(
                 f"task {task}: expected a MaskedPrediction or a NextToken, whose tokens can be removed."
@@ -420,7 +350,9 @@ class Predictions(Probe):
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a class."""
-        task = _masked(training.task)
+        task = training.task
+        if not isinstance(task, MaskedPrediction):
+            raise SpecError(f"task {task}: expected a MaskedPrediction, whose tokens can be removed.")
         sentences = task.stream(0, "probe").originals(self.sentence, self.sentence + 1)
         length = int(sentences.lengths[0])
         require(

@@ -45,12 +45,7 @@ def told_levels(grammar: Grammar) -> list[int]:
 def groups(sentences: Sentences, embed: Embed) -> list[Group]:
     """Return embeddings and classes of sentences, those of one length together, so that there is no padding.
 
-    Parameters
-    ----------
-    sentences
-        With their trees.
-    embed
-        Maps sentences, and the numbers of some of one length, to the embeddings of these, (sentence, position, width).
+    `embed` maps sentences, and the numbers of some of one length, to the embeddings of these, (sentence, position, width).
     """
     grammar = sentences.grammar
     levels = told_levels(grammar)
@@ -90,8 +85,8 @@ class Reader:
               w_{r, i \to k} = \frac{\exp \langle P_{i,r}, P_{k,r} \rangle}
               {\sum_{k'} \exp \langle P_{i,r}, P_{k',r} \rangle}
 
-    where r runs over heads and k over the sentence's positions. The weights of a head sum to 1, so the biases of all
-    :math:`f_r` are one vector.
+    (paper, appendix D.3), where r runs over heads and k over the sentence's positions. The weights of a head sum to 1, so
+    the biases of all :math:`f_r` are one vector.
 
     Parameters
     ----------
@@ -103,10 +98,6 @@ class Reader:
         Longest sentence, number of r, size of P.
     generator
         Draws the initial P, larger ones for later heads; f starts at 0.
-
-    References
-    ----------
-    Paper, appendix D.3.
     """
 
     def __init__(
@@ -275,14 +266,7 @@ class NonterminalPrediction(Probe):
         )
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row a level.
-
-        Raises
-        ------
-        SpecError
-            If the task's sentences come from no grammar or from one that leaves nothing to tell, or the model is no
-            Transformer.
-        """
+        """Return one row a level."""
         model, task = training.model, training.task
         if not isinstance(task, MaskedPrediction) or not isinstance(task.source, Grammar):
             raise SpecError(f"task {task}: expected one on a Grammar, whose sentences have trees.")

@@ -34,13 +34,7 @@ class PartAccuracy(Probe):
         whole(n_samples=self.n_samples)
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row a part.
-
-        Raises
-        ------
-        SpecError
-            If the task's sequences come from no parts, or there are none of a part among so few.
-        """
+        """Return one row a part."""
         task = training.task
         if not isinstance(task, MaskedPrediction) or not task.source.parts:
             raise SpecError(
