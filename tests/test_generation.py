@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer, gpt2
 from pdlib.probes.generation import Generation, judged
-from pdlib.specs import SGD, Measurement, Parameters, Source, Spec, SpecError, Task, Training
+from pdlib.specs import SGD, Parameters, Source, SpecError, Task, Training
 from pdlib.tasks.grammar import Grammar, SentenceStream, grammar, load_grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
-from pdlib.tasks.posteriors import prefix_posterior
 
 SMALL = load_grammar(
     {"rules": {"9": [[7, 8], [8], [8, 7]], "7": [[6], [5, 6]], "8": [[5], [6, 6]], "6": [[1]], "5": [[2]]}}
@@ -80,7 +79,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Texts]],
 # Texts with known answers
 
 
-@pytest.mark.parametrize("source", [SMALL, grammar("cfg3b", roots=(14, 15)), grammar("cfg3f", roots=(16,))])
+@pytest.mark.parametrize("source", [SMALL, grammar("cfg3f", roots=(16,))])
 def test_a_network_that_writes_sentences_of_the_grammar_is_always_right(
     source: Grammar, written: Any
 ) -> None:
@@ -116,22 +115,6 @@ def test_a_sentence_cut_before_its_end_is_not_accepted_but_grammatical_as_far_as
         assert (row["accepted"], row["distinct"], row["prefix_share"]) == (0, 0, 1)
         assert row["ended"] == float(ended)
         assert row["longest_prefix"] == row["mean_length"]
-
-
-def test_a_whole_sentence_that_did_not_end_is_not_accepted(written: Any) -> None:
-    written(lambda n, keywords: (*replayed(SMALL, n, keywords["max_length"])[:2], np.arange(n) % 4 == 0))
-    (row,) = Generation(40).rows(training(), {})
-    assert (row["accepted"], row["ended"], row["prefix_share"]) == (0.25, 0.25, 1.0)
-
-
-def test_one_sentence_written_again_and_again_is_right_and_not_distinct(written: Any) -> None:
-    def same(n: int, keywords: dict[str, Any]) -> Texts:
-        tokens, lengths, ended = replayed(SMALL, 1, keywords["max_length"])
-        return np.repeat(tokens, n, axis=0), np.repeat(lengths, n), np.repeat(ended, n)
-
-    written(same)
-    (row,) = Generation(40).rows(training(), {})
-    assert (row["accepted"], row["distinct"]) == (1, 1 / 40)
 
 
 def test_rows_are_counted_by_hand() -> None:
@@ -188,40 +171,6 @@ def test_a_network_that_writes_anything_is_right_by_chance_alone() -> None:
     assert row["distinct"] == len(known) / n  # each of them was written
 
 
-def test_a_text_drawn_from_the_exact_next_token_distribution_is_always_right(written: Any) -> None:
-    """The best network there is writes sentences; one whose predictions are mixed with others does not."""
-    source = grammar("cfg3b", roots=(14, 15))
-    v = source.n_terminals
-
-    def drawn(n: int, keywords: dict[str, Any], noise: float) -> Texts:
-        rng = np.random.default_rng(0)
-        tokens = np.zeros((n, keywords["max_length"]), np.int64)
-        lengths, ended = np.full(n, keywords["max_length"]), np.zeros(n, bool)
-        for s in range(n):
-            for t in range(keywords["max_length"] + 1):
-                if rng.random() < noise:
-                    lengths[s], tokens[s, t:] = (
-                        keywords["max_length"],
-                        rng.integers(v, size=len(tokens[s, t:])),
-                    )
-                    break
-                p = prefix_posterior(source, tokens[s : s + 1, :t], np.array([t]))[0, t]
-                token = int(rng.choice(v + 1, p=p / p.sum()))
-                if token == v:
-                    lengths[s], ended[s] = t, True
-                    break
-                tokens[s, t] = token
-        return tokens, lengths, ended
-
-    rows = []
-    for noise in (0.0, 0.1):
-        written(lambda n, keywords, noise=noise: drawn(n, keywords, noise))
-        rows += Generation(12).rows(training(source), {})
-    assert (rows[0]["accepted"], rows[0]["prefix_share"], rows[0]["ended"]) == (1, 1, 1)
-    assert rows[1]["accepted"] < 0.8
-    assert rows[1]["prefix_share"] < 1
-
-
 def test_a_networks_texts_are_a_function_of_the_seed_and_leave_its_parameters_alone() -> None:
     spec = training()
     parameters = {k: v.astype(np.float32) for k, v in parameters_of(spec).items()}
@@ -234,19 +183,6 @@ def test_a_networks_texts_are_a_function_of_the_seed_and_leave_its_parameters_al
         parameters, 200, beginning=2, end=3, max_length=SMALL.max_length, seed=0
     )
     assert first == [judged(SMALL, *texts)]
-
-
-def test_a_network_with_just_the_positions_of_its_task_can_write() -> None:
-    spec = training(grammar("cfg3b", roots=(14, 15)))
-    assert spec.model.n_positions == spec.task.n_inputs  # type: ignore[attr-defined]
-    (row,) = Generation(4).rows(spec, parameters_of(spec))
-    assert row["n_samples"] == 4
-
-
-def test_the_probe_is_a_record_that_comes_back() -> None:
-    probe = Measurement(training(), Generation(16, seed=2), (0, 1))
-    assert Spec.from_canonical(probe.canonical()) == probe
-    assert len({Generation(16).fingerprint, Generation(17).fingerprint, Generation(16, 1).fingerprint}) == 3
 
 
 # Refused
@@ -278,18 +214,18 @@ def on(task: Task) -> Training:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    "spec",
     [
-        (tiny.training(), r"SparseParity.*: expected a NextToken"),
-        (on(MaskedPrediction(SMALL)), r"MaskedPrediction.*: expected a NextToken"),
-        (on(NextToken(SMALL)), r"NextToken.*: expected one with ends=True. A network that was never asked"),
-        (on(NextToken(SMALL, level=2)), r"NextToken.*: expected one with ends=True"),
-        (on(NextToken(Letters(), ends=True)), r"Letters.*: expected one on a Grammar"),
+        tiny.training(),
+        on(MaskedPrediction(SMALL)),
+        on(NextToken(SMALL)),
+        on(NextToken(SMALL, level=2)),
+        on(NextToken(Letters(), ends=True)),
     ],
     ids=["no sequences", "masked", "no end", "boundaries", "no grammar"],
 )
-def test_a_task_whose_networks_write_no_sentences_is_refused(spec: Training, said: str) -> None:
-    with pytest.raises(SpecError, match=said):
+def test_a_task_whose_networks_write_no_sentences_is_refused(spec: Training) -> None:
+    with pytest.raises(SpecError, match=r"task .*: expected a NextToken on a Grammar with ends=True"):
         Generation(16).rows(spec, {})
 
 
