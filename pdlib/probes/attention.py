@@ -45,18 +45,11 @@ class AttentionPaths(Probe):
     One table row: `on_support`, the total on the support, and `on_coordinate`, `off_coordinate`, the mean over
     its coordinates and over the others; each with its 5th and 95th percentile over inputs (`..._low`, `..._high`).
 
-    Parameters
-    ----------
-    n_samples
-        Inputs drawn; the paper takes 1024.
-
-    References
-    ----------
-    Paper, Figure 11.
+    (Paper, Figure 11.)
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 1024
+    n_samples: int = 1024  # inputs drawn, as in the paper
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)

@@ -55,24 +55,13 @@ class FeatureCorrelations(Probe):
     - `mean` of the absolute correlations and `maximum`, the largest of the monomials' means over classes;
     - `noise_floor`, as of `MonomialCorrelations`, averaged over the classes.
 
-    Parameters
-    ----------
-    degrees
-        Degrees of the monomials, at most the size of a feature.
-    n_samples
-        N, inputs drawn.
-    n_rest
-        Monomials of the rest a degree, at most (degree 1: all).
-
-    References
-    ----------
-    Paper, Figure 17.
+    (Paper, Figure 17.)
     """
 
     version: ClassVar[int] = 1
-    degrees: tuple[int, ...] = (1, 2)
-    n_samples: int = 50_000
-    n_rest: int = 200
+    degrees: tuple[int, ...] = (1, 2)  # of the monomials, at most the size of a feature
+    n_samples: int = 50_000  # N, inputs drawn
+    n_rest: int = 200  # monomials of the rest for each degree, at most (degree 1: all)
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples, n_rest=self.n_rest)

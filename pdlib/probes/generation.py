@@ -27,21 +27,9 @@ def judged(
               \text{prefix share} = \tfrac{1}{n} \sum_s m_s / h_s
 
     where the text :math:`x_s` has :math:`h_s` tokens, of which the first :math:`m_s` are the longest that some sentence
-    begins with.
+    begins with. `tokens` (text, position) and `lengths` (text,) are as of `grammatical`; `ended` (text,) says whether a text
+    ends there: one that was cut is no sentence.
 
-    Parameters
-    ----------
-    grammar
-        Gives the probability P of a sentence.
-    tokens : shape (text, position)
-        Whole numbers, tokens of the grammar or not; anything beyond the end.
-    lengths : shape (text,)
-        h, numbers of tokens.
-    ended : shape (text,)
-        Whether the text says that it ends there. One that was cut is no sentence.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3, tokens 2 0 | 0 1 2
     >>> texts = np.array([[2, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 2]])
@@ -88,27 +76,14 @@ class Generation(Probe):
     - `ended`: share of the texts that end;
     - `n_samples`.
 
-    Parameters
-    ----------
-    n_samples
-        Texts drawn.
-    seed
-        Of the draws: networks measured with one seed share their random numbers.
-
-    Notes
-    -----
-    The paper does not measure this. A text that was cut can have a prefix share of 1, since it may be the beginning of a
-    sentence; so can one that ends too early.
-
-    References
-    ----------
-    Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar", arXiv:2305.13673, for the
-    accuracy of generation.
+    The paper does not measure this; see Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar",
+    arXiv:2305.13673, for the accuracy of generation. A text that was cut, or that ends too early, can have a prefix share of
+    1, since it may be the beginning of a sentence.
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 1024
-    seed: int = 0
+    n_samples: int = 1024  # texts drawn
+    seed: int = 0  # of the draws: networks measured with one seed share their random numbers
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)

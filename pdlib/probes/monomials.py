@@ -121,23 +121,13 @@ class MonomialCorrelations(Probe):
     `maximum` of the absolute correlations, and `noise_floor`, the mean absolute value that a monomial which
     the predictor ignores would show, :math:`\sqrt{2 E[p^2] / (\pi N)}`.
 
-    Parameters
-    ----------
-    degrees
-        Degrees of the monomials.
-    n_samples
-        N, inputs drawn.
-    n_off_support
-        Monomials off the support a degree, at most (degree 1: all).
-    temperature
-        :math:`\tau` of the softmax.
     """
 
     version: ClassVar[int] = 1
-    degrees: tuple[int, ...] = (1, 2, 3)
-    n_samples: int = 100_000
-    n_off_support: int = 200
-    temperature: float = 1.0
+    degrees: tuple[int, ...] = (1, 2, 3)  # of the monomials
+    n_samples: int = 100_000  # N, inputs drawn
+    n_off_support: int = 200  # monomials off the support for each degree, at most (degree 1: all)
+    temperature: float = 1.0  # tau of the softmax
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples, n_off_support=self.n_off_support)

@@ -7,7 +7,6 @@ position; in next-token prediction it ends right before it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
 from pdlib.specs import Parameters, Probe, Sentences, Sequences, SpecError, Task, Training, require, whole
-from pdlib.tasks.bits import random_words
+from pdlib.tasks.bits import random_words, stream_key
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 
@@ -104,27 +103,12 @@ def removals(
     nobody attends to it, in no layer. The last input, which is the token before the one asked for, or [bos] before the
     first, is never removed: a prediction is read there.
 
-    Parameters
-    ----------
-    task
-        Says how a token is removed, and which tokens are special.
-    sentences
-        Without any mask.
-    pairs : shape (pair, 2)
-        Sentence and position, whose token is asked for and never shown; not that of a special token.
-    n
-        Sizes of the n-grams.
+    `pairs` (pair, 2) are a sentence and a position of it, whose token is asked for and never shown; `n` are N sizes of
+    n-grams. Of each pair there are 1 + 2 N examples of one target, without padding. Of masked prediction sentences of one
+    length, from which are removed the position alone; its n-gram, a size after the other; and all but its n-gram, and it.
+    Of next-token prediction beginnings of one length, up to the token asked for: the whole; its n-gram removed; and all
+    but its n-gram removed, [bos] too.
 
-    Yields
-    ------
-    Sequences
-        Pair by pair 1 + 2 N examples of one target, N being the number of sizes, without padding. Of masked prediction
-        sentences of one length, from which are removed the position alone; its n-gram, a size after the other; and all
-        but its n-gram, and it. Of next-token prediction beginnings of one length, up to the token asked for: the whole;
-        its n-gram removed; and all but its n-gram removed, [bos] too.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
     >>> (block,) = removals(task, task.stream(0, "probe").originals(0, 1), np.array([[0, 4]]), n=(3,))
@@ -266,29 +250,15 @@ class NgramDependence(Probe):
     Table rows, one a measure and n: `measure` (`robust`, `close`), `n`; over pairs of a sentence and a position the
     `median`, the `mean`, the quartiles `low` and `high`, the percentiles `p5` and `p95`; `n_pairs`.
 
-    Parameters
-    ----------
-    n
-        Sizes of the n-grams. Around a position, even ones reach one further to the left.
-    n_samples
-        Sentences drawn.
-    n_positions
-        Positions drawn a sentence, distinct, none of a special token; a sentence that has fewer gives each of them.
-
-    Notes
-    -----
-    The official code reports the sum of absolute differences, which is twice the total variation.
-
-    References
-    ----------
-    Paper, Definition 4.2, Equations 5 and 6, Figure 4; appendix E, Equations 11 and 12, Figure 29. (Equation 12 has i for
-    the last token that is shown, Equation 11 for the one asked for.)
+    (Paper, Definition 4.2, Equations 5 and 6, Figure 4; appendix E, Equations 11 and 12, Figure 29. Equation 12 has i for
+    the last token that is shown, Equation 11 for the one asked for. The official code reports the sum of absolute
+    differences, which is twice the total variation.)
     """
 
     version: ClassVar[int] = 1
-    n: tuple[int, ...] = (3, 5, 7)
-    n_samples: int = 1024
-    n_positions: int = 1
+    n: tuple[int, ...] = (3, 5, 7)  # around a position, even ones reach one further to the left
+    n_samples: int = 1024  # sentences drawn
+    n_positions: int = 1  # distinct ones in each sentence, none of a special token; all of one that has fewer
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples, n_positions=self.n_positions)
@@ -310,7 +280,7 @@ class NgramDependence(Probe):
         )
         stream = task.stream(0, "probe")
         sentences = stream.originals(0, self.n_samples)
-        key = hashlib.sha256(f"{stream.identity} positions".encode()).hexdigest()[:32]
+        key = stream_key(f"{stream.identity} positions")
         asked = np.arange(sentences.tokens.shape[1]) < sentences.lengths[:, None]
         asked &= ~np.isin(sentences.tokens, task.source.special_tokens)
         if isinstance(task, NextToken):
@@ -330,17 +300,10 @@ class Predictions(Probe):
     """What a network predicts at one position of one sentence of the probe stream, that token alone removed.
 
     Table rows, one a class: `position`, `token`, which is the class, and its `probability`.
-
-    Parameters
-    ----------
-    sentence
-        Its number in the stream, `task.stream(0, "probe").originals`.
-    position
-        From 0.
     """
 
     version: ClassVar[int] = 1
-    sentence: int = 0
+    sentence: int = 0  # its number in the stream, `task.stream(0, "probe").originals`
     position: int = 0
 
     def __post_init__(self) -> None:

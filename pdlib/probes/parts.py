@@ -20,15 +20,10 @@ class PartAccuracy(Probe):
     Table rows, one a part: `part`, from 0; `text`, as the source names it; `accuracy`, over selected positions;
     `loss_nats`, over sequences; `n_sequences`, `n_targets`. Weighted by `n_targets`, the accuracies give that of an
     evaluation on as many sequences.
-
-    Parameters
-    ----------
-    n_samples
-        Sequences, the first of those that networks are evaluated on.
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 4096
+    n_samples: int = 4096  # sequences, the first of those that networks are evaluated on
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)

@@ -17,6 +17,11 @@ from numpy.typing import DTypeLike, NDArray
 WORDS_PER_COUNT = 4  # Philox yields four 64-bit words a count
 
 
+def stream_key(text: str) -> str:
+    """Return the generator's key that a text names, 32 hexadecimal digits: other texts name unrelated streams."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def random_words(identity: str, start: int, stop: int, n_words: int) -> NDArray[np.uint64]:
     """Return the raw random words of the items start ... stop - 1 of a stream, `n_words` each: (item, word).
 
@@ -34,18 +39,9 @@ def random_words(identity: str, start: int, stop: int, n_words: int) -> NDArray[
 class BitStream:
     r"""Endless examples :math:`x \in \{-1, +1\}^d`, uniform and independent, with labels.
 
-    Parameters
-    ----------
-    identity
-        What the stream is, as text; its hash is the generator's key. Streams of other identities are
-        independent for all practical purposes.
-    n_bits
-        d.
-    label
-        Maps inputs (example, at least d columns) to classes (example,).
+    `identity` is a text, see `stream_key`; `n_bits` is d; `label` maps inputs (example, at least d columns) to classes
+    (example,).
 
-    Examples
-    --------
     >>> stream = BitStream("an example", 3, lambda x: (x[:, 0] < 0).astype(np.uint8))
     >>> block, _ = stream.examples(0, 8)
     >>> bool((stream.examples(5, 8)[0] == block[5:]).all())      # any block, made again
@@ -55,7 +51,7 @@ class BitStream:
     def __init__(
         self, identity: str, n_bits: int, label: Callable[[NDArray[Any]], NDArray[np.uint8]]
     ) -> None:
-        self.identity = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.identity = stream_key(identity)
         self.n_bits = n_bits
         self._label = label
 

@@ -7,7 +7,6 @@ what is drawn, `SentenceStream` draws it: sentence i of a stream is a function o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -24,7 +23,7 @@ from numpy.polynomial.polynomial import polyadd, polymul
 from numpy.typing import NDArray
 
 from pdlib.specs import Purpose, Source, Spec, SpecError, require
-from pdlib.tasks.bits import random_words
+from pdlib.tasks.bits import random_words, stream_key
 
 MAX_SYMBOLS = 256  # numbers of symbols are bytes
 TOLERANCE = 1e-9  # of a sum of probabilities
@@ -36,25 +35,14 @@ DATA = Path(__file__).with_name("grammars.json")
 class Rule(Spec):
     r"""One rule :math:`A \to B_1 \dots B_m` and its probability among the rules of A.
 
-    Parameters
-    ----------
-    left
-        A, a whole number.
-    right
-        The symbols that A becomes, from left to right, at least one.
-    probability
-        In (0, 1].
-
-    Examples
-    --------
     >>> print(Rule(22, (21, 20), 0.5))
     22 -> 21 20
     """
 
     version: ClassVar[int] = 1
-    left: int
-    right: tuple[int, ...]
-    probability: float
+    left: int  # A
+    right: tuple[int, ...]  # what A becomes, from left to right, at least one symbol
+    probability: float  # in (0, 1]
 
     def __post_init__(self) -> None:
         require(type(self.left) is int, f"left side {self.left!r}", "a symbol, which is a whole number")
@@ -87,26 +75,9 @@ class Grammar(Source):
 
     where :math:`S_0` are the roots and T is a tree. The sentence is the row of T's leaves.
 
-    Parameters
-    ----------
-    layers
-        Symbols by distance from the roots, each a whole number that occurs once: the first layer are the roots, the
-        last one the terminals. At most 256 symbols.
-    rules
-        In any order; kept by layer, then by symbol as listed in `layers`, then as given.
+    Each symbol stands in one layer, once. Symbols above the last layer have rules, whose probabilities sum to 1 within 1e-9
+    and which lead one layer down; and the roots lead to all symbols. (Paper, section 4.1 and appendix D.1.)
 
-    Raises
-    ------
-    SpecError
-        If a symbol has no layer or two, a rule skips a layer or goes up, a symbol above the last layer has no rule,
-        a rule is there twice, the probabilities of a symbol do not sum to 1 within 1e-9, or no root leads to a symbol.
-
-    References
-    ----------
-    Paper, section 4.1 and appendix D.1.
-
-    Examples
-    --------
     >>> rules = (Rule(9, (7, 8), 0.5), Rule(9, (8,), 0.5), Rule(7, (1,), 1.0), Rule(8, (1, 2), 1.0))
     >>> small = Grammar(layers=((9,), (7, 8), (1, 2)), rules=rules)
     >>> small.depth, small.n_terminals, small.length_distribution().tolist()
@@ -114,8 +85,10 @@ class Grammar(Source):
     """
 
     version: ClassVar[int] = 1
-    layers: tuple[tuple[int, ...], ...]
-    rules: tuple[Rule, ...]
+    layers: tuple[
+        tuple[int, ...], ...
+    ]  # symbols by distance from the roots: roots, ..., terminals; at most 256
+    rules: tuple[Rule, ...]  # in any order; kept by layer, then by symbol as in `layers`, then as given
 
     def __post_init__(self) -> None:
         require(
@@ -252,16 +225,9 @@ class Grammar(Source):
     def level(self, level: int, counted: Literal["from_root", "from_leaves"]) -> int:
         """Return the row of `Sentences.ancestors` that is meant by a level, or raise if there is none.
 
-        Parameters
-        ----------
-        level
-            From the root: 0 is the root, `depth` the terminals, as in the paper's Definition 4.3. From the leaves: 1 is
-            the terminals, 2 the lowest symbols above them, `depth` + 1 the root, as in the paper's appendix E.
-        counted
-            `"from_root"` or `"from_leaves"`.
+        From the root, 0 is the root, `depth` the terminals, as in the paper's Definition 4.3. From the leaves, 1 is the
+        terminals, 2 the lowest symbols above them, `depth` + 1 the root, as in the paper's appendix E.
 
-        Examples
-        --------
         >>> cfg3f = grammar("cfg3f")
         >>> cfg3f.level(5, "from_root"), cfg3f.level(2, "from_leaves"), cfg3f.level(1, "from_leaves")
         (5, 5, 6)
@@ -413,20 +379,9 @@ def load_grammar(source: str | Path | Mapping[str, Any]) -> Grammar:
          "rules": {"9": [[7, 8], [8]], "7": [[1]], "8": [[1, 2]]},
          "probabilities": {"9": [0.25, 0.75], "7": [1], "8": [1]}}
 
-    Parameters
-    ----------
-    source
-        A path, or a dictionary of this form. Symbols are whole numbers, in quotes where JSON needs text. Without
-        `"probabilities"` the rules of a symbol are equally likely. Without `"layers"` the roots are the symbols that
-        no rule leads to, and each layer is sorted.
+    Symbols are whole numbers, in quotes where JSON needs text. Without `"probabilities"` the rules of a symbol are equally
+    likely. Without `"layers"` the roots are the symbols that no rule leads to, and each layer is sorted.
 
-    Raises
-    ------
-    SpecError
-        If the file cannot be read, or does not hold a grammar as `Grammar` describes it.
-
-    Examples
-    --------
     >>> load_grammar({"rules": {"9": [[7, 8], [8]], "7": [[1]], "8": [[1, 2]]}}).layers
     ((9,), (7, 8), (1, 2))
     """
@@ -469,22 +424,11 @@ def load_grammar(source: str | Path | Mapping[str, Any]) -> Grammar:
 def grammar(name: str, roots: int | Sequence[int] | None = None, released: bool = False) -> Grammar:
     """Return one of the paper's five grammars, whose rules are equally likely, or the part below some symbols.
 
-    Parameters
-    ----------
-    name
-        `"cfg3b"`, `"cfg3i"`, `"cfg3h"`, `"cfg3g"` or `"cfg3f"`, from the easiest to the hardest.
-    roots
-        If given, only what lies below these symbols; see `Grammar.below`.
-    released
-        cfg3b as in the paper's official code, which lacks the rule 9 -> 2 1; the paper's lengths of sentences are
-        those of the grammar with it.
+    They are `"cfg3b"`, `"cfg3i"`, `"cfg3h"`, `"cfg3g"` and `"cfg3f"`, from the easiest to the hardest (paper, appendix D.4;
+    Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar", arXiv:2305.13673). `roots` as of
+    `Grammar.below`. `released` is cfg3b as in the paper's official code, which lacks the rule 9 -> 2 1; the paper's lengths
+    of sentences are those of the grammar with it.
 
-    References
-    ----------
-    Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar", arXiv:2305.13673. Paper, appendix D.4.
-
-    Examples
-    --------
     >>> cfg3b = grammar("cfg3b")
     >>> cfg3b.depth, cfg3b.roots, cfg3b.terminals, len(cfg3b.rules), cfg3b.min_length, cfg3b.max_length
     (6, (22,), (1, 2, 3), 32, 138, 432)
@@ -627,11 +571,8 @@ class Sentences:
 class SentenceStream:
     """Endless independent sentences of a grammar, numbered from 0; any block can be made again anywhere.
 
-    The hash of the identity's text is the generator's key, `identity`, of 32 hexadecimal digits: streams of other texts
-    are independent for all practical purposes. Two grammars under one text share their random words.
+    `identity` is the key that the text names; two grammars under one text share their random words.
 
-    Examples
-    --------
     >>> stream = SentenceStream(grammar("cfg3b", roots=7), "an example")
     >>> block = stream.sentences(0, 100)
     >>> bool((stream.sentences(40, 60).tokens == block.tokens[40:60]).all())      # any block, made again
@@ -640,7 +581,7 @@ class SentenceStream:
 
     def __init__(self, grammar: Grammar, identity_text: str) -> None:
         self.grammar = grammar
-        self.identity = hashlib.sha256(identity_text.encode()).hexdigest()[:32]
+        self.identity = stream_key(identity_text)
 
     def sentences(self, start: int, stop: int) -> Sentences:
         """Return the sentences start ... stop - 1 and their trees, padded to the longest of them."""

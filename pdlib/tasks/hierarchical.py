@@ -52,25 +52,11 @@ def leaf_class(
 class HierarchicalParity(Task):
     r"""A tree of depth D whose nodes are k-sparse parities; its :math:`2^D` leaves are the classes.
 
-    Parameters
-    ----------
-    n_bits
-        d, at least :math:`(2^D - 1) k`.
-    support_size
-        k, coordinates of a feature; node n (heap numbering, root 1) asks for the product of the n-th block of k
-        coordinates, without loss of generality for an MLP.
-    depth
-        D, from 1 to 8. D = 1 is sparse parity.
-    mirrored
-        False: a product of +1 goes to the left child, 2n, as in the official code and as Figure 17 lists the features
-        of the paper's class 1. True: to the right child, as in Figure 16. Inputs are the same, class c is K - 1 - c.
+    Node n (heap numbering, root 1) asks for the product of the n-th block of k coordinates, without loss of generality for
+    an MLP. D = 1 is sparse parity. A product of +1 goes to the left child, 2n, as in the official code and as Figure 17
+    lists the features of the paper's class 1; mirrored, to the right child, as in Figure 16: inputs are the same, class c
+    is K - 1 - c. (Paper, appendix C.3.)
 
-    References
-    ----------
-    Paper, appendix C.3.
-
-    Examples
-    --------
     >>> task = HierarchicalParity(n_bits=60, support_size=5, depth=3)
     >>> task.n_classes, len(task.features), len(task.irrelevant)
     (8, 7, 25)
@@ -79,9 +65,9 @@ class HierarchicalParity(Task):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    depth: int  # D
+    n_bits: int  # d, at least (2^D - 1) k
+    support_size: int  # k, coordinates of a feature
+    depth: int  # D, from 1 to 8
     mirrored: bool = False
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.specs import Purpose, Sentences, Sequences, Source, Task, require
-from pdlib.tasks.bits import random_words, stream_identity
+from pdlib.tasks.bits import random_words, stream_identity, stream_key
 
 # What a selected position shows: [mask], a random token, its own
 SHOWN_MASK, SHOWN_RANDOM, SHOWN_ORIGINAL = 0.8, 0.1, 0.1
@@ -26,23 +25,10 @@ class MaskedPrediction(Task):
 
     Tokens are those of the source, then [mask] if it is not among them. It is a class too: the output may be tied.
 
-    Parameters
-    ----------
-    source
-        Where the sequences come from.
-    mask_rate
-        p, in (0, 1).
-    selected
-        `"visible"`: selected positions are attended to like others. `"hidden"`: nobody attends to them, whatever
-        they show; each still sees itself, past the attention. (In a sentence of selected positions only, they
-        are visible.) The official code hides them; the paper does not say so.
+    Hidden, selected positions are attended to by nobody, whatever they show; each still sees itself, past the attention.
+    (In a sentence of selected positions only, they are visible.) The official code hides them; the paper (Definition 4.1,
+    appendix D.5.2) does not say so.
 
-    References
-    ----------
-    Paper, Definition 4.1 and appendix D.5.2.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)), mask_rate=0.3)
     >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 4)
@@ -53,8 +39,8 @@ class MaskedPrediction(Task):
     """
 
     version: ClassVar[int] = 1
-    source: Source
-    mask_rate: float = 0.3  # p
+    source: Source  # of the sequences
+    mask_rate: float = 0.3  # p, in (0, 1)
     selected: Literal["visible", "hidden"] = "visible"
 
     def __post_init__(self) -> None:
@@ -119,10 +105,10 @@ class MaskedStream:
 
     def __init__(self, task: MaskedPrediction, text: str, purpose: Purpose) -> None:
         self.task = task
-        self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.identity = stream_key(text)
         self.source = task.source.sentence_stream(text + " sentences", purpose)
         self._ordinary = task.ordinary_tokens
-        self._masks = hashlib.sha256((text + " masks").encode()).hexdigest()[:32]
+        self._masks = stream_key(text + " masks")
 
     def originals(self, start: int, stop: int) -> Sentences:
         """Return the sentences start ... stop - 1 before anything is masked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.specs import Purpose, Sentences, Sequences, Source, SpecError, Task, require
-from pdlib.tasks.bits import stream_identity
+from pdlib.tasks.bits import stream_identity, stream_key
 from pdlib.tasks.grammar import Grammar
 
 MAX_VOCABULARY = 256  # classes are bytes
@@ -30,22 +29,8 @@ class NextToken(Task):
 
     Tokens are those of the source, then [bos], then [end] if it is asked for. All are classes: the output may be tied.
 
-    Parameters
-    ----------
-    source
-        Where the sequences come from. Of one that is no `Grammar` only all tokens can be asked for.
-    level, counted
-        l, as `Grammar.level` counts it: from the leaves 1 are all tokens, 2 those at which a span of the lowest symbols
-        above them ends; a level's tokens are also tokens of each level below it.
-    ends
-        Whether [end] is asked for after the last token, at level 1 only.
+    (Paper, appendix E, Equation 9.) Of a source that is no `Grammar` only all tokens can be asked for.
 
-    References
-    ----------
-    Paper, appendix E, Equation 9.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> task = NextToken(grammar("cfg3b", roots=7), ends=True)      # 7 -> 3 1 | 1 2 3, tokens 2 0 | 0 1 2
     >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
@@ -56,10 +41,12 @@ class NextToken(Task):
     """
 
     version: ClassVar[int] = 1
-    source: Source
-    level: int = 1  # l
+    source: Source  # of the sequences
+    level: int = (
+        1  # l, as `Grammar.level` counts it: from the leaves 2 are ends of spans right above the tokens
+    )
     counted: Literal["from_leaves", "from_root"] = "from_leaves"
-    ends: bool = False
+    ends: bool = False  # whether [end] is asked for after the last token, at level 1 only
 
     def __post_init__(self) -> None:
         require(isinstance(self.source, Source), f"source = {self.source!r}", "a Source, such as a Grammar")
@@ -185,7 +172,7 @@ class NextTokenStream:
 
     def __init__(self, task: NextToken, text: str, purpose: Purpose) -> None:
         self.task = task
-        self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.identity = stream_key(text)
         self.source = task.source.sentence_stream(text + " sentences", purpose)
 
     def originals(self, start: int, stop: int) -> Any:

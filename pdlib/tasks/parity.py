@@ -28,22 +28,9 @@ def parity_class(inputs: NDArray[Any], support: Sequence[int]) -> NDArray[np.uin
 class SparseParity(Task):
     r"""(d, k)-sparse parity: uniform :math:`x \in \{-1, +1\}^d`, class by the sign of k coordinates' product.
 
-    Parameters
-    ----------
-    n_bits
-        d.
-    support_size
-        k, with k < d.
-    positions
-        The support S, zero-based and rising; by default the first k coordinates. An MLP cannot tell one support
-        from another; a Transformer with a causal mask can.
+    The support S (paper, Definition 3.1) are the first k coordinates, unless positions are given: an MLP cannot tell one
+    support from another, a Transformer with a causal mask can.
 
-    References
-    ----------
-    Paper, Definition 3.1.
-
-    Examples
-    --------
     >>> task = SparseParity(n_bits=20, support_size=3)
     >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 4)
     >>> bool(((inputs[:, :3].prod(axis=1) < 0) == classes).all())
@@ -52,8 +39,8 @@ class SparseParity(Task):
 
     version: ClassVar[int] = 1
     n_bits: int  # d
-    support_size: int  # k
-    positions: tuple[int, ...] = later(())  # S
+    support_size: int  # k < d
+    positions: tuple[int, ...] = later(())  # S, zero-based and rising
 
     def __post_init__(self) -> None:
         whole(n_bits=self.n_bits, support_size=self.support_size)

@@ -83,8 +83,6 @@ def posterior(
 
     Parameters
     ----------
-    grammar
-        What the sentences are drawn from.
     inputs : shape (sentence, position)
         z: tokens 0 ... V - 1, and V for [mask]; anything beyond the end.
     lengths : shape (sentence,)
@@ -101,13 +99,8 @@ def posterior(
     Returns
     -------
     numpy.ndarray
-        Shape (target, V); targets in reading order of `at`, rows sum to 1.
-
-    Raises
-    ------
-    SpecError
-        If no sentence of the grammar, of that length, can have become a sentence of `inputs`; if an input is neither
-        token nor [mask]; if `at` asks beyond a sentence's end, or with `hidden` leaves out a [mask].
+        Shape (target, V); targets in reading order of `at`, rows sum to 1. A sentence that none of the grammar, of that
+        length, can have become is an error.
 
     References
     ----------
@@ -185,29 +178,9 @@ def grammatical(
     such as what a network writes: a number that is no token of the grammar ends what is grammatical, as a token does
     that cannot stand there.
 
-    Parameters
-    ----------
-    grammar
-        The grammar.
-    tokens : shape (text, position)
-        x: whole numbers; tokens are 0 ... V - 1. Anything beyond the end.
-    lengths : shape (text,)
-        n, numbers of tokens.
+    `tokens` (text, position) are whole numbers, those of the grammar 0 ... V - 1, and anything beyond the end; `lengths`
+    (text,) are n. Returned are m, (text,), from 0 to n, and whether each text is a sentence: nothing at all is none.
 
-    Returns
-    -------
-    beginning : numpy.ndarray
-        Shape (text,), from 0 to n: n for a sentence, and for what some sentence begins with.
-    sentence : numpy.ndarray
-        Boolean, shape (text,). Nothing at all is no sentence.
-
-    Raises
-    ------
-    SpecError
-        If tokens or lengths are no whole numbers, or of other shapes.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
     >>> texts = np.array([[0, 1, 2], [0, 1, 0], [0, 3, 2], [2, 0, 1], [1, 2, 0]])
@@ -249,28 +222,11 @@ def prefix_posterior(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[An
     with :math:`\pi, \rho` any sequences of symbols, also empty ones (then h = i), and :math:`F_A(0)` for a root A its
     probability.
 
-    Parameters
-    ----------
-    grammar
-        The grammar, its roots equally likely.
-    tokens : shape (sentence, position)
-        Sentences, or beginnings of sentences: tokens 0 ... V - 1; anything beyond the end.
-    lengths : shape (sentence,)
-        Numbers of tokens.
+    `tokens` (sentence, position), 0 ... V - 1 and anything beyond the `lengths`, are sentences or beginnings of sentences;
+    what no sentence begins with is an error. Returns shape (sentence, position + 1, V + 1): entry i is what follows the
+    first i tokens, for i = 0, ..., the length; the last column is the probability that the sentence ends there. Rows sum
+    to 1; nan beyond the length.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (sentence, position + 1, V + 1): entry i is what follows the first i tokens, for i = 0, ..., the length; the
-        last column is the probability that the sentence ends there. Rows sum to 1; nan beyond the length.
-
-    Raises
-    ------
-    SpecError
-        If no sentence of the grammar begins so.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> low = grammar("cfg3b", roots=(7, 8))              # 7 -> 3 1 | 1 2 3, 8 -> 3 2 | 3 1 2
     >>> prefix_posterior(low, np.array([[2, 0]]), np.array([2])).round(6).tolist()
@@ -288,31 +244,11 @@ def boundary_posterior(
 
     In `prefix_posterior`'s sum, below level l only the last symbol of a right side goes on.
 
-    Parameters
-    ----------
-    grammar, tokens, lengths
-        As in `prefix_posterior`.
-    level
-        l, counted from the root: 0 is the root (the sentence ends with the token), `grammar.depth` the tokens themselves
-        (no condition but that the sentence does not end before).
+    (Paper, appendix E; Definition 4.3.) Tokens and lengths as of `prefix_posterior`; the level is counted from the root: 0
+    is the root (the sentence ends with the token), `grammar.depth` the tokens themselves (no condition but that the
+    sentence does not end before). Returns shape (sentence, position, V): entry i is the distribution of token i, given
+    those before it; nan where no span of the level can end, and beyond the length.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (sentence, position, V): entry i is the distribution of token i, given those before it. nan where no span
-        of the level can end, and beyond the length.
-
-    Raises
-    ------
-    SpecError
-        If no sentence of the grammar begins so, or the level is not one of the grammar's.
-
-    References
-    ----------
-    Paper, appendix E (boundary tokens); Definition 4.3.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> low = grammar("cfg3b", roots=(7, 8))              # 7 -> 3 1 | 1 2 3, 8 -> 3 2 | 3 1 2
     >>> boundary_posterior(low, np.array([[2, 0, 1]]), np.array([3]), level=0).tolist()
