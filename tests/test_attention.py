@@ -117,29 +117,19 @@ def only_row(model: Any, parameters: Parameters, n_samples: int = 50) -> dict[st
     return row
 
 
-def test_a_network_whose_attention_sits_on_the_support_has_all_its_mass_there() -> None:
+def test_the_mass_is_where_a_network_of_known_attention_has_it() -> None:
     row = only_row(*made_by_hand(SUPPORT))
     for end in ("", "_low", "_high"):
-        assert row[f"on_support{end}"] == pytest.approx(1, abs=1e-12)
-        assert row[f"on_coordinate{end}"] == pytest.approx(1 / 3, abs=1e-12)
-        assert row[f"off_coordinate{end}"] == pytest.approx(0, abs=1e-12)
-
-
-def test_a_network_whose_attention_sits_off_the_support_has_none_there() -> None:
-    """The control."""
-    row = only_row(*made_by_hand((0, 3, 5)))
-    assert row["on_support"] == pytest.approx(0, abs=1e-12)
-    assert row["off_coordinate"] == pytest.approx(1 / 3, abs=1e-12)
-    half = only_row(*made_by_hand((0, 4)))
-    assert half["on_support"] == pytest.approx(1 / 2, abs=1e-12)
-
-
-def test_the_first_layer_counts_as_the_last_one_does() -> None:
-    """The last layer on the support, the first uniform: position i hands on 1/(i + 1) of each j <= i."""
+        expected = {"on_support": 1, "on_coordinate": 1 / 3, "off_coordinate": 0}
+        assert {k: row[f"{k}{end}"] for k in expected} == pytest.approx(expected, abs=1e-12)
+    off = only_row(*made_by_hand((0, 3, 5)))
+    assert (off["on_support"], off["off_coordinate"]) == pytest.approx((0, 1 / 3), abs=1e-12)
+    assert only_row(*made_by_hand((0, 4)))["on_support"] == pytest.approx(1 / 2, abs=1e-12)
+    # the first layer counts as the last one does: uniform there, position i hands on 1/(i + 1) of each j <= i
     row = only_row(*made_by_hand(SUPPORT, first="uniform"))
-    expected = sum(sum(j in SUPPORT for j in range(i + 1)) / (i + 1) for i in SUPPORT) / len(SUPPORT)
-    assert row["on_support"] == pytest.approx(expected, abs=1e-12)
-    assert expected < 0.6
+    handed_on = sum(sum(j in SUPPORT for j in range(i + 1)) / (i + 1) for i in SUPPORT) / len(SUPPORT)
+    assert row["on_support"] == pytest.approx(handed_on, abs=1e-12)
+    assert handed_on < 0.6
 
 
 def test_a_network_without_weights_attends_uniformly() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +11,7 @@ import pandas as pd
 import pytest
 import tiny
 from numpy.typing import NDArray
+from trees import Tokens, sentences, trees
 
 from pdlib import SparseParity
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
@@ -37,26 +36,6 @@ UNEVEN = load_grammar(
         "probabilities": {"9": [0.25, 0.75], "6": [1], "7": [1], "8": [1]},
     }
 )
-
-
-def sentences(g: Grammar) -> dict[tuple[int, ...], float]:
-    """Every sentence, as places in the terminals, and its probability, by writing out the trees."""
-
-    def below(symbol: int) -> dict[tuple[int, ...], float]:
-        if symbol in g.terminals:
-            return {(g.terminals.index(symbol),): 1.0}
-        found: dict[tuple[int, ...], float] = defaultdict(float)
-        for rule in g.rules_of(symbol):
-            for parts in product(*(below(s).items() for s in rule.right)):
-                tokens = tuple(t for part, _ in parts for t in part)
-                found[tokens] += rule.probability * float(np.prod([p for _, p in parts]))
-        return found
-
-    total: dict[tuple[int, ...], float] = defaultdict(float)
-    for root in g.roots:
-        for tokens, p in below(root).items():
-            total[tokens] += p / len(g.roots)
-    return total
 
 
 # Frequencies
@@ -150,34 +129,9 @@ GRAMMARS = pytest.mark.parametrize(
     [LOW, UNEVEN, AMBIGUOUS, grammar("cfg3f", roots=13).below((10, 11))],
     ids=["cfg3b", "uneven", "ambiguous", "cfg3f"],
 )
-Context = tuple[int, ...]
 
 
-@cache
-def trees(g: Grammar) -> list[tuple[float, Context, list[list[int]]]]:
-    """Each tree's probability, tokens and, by level from the root, the last positions of spans: written out."""
-
-    def below(symbol: int, layer: int) -> list[tuple[float, Context, list[list[int]]]]:
-        if layer == g.depth:
-            return [(1.0, (g.terminals.index(symbol),), [[0]])]
-        found: list[tuple[float, Context, list[list[int]]]] = []
-        for rule in g.rules_of(symbol):
-            for parts in product(*(below(s, layer + 1) for s in rule.right)):
-                probability = rule.probability
-                tokens: Context = ()
-                ends: list[list[int]] = [[] for _ in range(g.depth - layer)]
-                for p, t, e in parts:
-                    probability *= p
-                    for mine, theirs in zip(ends, e, strict=True):
-                        mine += [len(tokens) + i for i in theirs]
-                    tokens += t
-                found.append((probability, tokens, [[len(tokens) - 1], *ends]))
-        return found
-
-    return [(p / len(g.roots), t, e) for root in g.roots for p, t, e in below(root, 0)]
-
-
-def asked(task: NextToken) -> Iterator[tuple[float, Context, list[tuple[Context, int]]]]:
+def asked(task: NextToken) -> Iterator[tuple[float, Tokens, list[tuple[Tokens, int]]]]:
     """Each tree's probability and tokens, and what is asked for: the tokens before, and the class."""
     for p, tokens, ends in trees(task.source):
         targets = [(tokens[:i], tokens[i]) for i in ends[task.level_from_root]]
@@ -186,9 +140,9 @@ def asked(task: NextToken) -> Iterator[tuple[float, Context, list[tuple[Context,
 
 def counted(
     task: NextToken, n_before: int | None = None, everywhere: bool = False
-) -> dict[Context, NDArray[Any]]:
+) -> dict[Tokens, NDArray[Any]]:
     """The distribution of the class, given the last so many tokens before, or all; `everywhere`: at any token."""
-    found: dict[Context, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
+    found: dict[Tokens, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
     for p, tokens, targets in asked(task):
         if everywhere:
             targets = [(tokens[:i], t) for i, t in enumerate(tokens)]
@@ -204,7 +158,7 @@ def tasks_of(g: Grammar) -> list[NextToken]:
 
 def begun(
     task: NextToken, n: int, stream: str = "evaluation"
-) -> tuple[Sequences, NDArray[np.uint8], list[Context]]:
+) -> tuple[Sequences, NDArray[np.uint8], list[Tokens]]:
     """Examples, and what stands before each target."""
     inputs, classes = task.stream(EVALUATION_SEED, stream).examples(0, n)  # type: ignore[arg-type]
     return inputs, classes, [tuple(inputs.tokens[s, : i + 1].tolist()) for s, i in np.argwhere(inputs.at)]
@@ -290,12 +244,12 @@ def test_knowing_that_a_span_ends_tells_something_where_spans_differ() -> None:
 def test_the_loss_gives_short_sentences_more_weight_than_their_probability() -> None:
     """So the least loss is that of another distribution than the posterior, which is the most often right one."""
     task = NextToken(UNEVEN, level=2)
-    weighted: dict[Context, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
+    weighted: dict[Tokens, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
     for p, _, targets in asked(task):
         for before, t in targets:
             weighted[before][t] += p / len(targets)
 
-    def loss(q: dict[Context, NDArray[Any]]) -> float:
+    def loss(q: dict[Tokens, NDArray[Any]]) -> float:
         return sum(
             p * float(-np.mean([np.log(q[b][t]) for b, t in targets])) for p, _, targets in asked(task)
         )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 from numpy.typing import NDArray
+from trees import sentences
 
 from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer, gpt2
@@ -37,19 +36,6 @@ def training(source: Source = SMALL, **changes: Any) -> Training:
 
 def parameters_of(spec: Training) -> Parameters:
     return spec.model.initial(spec.task.n_inputs, spec.task.n_classes, seed=0)
-
-
-@lru_cache
-def sentences(g: Grammar) -> frozenset[tuple[int, ...]]:
-    """All sentences of a small grammar, by expanding every symbol in every way."""
-
-    def expanded(symbol: int) -> set[tuple[int, ...]]:
-        if symbol in g.terminals:
-            return {(g.terminals.index(symbol),)}
-        sides = (product(*map(expanded, rule.right)) for rule in g.rules_of(symbol))
-        return {tuple(t for part in parts for t in part) for side in sides for parts in side}
-
-    return frozenset().union(*map(expanded, g.roots))
 
 
 def replayed(g: Grammar, n: int, max_length: int, key: str = "replayed") -> Texts:
@@ -98,23 +84,6 @@ def test_a_network_that_writes_sentences_of_the_grammar_is_always_right(
     }
     v, longest = source.n_terminals, source.max_length
     assert asked == [{"beginning": v, "end": v + 1, "max_length": longest, "seed": 5}]
-
-
-def test_a_sentence_cut_before_its_end_is_not_accepted_but_grammatical_as_far_as_it_goes(
-    written: Any,
-) -> None:
-    source = grammar("cfg3b", roots=(14, 15))
-
-    def cut(n: int, keywords: dict[str, Any], ended: bool) -> Texts:
-        tokens, lengths, _ = replayed(source, n, keywords["max_length"])
-        return tokens, lengths - 1, np.full(n, ended)
-
-    for ended in (False, True):  # whether or not the network thought that it ends there
-        written(lambda n, keywords, ended=ended: cut(n, keywords, ended))
-        (row,) = Generation(50).rows(training(source), {})
-        assert (row["accepted"], row["distinct"], row["prefix_share"]) == (0, 0, 1)
-        assert row["ended"] == float(ended)
-        assert row["longest_prefix"] == row["mean_length"]
 
 
 def test_rows_are_counted_by_hand() -> None:

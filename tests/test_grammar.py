@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from trees import sentences, trees
 
 from pdlib.specs import SpecError
 from pdlib.tasks.bits import BitStream
@@ -48,19 +48,6 @@ PLAIN: dict[str, Any] = {"rules": {"9": [[7, 8], [8]], "7": [[1]], "8": [[1, 2]]
 
 def stream(g: Grammar, text: str = "a test") -> SentenceStream:
     return SentenceStream(g, text)
-
-
-def derivations(g: Grammar, symbol: int) -> list[tuple[tuple[int, ...], float]]:
-    """Every sentence below a symbol with its probability, once for each tree, by the plain definition."""
-    rules = [r for r in g.rules if r.left == symbol]
-    if not rules:
-        return [((symbol,), 1.0)]
-    found = []
-    for rule in rules:
-        for parts in product(*(derivations(g, s) for s in rule.right)):
-            sentence = tuple(t for part, _ in parts for t in part)
-            found.append((sentence, rule.probability * float(np.prod([p for _, p in parts]))))
-    return found
 
 
 def rule_counts(block: Sentences) -> Counter[tuple[int, tuple[int, ...]]]:
@@ -302,16 +289,13 @@ def test_the_check_of_lengths_can_fail() -> None:
 
 
 def test_lengths_and_numbers_of_trees_are_those_of_listing_every_tree() -> None:
-    trees = [pair for root in SMALL.roots for pair in derivations(SMALL, root)]
     exact = np.zeros(SMALL.max_length + 1)
-    for sentence, p in trees:
-        exact[len(sentence)] += p / len(SMALL.roots)
+    for tokens, p in sentences(SMALL).items():
+        exact[len(tokens)] += p
     np.testing.assert_allclose(SMALL.length_distribution(), exact, atol=1e-15)
-    assert SMALL.n_derivations() == len(trees)
-    assert (SMALL.min_length, SMALL.max_length) == (
-        min(len(s) for s, _ in trees),
-        max(len(s) for s, _ in trees),
-    )
+    assert SMALL.n_derivations() == len(trees(SMALL))
+    found = [len(tokens) for tokens in sentences(SMALL)]
+    assert (SMALL.min_length, SMALL.max_length) == (min(found), max(found))
 
 
 def test_rules_are_kept_in_one_order_whatever_order_they_come_in() -> None:
@@ -336,24 +320,6 @@ def test_below_some_symbols_lies_a_grammar_of_its_own() -> None:
     lost = SMALL.below(6)  # symbols that it does not lead to are gone
     assert lost.layers == ((6,), (3,), (1, 2, 0))
     assert lost.n_derivations() == 4
-
-
-@pytest.mark.parametrize("root", [9, 13])
-def test_lengths_below_a_symbol_are_those_of_its_spans_in_whole_sentences(root: int) -> None:
-    g = grammar("cfg3b")
-    level = next(i for i, layer in enumerate(g.layers) if root in layer)
-    block = stream(g).sentences(0, 500)
-    spans = [stop - start for i in range(500) for s, start, stop in block.spans(i, level) if s == root]
-    exact = g.below(root).length_distribution()
-    assert gap(np.bincount(spans, minlength=len(exact)) / len(spans), exact, len(spans)) < 1
-
-
-def test_levels_are_counted_from_the_root_or_from_the_leaves() -> None:
-    g = grammar("cfg3f")
-    assert [g.level(i, "from_root") for i in range(7)] == list(range(7))
-    assert [g.level(i, "from_leaves") for i in range(1, 8)] == list(range(6, -1, -1))
-    # the paper's level 2 from the leaves: the symbols right above the terminals
-    assert g.layers[g.level(2, "from_leaves")] == (7, 8, 9)
 
 
 def test_a_grammar_is_read_from_a_file_with_or_without_layers_and_probabilities(tmp_path: Path) -> None:
@@ -413,20 +379,12 @@ def test_the_check_of_probabilities_can_fail(rule: str) -> None:
 
 
 def test_whole_sentences_of_a_small_grammar_have_their_probabilities() -> None:
-    exact: Counter[tuple[int, ...]] = Counter()
-    for root in SMALL.roots:
-        for sentence, p in derivations(SMALL, root):
-            exact[sentence] += p / len(SMALL.roots)  # type: ignore[assignment]
-    block = stream(SMALL).sentences(0, N)
-    terminals = np.array(SMALL.terminals)
-    drawn = Counter(
-        tuple(terminals[row[:n]].tolist()) for row, n in zip(block.tokens, block.lengths, strict=True)
-    )
+    exact, block = sentences(SMALL), stream(SMALL).sentences(0, N)
+    drawn = Counter(tuple(row[:n].tolist()) for row, n in zip(block.tokens, block.lengths, strict=True))
     assert set(drawn) <= set(exact)
-    common = [s for s, p in exact.items() if p * N >= 20]
-    assert sum(exact[s] for s in common) > 0.9
-    for s in common:
-        p = exact[s]
+    common = {s: p for s, p in exact.items() if p * N >= 20}
+    assert sum(common.values()) > 0.9
+    for s, p in common.items():
         assert abs(drawn[s] / N - p) < 5 * np.sqrt(p * (1 - p) / N), s
 
 

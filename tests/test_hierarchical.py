@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pdlib.engine import execute
-from pdlib.models.mlp import MLP, as_module, logits, softmax
+from pdlib.models.mlp import MLP
 from pdlib.probes.features import FeatureCorrelations
 from pdlib.specs import SGD, Measurement, SpecError, Training
 from pdlib.store import Store
 from pdlib.tasks.hierarchical import HierarchicalParity, leaf_class
 from pdlib.tasks.parity import SparseParity, parity_class
-from pdlib.training.online_sgd import CompiledLearner, TorchLearner
 
 PAPER = HierarchicalParity(n_bits=100, support_size=5, depth=3)
 SMALL = HierarchicalParity(n_bits=15, support_size=2, depth=3)
@@ -181,39 +179,6 @@ def test_the_largest_tree_has_its_classes_in_a_byte_and_features_may_use_every_c
     _, classes = task.stream(0, "train").examples(0, 10_000)
     assert classes.dtype == np.uint8
     assert set(classes.tolist()) == set(range(256))
-
-
-# The engine at eight classes
-
-
-@pytest.mark.parametrize("targets", ["hard", "soft"])
-def test_eight_classes_trained_by_the_engine_equal_a_plain_float64_loop(targets: str) -> None:
-    task = HierarchicalParity(20, 2, 3)
-    n, rate = 3000, 0.02
-    x, classes = task.stream(0, "train").examples(0, n, dtype=np.float64)
-    teacher = MLP(40).initial(20, 8, seed=9)
-    y = np.eye(8)[classes] if targets == "hard" else softmax(logits(teacher, x), 0.1)
-    start = MLP(100).initial(20, 8, seed=0)
-    module = as_module(start)
-    for bits, target in zip(torch.from_numpy(x), torch.from_numpy(y), strict=True):
-        module.zero_grad()
-        (-(target * torch.log_softmax(module(bits), dim=0)).sum()).backward()
-        with torch.no_grad():
-            for p in module.parameters():
-                p -= rate * p.grad
-    expected = {name: value.detach().numpy() for name, value in module.state_dict().items()}
-    for state in (CompiledLearner(start), TorchLearner(start, "cpu")):
-        inputs = np.zeros((n, state.n_columns))
-        inputs[:, :20], inputs[:, 20] = x, 1.0
-        state.steps(inputs, y, np.full(n, rate))
-        ours = state.parameters()
-        assert (
-            max(np.abs(ours[name] - start[name]).max() for name in start) > 0.05
-        )  # it has learned something
-        for name, value in expected.items():
-            assert np.abs(ours[name] - value).max() < 1e-10
-        wrong = state.parameters()["2.weight"][[1, 0, *range(2, 8)]]  # the control: two classes exchanged
-        assert np.abs(wrong - expected["2.weight"]).max() > 1e-3
 
 
 # The probe

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -13,9 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pdlib import Adam, Distillation, Store, Training, execute, labels
+from pdlib import Adam, Training
 from pdlib.models.transformer import Transformer
-from pdlib.schedules import Explicit
 from pdlib.specs import Source, SpecError
 from pdlib.tasks.grammar import grammar, load_grammar
 from pdlib.tasks.next_token import NextToken
@@ -225,41 +223,6 @@ def test_what_follows_from_the_token_before_is_learned() -> None:
         found[level] = float(right.mean())
     assert found[2] == 1.0
     assert found[1] == pytest.approx(0.75, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("task", "targets"),
-    [(ENDING, {"temperature": 1.0}), (BOUNDARIES, {"targets": "hard"})],
-    ids=["soft", "hard"],
-)
-def test_a_student_of_cached_labels_is_the_student_of_its_teacher(
-    task: NextToken, tmp_path: Path, targets: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(labels, "SEQUENCES_GRID", 50)  # several blocks a piece
-    teacher = run(task, checkpoint_every=6, seed=5)
-    store = Store(tmp_path, published=None)
-    student = run(task, supervision=Distillation(teacher, Explicit((6, -1), (5,)), **targets), seed=7)
-    found, _ = execute([student, teacher], store, progress=False, n_workers=1)
-    learner = GradientLearner(student, untrained(student))
-    stream = task.stream(7, "train")
-    rates = student.optimizer.rates(0, 12, 12)
-    for step in range(12):
-        source = store.load_checkpoint(teacher, 6 if step < 5 else 12)
-        inputs, _ = stream.examples(16 * step, 16 * step + 16)
-        values = torch.from_numpy(network(task).logits(source, inputs))
-        soft = values.double().softmax(dim=1).numpy()
-        wanted = np.eye(task.n_classes)[values.argmax(dim=1)] if "targets" in targets else soft
-        learner.steps(inputs, wanted, rates[step : step + 1])
-    last = store.load_checkpoint(student, 12)
-    for name, value in learner.parameters().items():
-        np.testing.assert_allclose(value, last[name], rtol=0, atol=1e-11)  # Adam, of gradients that vanish
-    assert found.table.step.tolist() == [0, 6, 12]
-    from_labels = execute(
-        [replace(student, supervision=run().supervision)], store, progress=False, n_workers=1
-    )
-    assert not np.allclose(
-        from_labels[0].table.loss_nats.iloc[-1], found.table.loss_nats.iloc[-1]
-    )  # the control
 
 
 # The record
