@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer, tokens_of
 from pdlib.probes import attention
 from pdlib.probes.attention import AttentionPaths, last_position_mass, path_mass
-from pdlib.specs import SGD, Adam, Parameters, SpecError, Task, Training
+from pdlib.specs import SGD, Adam, Parameters, Training
 from pdlib.tasks.parity import SparseParity
 
 N_BITS, SUPPORT = 6, (1, 2, 4)
@@ -178,38 +177,3 @@ def test_masses_depend_neither_on_how_many_are_computed_at_once_nor_on_dropout(
     at_once = last_position_mass(*plain, inputs)
     monkeypatch.setattr(attention, "EXAMPLES_AT_ONCE", 7)
     np.testing.assert_allclose(last_position_mass(*plain, inputs), at_once, rtol=0, atol=1e-14)
-
-
-# Refused
-
-
-@dataclass(frozen=True)
-class Unplaced(Task):
-    """A task whose label depends on no set of positions."""
-
-    n_inputs: int = 4
-    n_classes: int = 2
-
-
-@pytest.mark.parametrize(
-    ("model", "task", "said"),
-    [
-        (MLP(4), TASK, r"attention of MLP\(.*: expected a Transformer"),
-        (
-            Transformer(1, 1),
-            Unplaced(),
-            r"task Unplaced\(.*: expected one with a support, such as SparseParity",
-        ),
-    ],
-)
-def test_networks_without_attention_and_tasks_without_a_support_are_refused(
-    model: Any, task: Any, said: str
-) -> None:
-    with pytest.raises(SpecError, match=said):
-        AttentionPaths(4).rows(training(model, task), model.initial(task.n_inputs, task.n_classes, 0))
-
-
-@pytest.mark.parametrize("n", [0, 2.0, True])
-def test_a_number_of_inputs_that_is_none_is_refused(n: Any) -> None:
-    with pytest.raises(SpecError, match=f"n_samples = {n}"):
-        AttentionPaths(n)

@@ -12,12 +12,10 @@ import tiny
 from numpy.typing import NDArray
 from trees import sentences
 
-from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer, gpt2
 from pdlib.probes.generation import Generation, judged
-from pdlib.specs import SGD, Parameters, Source, SpecError, Task, Training
+from pdlib.specs import SGD, Parameters, Source, SpecError, Training
 from pdlib.tasks.grammar import Grammar, SentenceStream, grammar, load_grammar
-from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 
 SMALL = load_grammar(
@@ -155,53 +153,6 @@ def test_a_networks_texts_are_a_function_of_the_seed_and_leave_its_parameters_al
 
 
 # Refused
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"n_samples": 0}, "n_samples = 0"),
-        ({"n_samples": 2.0}, "n_samples = 2.0"),
-        ({"seed": -1}, "seed = -1"),
-    ],
-)
-def test_a_probe_that_cannot_mean_anything_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(SpecError, match=f"{said}: expected a whole number"):
-        replace(Generation(16), **changes)
-
-
-class Letters(Source):
-    """A source without a grammar."""
-
-    n_tokens = 2
-    max_length = 5
-
-
-def on(task: Task) -> Training:
-    model = gpt2(1, 1, vocabulary=task.vocabulary, n_positions=8)
-    return Training(task, model, SGD(0.1), n_steps=1, evaluate_every=1)
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        tiny.training(),
-        on(MaskedPrediction(SMALL)),
-        on(NextToken(SMALL)),
-        on(NextToken(SMALL, level=2)),
-        on(NextToken(Letters(), ends=True)),
-    ],
-    ids=["no sequences", "masked", "no end", "boundaries", "no grammar"],
-)
-def test_a_task_whose_networks_write_no_sentences_is_refused(spec: Training) -> None:
-    with pytest.raises(SpecError, match=r"task .*: expected a NextToken on a Grammar with ends=True"):
-        Generation(16).rows(spec, {})
-
-
-def test_texts_of_anything_but_a_transformer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MLP, "check", lambda self, task: None)
-    with pytest.raises(SpecError, match=r"texts of MLP\(.*: expected a Transformer"):
-        Generation(16).rows(training(model=MLP(4)), {})
 
 
 def test_nothing_can_be_said_of_no_texts_or_texts_that_may_or_may_not_end() -> None:

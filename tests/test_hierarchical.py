@@ -271,15 +271,6 @@ def test_rows_are_two_dozen_a_checkpoint_and_say_over_what_they_average() -> Non
     assert 0 not in whole.index.get_level_values("node")  # no rest where every coordinate is used
 
 
-def test_what_is_no_tree_or_too_high_a_degree_is_refused() -> None:
-    with pytest.raises(SpecError, match="expected a HierarchicalParity, whose"):
-        probed(SparseParity(10, 3), lambda bits: np.full((len(bits), 2), 1 / 2))
-    with pytest.raises(SpecError, match=r"degrees = \(1, 4\): expected at most k = 3"):
-        probed(TREE, lambda bits: np.full((len(bits), 8), 1 / 8), degrees=(1, 4))
-    with pytest.raises(SpecError, match="at least one degree"):
-        FeatureCorrelations(())
-
-
 def test_a_trained_network_is_scored_level_by_level_and_probed_at_its_checkpoints(store: Store) -> None:
     task = HierarchicalParity(8, 1, 2)
     spec = Training(

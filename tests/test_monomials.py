@@ -14,7 +14,7 @@ from pdlib import labels
 from pdlib.models.mlp import MLP, logits, softmax
 from pdlib.probes.monomials import MonomialCorrelations, monomial_correlations, monomials_off_support
 from pdlib.probes.softness import Softness
-from pdlib.specs import Parameters, SpecError, Task
+from pdlib.specs import Parameters, SpecError
 from pdlib.store import Store
 from pdlib.tasks.parity import SparseParity
 
@@ -143,11 +143,6 @@ def test_correlations_of_hard_labels_are_those_of_the_teachers_argmax_on_the_stu
     assert own["mean"] == pytest.approx(np.mean([abs((first * mine[:, j]).mean()) for j in range(3)]))
     _, others = labels.predictions(student, taught, student.pieces[0].checkpoint)
     assert (others != said).any()  # the control: another checkpoint says something else
-
-
-def test_a_task_without_a_support_is_refused() -> None:
-    with pytest.raises(SpecError, match="expected one with a support"):
-        MonomialCorrelations().rows(tiny.training(task=Task()), perfect())
 
 
 def test_a_temperature_near_zero_makes_a_distribution_hard_and_a_high_one_soft() -> None:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from numpy.typing import NDArray
 
@@ -418,26 +417,6 @@ def pair(sentence: int, position: int) -> Sequences:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: NgramDependence(()), r"n = \(\): expected at least one size"),
-        (lambda: NgramDependence((3, 0)), r"n\[1\] = 0: expected a whole number of at least 1"),
-        (lambda: NgramDependence((3.0,)), r"n\[0\] = 3.0: expected a whole number"),  # type: ignore[arg-type]
-        (lambda: NgramDependence((3, 3)), r"n = \(3, 3\): expected each size once"),
-        (lambda: NgramDependence(n_samples=0), r"n_samples = 0: expected"),
-        (lambda: NgramDependence(n_positions=0), r"n_positions = 0: expected"),
-        (lambda: NgramDependence(n_positions=28).inputs(VISIBLE), r"n_positions = 28: expected at most 27"),
-        (
-            lambda: NgramDependence().inputs(tiny.TASK),
-            r"SparseParity.*: expected a MaskedPrediction or a NextToken",
-        ),
-        (lambda: NgramDependence(n_positions=28).inputs(ENDING), r"n_positions = 28: expected at most 27"),
-        (lambda: Predictions().rows(causal()[0], {}), r"NextToken.*: expected a MaskedPrediction, whose"),
-        (lambda: Predictions(sentence=-1), r"sentence = -1: expected"),
-        (lambda: Predictions(position=1.0), r"position = 1.0: expected"),  # type: ignore[arg-type]
-        (
-            lambda: Predictions(0, 27).rows(*random_network()),
-            r"position = 27 in sentence 0: expected below 2",
-        ),
-        (lambda: Predictions().rows(tiny.training(), {}), r"SparseParity.*: expected a MaskedPrediction"),
         (lambda: pair(0, 3), r"position 3 of sentence 0: expected from 0 to 2, its last one"),
         (lambda: pair(0, -1), r"position -1 of sentence 0"),
         (lambda: pair(1, 0), r"sentences \[1\]: expected numbers from 0 to 0"),

@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdlib.models.mlp import MLP
-from pdlib.models.transformer import Transformer, bert
+from pdlib.models.transformer import bert
 from pdlib.probes import nonterminals
 from pdlib.probes.nonterminals import NOWHERE, NonterminalPrediction, Reader, embedding, groups, told_levels
-from pdlib.specs import SGD, Adam, Model, Source, SpecError, Task, Training
-from pdlib.tasks.grammar import Sentences, SentenceStream, grammar, load_grammar
+from pdlib.specs import Adam, Model, Task, Training
+from pdlib.tasks.grammar import Sentences, SentenceStream, grammar
 from pdlib.tasks.masked import MaskedPrediction
 
 SOURCE = grammar("cfg3b", roots=(14, 15))
@@ -239,63 +238,3 @@ def test_a_measured_network_is_left_as_it_was_and_read_on_the_probe_stream() -> 
     assert rows == probe.read(*blocks, embedding(spec.model, parameters))  # type: ignore[arg-type]
     # an untrained network embeds its tokens already, which tell something of the lowest level
     assert rows[2]["accuracy"] > rows[2]["majority"] + 0.05
-
-
-# Refused
-
-
-class Words(Source):
-    """A source without trees."""
-
-    n_tokens = 3
-    max_length = 5
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"n_train": 0}, "n_train = 0"),
-        ({"n_validation": 0}, "n_validation = 0"),
-        ({"n_heads": 0}, "n_heads = 0"),
-        ({"position_size": 0}, "position_size = 0"),
-        ({"n_epochs": 0}, "n_epochs = 0"),
-        ({"batch_size": 1.0}, "batch_size = 1.0"),
-        ({"learning_rate": 0}, "learning_rate = 0"),
-        ({"seed": -1}, "seed = -1"),
-    ],
-)
-def test_a_probe_that_cannot_mean_anything_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(SpecError, match=rf"{said}: expected"):
-        replace(PROBE, **changes)
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        (tiny.training(), r"SparseParity.*: expected one on a Grammar, whose sentences have trees"),
-        (
-            Training(
-                MaskedPrediction(Words()), bert(1, 1, vocabulary=4), SGD(0.1), n_steps=1, evaluate_every=1
-            ),
-            r"Words.*: expected one on a Grammar",
-        ),
-        (
-            training(
-                MaskedPrediction(load_grammar({"rules": {"9": [[8, 8]], "8": [[1, 2, 3]]}})),
-                Transformer(1, 1, vocabulary=4),
-            ),
-            r"a grammar of the layers .*: expected one with several symbols in a layer above the last",
-        ),
-    ],
-    ids=["no sequences", "no grammar", "nothing to tell"],
-)
-def test_what_has_no_non_terminals_to_tell_is_refused(spec: Training, said: str) -> None:
-    parameters = spec.model.initial(spec.task.n_inputs, spec.task.n_classes, seed=0)
-    with pytest.raises(SpecError, match=said):
-        PROBE.rows(spec, parameters)
-
-
-def test_embeddings_of_anything_but_a_transformer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MLP, "check", lambda self, task: None)
-    with pytest.raises(SpecError, match=r"embeddings of MLP\(.*: expected a Transformer"):
-        PROBE.rows(training(model=MLP(4)), {})
