@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,6 @@ from pdlib.tasks.next_token import NextToken
 SMALL = load_grammar(
     {"rules": {"9": [[7, 8], [8], [8, 7]], "7": [[6], [5, 6]], "8": [[5], [6, 6]], "6": [[1]], "5": [[2]]}}
 )
-COLUMNS = ["accepted", "distinct", "longest_prefix", "prefix_share", "mean_length", "ended", "n_samples"]
 Texts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 
 
@@ -43,45 +41,26 @@ def replayed(g: Grammar, n: int, max_length: int, key: str = "replayed") -> Text
     return tokens, block.lengths, np.ones(n, bool)
 
 
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Texts]], list[dict[str, Any]]]:
-    """Let networks write what a function of n and the keywords of `Transformer.generate` returns; what they were asked."""
-
-    def write(texts: Callable[..., Texts]) -> list[dict[str, Any]]:
-        asked: list[dict[str, Any]] = []
-
-        def generate(self: Transformer, parameters: Parameters, n: int, **keywords: Any) -> Texts:
-            asked.append(keywords)
-            return texts(n, keywords)
-
-        monkeypatch.setattr(Transformer, "generate", generate)
-        return asked
-
-    return write
-
-
 # Texts with known answers
 
 
 @pytest.mark.parametrize("source", [SMALL, grammar("cfg3f", roots=(16,))])
 def test_a_network_that_writes_sentences_of_the_grammar_is_always_right(
-    source: Grammar, written: Any
+    source: Grammar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = written(lambda n, keywords: replayed(source, n, keywords["max_length"]))
+    tokens, lengths, ended = replayed(source, 60, source.max_length)
+    asked: dict[str, Any] = {}
+
+    def generate(self: Transformer, parameters: Parameters, n: int, **keywords: Any) -> Texts:
+        asked.update(keywords, n=n)
+        return tokens, lengths, ended
+
+    monkeypatch.setattr(Transformer, "generate", generate)
     (row,) = Generation(60, seed=5).rows(training(source), {})
-    assert list(row) == COLUMNS
-    tokens, lengths, _ = replayed(source, 60, source.max_length)
-    assert row == {
-        "accepted": 1.0,
-        "distinct": len({tuple(x[:n].tolist()) for x, n in zip(tokens, lengths, strict=True)}) / 60,
-        "longest_prefix": lengths.mean(),
-        "prefix_share": 1.0,
-        "mean_length": lengths.mean(),
-        "ended": 1.0,
-        "n_samples": 60,
-    }
+    assert row == judged(source, tokens, lengths, ended)
+    assert (row["accepted"], row["prefix_share"], row["ended"]) == (1, 1, 1)
     v, longest = source.n_terminals, source.max_length
-    assert asked == [{"beginning": v, "end": v + 1, "max_length": longest, "seed": 5}]
+    assert asked == {"n": 60, "beginning": v, "end": v + 1, "max_length": longest, "seed": 5}
 
 
 def test_rows_are_counted_by_hand() -> None:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from trees import sentences, trees
 
 from pdlib.specs import SpecError
-from pdlib.tasks.bits import BitStream
 from pdlib.tasks.grammar import Grammar, Rule, Sentences, SentenceStream, grammar, load_grammar
 
 NAMES = ["cfg3b", "cfg3i", "cfg3h", "cfg3g", "cfg3f"]
@@ -359,9 +358,9 @@ def test_rules_and_roots_are_drawn_with_their_probabilities_and_every_node_follo
     assert abs(share - p) <= TOLERANCE * np.sqrt(p * (1 - p) / N)
 
 
-@pytest.mark.parametrize("rule", ["22 -> 21 20", "16 -> 15 13", "9 -> 2 1"])
+@pytest.mark.parametrize("rule", ["22 -> 21 20", "9 -> 2 1"])
 def test_the_check_of_probabilities_can_fail(rule: str) -> None:
-    """The control: one symbol of a sampler prefers a rule, at the top, in the middle, at the bottom."""
+    """The control: one symbol of a sampler prefers a rule, at the top, at the bottom."""
     g = grammar("cfg3b")
     (wrong,) = (r.left for r in g.rules if str(r) == rule)
     shifted = replace(
@@ -452,17 +451,11 @@ def test_a_block_far_along_the_stream_costs_no_walk_there() -> None:
     np.testing.assert_array_equal(tail.tokens, block.tokens[3:, : tail.tokens.shape[1]])
 
 
-def test_streams_of_other_identities_differ_and_of_one_identity_agree() -> None:
+def test_streams_of_other_identities_differ() -> None:
     g = grammar("cfg3b", roots=15)
-    one, same, other = (stream(g, text).sentences(0, 200) for text in ("one", "one", "other"))
-    np.testing.assert_array_equal(one.tokens, same.tokens)
-    agree = (one.lengths == other.lengths).mean()
-    assert agree < 0.5
-    assert (
-        stream(g, "one").identity
-        == hashlib.sha256(b"one").hexdigest()[:32]
-        == (BitStream("one", 1, lambda x: x[:, 0]).identity)
-    )
+    one, other = (stream(g, text).sentences(0, 200) for text in ("one", "other"))
+    assert (one.lengths == other.lengths).mean() < 0.5
+    assert stream(g, "one").identity == hashlib.sha256(b"one").hexdigest()[:32]
 
 
 def test_sentences_are_those_of_the_code_that_results_were_made_with() -> None:

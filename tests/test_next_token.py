@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from pdlib import Adam, Training
 from pdlib.models.transformer import Transformer
@@ -139,34 +138,6 @@ def test_a_source_without_trees_can_be_asked_for_every_token() -> None:
     assert classes.tolist() == [0, 1, 0, 1, 2]
 
 
-# What the network sees
-
-
-def logits(task: NextToken, tokens: NDArray[Any], model: Transformer) -> NDArray[Any]:
-    """Logits at the targets of one sentence of GRAMMAR's first length, whose tokens are these."""
-    block = task.stream(0, "train").originals(0, 1)
-    at = task.asked(block)
-    parameters = model.initial(task.n_inputs, task.n_classes, seed=1)
-    return model.logits(parameters, task.shown(tokens[None], block.lengths, at))
-
-
-@TASKS
-def test_a_prediction_knows_the_tokens_before_it_and_no_others(task: NextToken) -> None:
-    block = task.stream(0, "train").originals(0, 1)
-    targets = np.flatnonzero(task.asked(block)[0])
-    tokens = block.tokens[0].astype(np.int64)
-    before = logits(task, tokens, network(task))
-    for j in range(len(tokens)):
-        other = tokens.copy()
-        other[j] = (other[j] + 1) % 3
-        changed = np.abs(logits(task, other, network(task)) - before).max(axis=1) > 1e-9
-        np.testing.assert_array_equal(changed, targets > j)
-    other = tokens.copy()  # the control: a network that sees all knows token 1, although it comes later
-    other[1] = (other[1] + 1) % 3
-    seeing = [logits(task, t, network(task, attends="all")) for t in (tokens, other)]
-    assert (np.abs(seeing[1] - seeing[0]).max(axis=1) > 1e-9).all()
-
-
 # How it is weighted
 
 
@@ -200,29 +171,6 @@ def test_a_step_follows_the_gradient_of_the_loss_as_defined(task: NextToken, n_m
         assert p.grad is not None
         torch.testing.assert_close(p.grad, dict(module.named_parameters())[name].grad, rtol=0, atol=1e-12)
     assert len(set(inputs.n_targets.tolist())) > 1  # else one mean over all targets would be the same
-
-
-# Learning and teaching
-
-
-def test_what_follows_from_the_token_before_is_learned() -> None:
-    """7 and 8 are 1 2 and 2 1, so that of each two tokens the second is known from the first; the first one is not."""
-    source = load_grammar({"rules": {"9": [[7, 8], [8, 7], [7, 7], [8, 8]], "7": [[1, 2]], "8": [[2, 1]]}})
-    found = {}
-    for level in (1, 2):
-        task = NextToken(source, level)
-        model = network(task, initial_std=0.3)
-        spec = Training(
-            task, model, Adam(1e-2), n_steps=150, evaluate_every=150, batch_size=32, n_evaluation=512
-        )
-        learner = GradientLearner(spec, untrained(spec))
-        inputs, classes = task.stream(0, "train").examples(0, 32 * 150)
-        learner.steps(inputs, np.eye(task.n_classes)[classes], np.full(150, 1e-2))
-        inputs, classes = task.stream(0, "evaluation").examples(0, 512)
-        right = model.logits(learner.parameters(), inputs).argmax(axis=1) == classes
-        found[level] = float(right.mean())
-    assert found[2] == 1.0
-    assert found[1] == pytest.approx(0.75, abs=0.03)
 
 
 # The record
@@ -281,8 +229,6 @@ def test_sentences_in_which_nothing_is_asked_for_are_refused() -> None:
     cut = replace(block, ends=block.ends & ~np.array([[False], [True]]))
     with pytest.raises(SpecError, match=r"sentence 1 of . tokens, in which nothing is asked for: .* level 2"):
         NextToken(SMALL, level=2).asked(cut)
-    with pytest.raises(SpecError, match="SimpleNamespace without trees: expected those of a grammar"):
-        NextToken(SMALL, level=2).asked(treeless([0, 1]))
     with pytest.raises(SpecError, match="sentence 0 of 0 tokens, in which nothing is asked for"):
         NextToken(SMALL).asked(treeless([], [0]))
 

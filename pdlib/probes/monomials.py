@@ -23,30 +23,13 @@ def monomial_correlations(
 
     .. math:: \frac{1}{N} \sum_n p(x_n) \prod_{i \in M} x_{n,i}
 
-    where :math:`p` is the probability of a class and :math:`M` a row of `monomials`. The paper's
-    correlation is its absolute value.
+    where :math:`p`, (example,) or (example, class), is the probability of a class, not a logit, and :math:`M` a row of
+    `monomials` (monomial, degree), distinct zero-based positions along `bit`, as a repeated one would silently lower the
+    degree. `bits` (example, bit) are -1 or +1. The paper's correlation (section 3.1, R1) is the absolute value.
 
-    Parameters
-    ----------
-    probability : shape (example,) or (example, class)
-        In [0, 1]; not a logit.
-    bits : shape (example, bit)
-        Entries -1 or +1.
-    monomials : shape (monomial, degree)
-        Distinct zero-based positions along `bit`, one monomial a row: a repeated one would silently lower the degree.
+    Returns shape (monomial,) or (class, monomial), dimensionless, in [-0.5, 0.5] for uniform bits: 0.5 in magnitude if the
+    predictor is this parity, 0 if it ignores it. Standard error at most :math:`1 / \sqrt N`.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (monomial,) or (class, monomial), dimensionless, in [-0.5, 0.5] for uniform bits: 0.5 in magnitude if the
-        predictor is this parity, 0 if it ignores it. Standard error at most :math:`1 / \sqrt N`.
-
-    References
-    ----------
-    Paper, section 3.1, (R1).
-
-    Examples
-    --------
     >>> bits = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
     >>> p = (1 + bits.prod(axis=1)) / 2
     >>> monomial_correlations(p, bits, np.array([[0, 1]])).tolist()

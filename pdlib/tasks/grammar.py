@@ -527,25 +527,11 @@ def _lay_out(
 
 @dataclass(frozen=True, eq=False)
 class Sentences:
-    """A block of sentences with their trees.
+    """A block of sentences with their trees, 0 and False beyond the end of each.
 
-    Parameters
-    ----------
-    grammar
-        Theirs.
-    tokens : shape (sentence, position)
-        Places in `grammar.terminals`; 0 beyond the end. As long as the block's longest sentence.
-    lengths : shape (sentence,)
-        Numbers of tokens.
-    ancestors : shape (level, sentence, position)
-        The symbol at this distance from the root (0 is the root, `grammar.depth` the leaf itself) that the position
-        lies below, as its place in `grammar.symbols`; 0 beyond the end.
-    ends : shape (level, sentence, position)
-        Whether the position is the last of that symbol's span, its right boundary in the paper's Definition 4.3; False
-        beyond the end. The ends of a level are ends of all levels below it.
+    Levels are distances from the root: 0 is the root, `grammar.depth` the leaves themselves. The ends of a level are ends of
+    all levels below it; they are the right boundaries of the paper's Definition 4.3.
 
-    Examples
-    --------
     >>> small = load_grammar({"rules": {"9": [[7, 8]], "7": [[1]], "8": [[1, 2]]}})
     >>> block = SentenceStream(small, "an example").sentences(0, 2)
     >>> block.tokens[0].tolist(), block.ends[1, 0].tolist(), block.spans(0, level=1)
@@ -553,10 +539,12 @@ class Sentences:
     """
 
     grammar: Grammar
-    tokens: NDArray[np.uint8]
-    lengths: NDArray[np.int64]
-    ancestors: NDArray[np.uint8]
-    ends: NDArray[np.bool_]
+    tokens: NDArray[np.uint8]  # (sentence, position), places in `grammar.terminals`
+    lengths: NDArray[np.int64]  # (sentence,)
+    ancestors: NDArray[
+        np.uint8
+    ]  # (level, sentence, position), the symbol above it, as its place in `grammar.symbols`
+    ends: NDArray[np.bool_]  # (level, sentence, position), whether it is the last of that symbol's span
 
     def spans(self, i: int, level: int) -> list[tuple[int, int, int]]:
         """Return (symbol, start, stop) for the symbols of sentence i at a level from the root, from left to right."""

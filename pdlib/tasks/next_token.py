@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import Purpose, Sentences, Sequences, Source, SpecError, Task, require
+from pdlib.specs import Purpose, Sequences, Source, SpecError, Task, require
 from pdlib.tasks.bits import stream_identity, stream_key
 from pdlib.tasks.grammar import Grammar
 
@@ -116,7 +116,7 @@ class NextToken(Task):
         """Return the stream of this task, seed and purpose."""
         return NextTokenStream(self, stream_identity(self.canonical(), seed, purpose), purpose)
 
-    def asked(self, sentences: Sentences) -> NDArray[np.bool_]:
+    def asked(self, sentences: Any) -> NDArray[np.bool_]:
         """Return at which input positions of sentences something is asked for, shape (sentence, input position).
 
         Entry i stands for token i, and entry h of a sentence of h tokens for [end], for which there is one position more.
@@ -132,13 +132,7 @@ class NextToken(Task):
             positions = np.arange(sentences.tokens.shape[1] + self.ends)
             at = positions < sentences.lengths[:, None] + self.ends
         else:
-            ends = getattr(sentences, "ends", None)
-            if ends is None:
-                raise SpecError(
-                    f"{type(sentences).__name__} without trees: expected those of a grammar, which say where a span "
-                    f"of level {self.level} ends."
-                )
-            at = ends[self.level_from_root]
+            at = sentences.ends[self.level_from_root]
         empty = np.flatnonzero(~at.any(axis=1))
         if len(empty):
             raise SpecError(
