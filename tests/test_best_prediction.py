@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from trees import Tokens, sentences, trees
 
 from pdlib import SparseParity
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
@@ -34,41 +33,6 @@ UNEVEN = load_grammar(
         "probabilities": {"9": [0.25, 0.75], "6": [1], "7": [1], "8": [1]},
     }
 )
-
-
-Context = tuple[int, ...]
-
-
-@cache
-def trees(g: Grammar) -> list[tuple[float, Context, list[list[int]]]]:
-    """Each tree's probability, tokens and, by level from the root, the last positions of spans: written out."""
-
-    def below(symbol: int, layer: int) -> list[tuple[float, Context, list[list[int]]]]:
-        if layer == g.depth:
-            return [(1.0, (g.terminals.index(symbol),), [[0]])]
-        found: list[tuple[float, Context, list[list[int]]]] = []
-        for rule in g.rules_of(symbol):
-            for parts in product(*(below(s, layer + 1) for s in rule.right)):
-                probability = rule.probability
-                tokens: Context = ()
-                ends: list[list[int]] = [[] for _ in range(g.depth - layer)]
-                for p, t, e in parts:
-                    probability *= p
-                    for mine, theirs in zip(ends, e, strict=True):
-                        mine += [len(tokens) + i for i in theirs]
-                    tokens += t
-                found.append((probability, tokens, [[len(tokens) - 1], *ends]))
-        return found
-
-    return [(p / len(g.roots), t, e) for root in g.roots for p, t, e in below(root, 0)]
-
-
-def sentences(g: Grammar) -> dict[Context, float]:
-    """Every sentence, as places in the terminals, and its probability."""
-    total: dict[Context, float] = defaultdict(float)
-    for p, tokens, _ in trees(g):
-        total[tokens] += p
-    return total
 
 
 # Frequencies
@@ -150,7 +114,7 @@ GRAMMARS = pytest.mark.parametrize(
 )
 
 
-def asked(task: NextToken) -> Iterator[tuple[float, Context, list[tuple[Context, int]]]]:
+def asked(task: NextToken) -> Iterator[tuple[float, Tokens, list[tuple[Tokens, int]]]]:
     """Each tree's probability and tokens, and what is asked for: the tokens before, and the class."""
     for p, tokens, ends in trees(task.source):
         targets = [(tokens[:i], tokens[i]) for i in ends[task.level_from_root]]
@@ -159,9 +123,9 @@ def asked(task: NextToken) -> Iterator[tuple[float, Context, list[tuple[Context,
 
 def counted(
     task: NextToken, n_before: int | None = None, everywhere: bool = False
-) -> dict[Context, NDArray[Any]]:
+) -> dict[Tokens, NDArray[Any]]:
     """The distribution of the class, given the last so many tokens before, or all; `everywhere`: at any token."""
-    found: dict[Context, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
+    found: dict[Tokens, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
     for p, tokens, targets in asked(task):
         if everywhere:
             targets = [(tokens[:i], t) for i, t in enumerate(tokens)]
@@ -177,7 +141,7 @@ def tasks_of(g: Grammar) -> list[NextToken]:
 
 def begun(
     task: NextToken, n: int, stream: str = "evaluation"
-) -> tuple[Sequences, NDArray[np.uint8], list[Context]]:
+) -> tuple[Sequences, NDArray[np.uint8], list[Tokens]]:
     """Examples, and what stands before each target."""
     inputs, classes = task.stream(EVALUATION_SEED, stream).examples(0, n)  # type: ignore[arg-type]
     return inputs, classes, [tuple(inputs.tokens[s, : i + 1].tolist()) for s, i in np.argwhere(inputs.at)]
