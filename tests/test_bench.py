@@ -66,9 +66,9 @@ def test_the_classes_of_the_eager_loop_are_the_tasks() -> None:
 def test_tokens_follow_zipfs_law_and_any_block_can_be_made_again() -> None:
     stream = networks.ZipfTokens(50, 20).sentence_stream("here")
     tokens = stream.sentences(0, 5000).tokens
-    assert (tokens.min(), tokens.max()) == (0, 48)  # never [MASK], the last one
-    share = np.bincount(tokens.ravel(), minlength=49) / tokens.size
-    expected = (1 / np.arange(1, 50)) / (1 / np.arange(1, 50)).sum()
+    assert (tokens.min(), tokens.max()) == (0, 49)
+    share = np.bincount(tokens.ravel(), minlength=50) / tokens.size
+    expected = (1 / np.arange(1, 51)) / (1 / np.arange(1, 51)).sum()
     np.testing.assert_allclose(share, expected, atol=4 * np.sqrt(0.25 / tokens.size))
     assert (stream.sentences(70, 90).tokens == tokens[70:90]).all()
 

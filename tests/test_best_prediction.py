@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pytest
-import tiny
 from numpy.typing import NDArray
+from trees import Tokens, sentences, trees
 
 from pdlib import SparseParity
 from pdlib.probes.ngrams import NgramDependence, neighborhood, total_variation
@@ -26,7 +23,6 @@ from pdlib.theory.best_prediction import (
     BestDependence,
     BestPrediction,
     best_prediction,
-    bigram_frequencies,
     token_frequencies,
 )
 
@@ -38,26 +34,6 @@ UNEVEN = load_grammar(
         "probabilities": {"9": [0.25, 0.75], "6": [1], "7": [1], "8": [1]},
     }
 )
-
-
-def sentences(g: Grammar) -> dict[tuple[int, ...], float]:
-    """Every sentence, as places in the terminals, and its probability, by writing out the trees."""
-
-    def below(symbol: int) -> dict[tuple[int, ...], float]:
-        if symbol in g.terminals:
-            return {(g.terminals.index(symbol),): 1.0}
-        found: dict[tuple[int, ...], float] = defaultdict(float)
-        for rule in g.rules_of(symbol):
-            for parts in product(*(below(s).items() for s in rule.right)):
-                tokens = tuple(t for part, _ in parts for t in part)
-                found[tokens] += rule.probability * float(np.prod([p for _, p in parts]))
-        return found
-
-    total: dict[tuple[int, ...], float] = defaultdict(float)
-    for root in g.roots:
-        for tokens, p in below(root).items():
-            total[tokens] += p / len(g.roots)
-    return total
 
 
 # Frequencies
@@ -75,21 +51,15 @@ def test_the_frequencies_are_those_of_all_sentences(g: Grammar) -> None:
 
 
 @pytest.mark.parametrize("selected", ["visible", "hidden"])
-@pytest.mark.parametrize("g", [LOW, grammar("cfg3i", roots=(10,))], ids=["cfg3b", "cfg3i"])
-def test_who_knows_more_predicts_better(g: Grammar, selected: Literal["visible", "hidden"]) -> None:
-    rows = BestPrediction(MaskedPrediction(g, selected=selected), 2000).rows()
-    table = pd.DataFrame(rows).set_index("predictor")
-    assert table.index.tolist() == ["posterior", "copy", "unigram"]
-    assert table.accuracy["posterior"] > table.accuracy["copy"] > table.accuracy["unigram"]
-    assert table.loss_nats["posterior"] < table.loss_nats["copy"] < table.loss_nats["unigram"]
-
-
-@pytest.mark.parametrize("selected", ["visible", "hidden"])
 def test_the_posterior_means_what_it_says(selected: Literal["visible", "hidden"]) -> None:
     """Its loss is its own entropy, and it is right as often as it says; a shyer predictor is not."""
     task = MaskedPrediction(LOW, selected=selected)
     inputs, classes = task.stream(3, "evaluation").examples(0, 4000)
-    exact = best_prediction(task, inputs)[:, :3]
+    exact = best_prediction(task, inputs)
+    assert exact.shape == (inputs.n_targets.sum(), task.n_classes)
+    assert (exact[:, task.mask_token] == 0).all()
+    exact = exact[:, :3]
+    np.testing.assert_allclose(exact.sum(axis=1), 1, rtol=1e-12)
 
     def excess(p: NDArray[np.float64]) -> tuple[float, float]:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -117,27 +87,19 @@ def test_copying_is_the_posterior_given_what_the_position_itself_shows(g: Gramma
                 joint[t, s] += 0.1 / g.n_terminals * p
     given = joint / joint.sum(axis=0)
     inputs, classes = task.stream(EVALUATION_SEED, "evaluation").examples(0, n)
-    p = given[:, inputs.tokens[inputs.at]].T
-    losses = iter(-np.log(p[np.arange(len(p)), classes]))
-    of_sentences = [np.mean([next(losses) for _ in range(k)]) for k in inputs.n_targets if k]
-    copy, unigram = (r for r in BestPrediction(task, n).rows() if r["predictor"] != "posterior")
-    assert copy["accuracy"] == np.mean(p.argmax(axis=1) == classes)
-    assert copy["loss_nats"] == pytest.approx(np.mean(of_sentences), rel=1e-12)
+    n_targets = inputs.n_targets[inputs.n_targets > 0]
+    copied = given[:, inputs.tokens[inputs.at]].T
+    best, copy, unigram = BestPrediction(task, n).rows()
+    assert [row["predictor"] for row in (best, copy, unigram)] == ["posterior", "copy", "unigram"]
+    for row, p in ((best, best_prediction(task, inputs)), (copy, copied)):
+        losses = np.split(-np.log(p[np.arange(len(p)), classes]), np.cumsum(n_targets)[:-1])
+        assert row["accuracy"] == np.mean(p.argmax(axis=1) == classes)
+        assert row["loss_nats"] == pytest.approx(np.mean([part.mean() for part in losses]), rel=1e-12)
     assert unigram["accuracy"] == np.mean(classes == np.argmax(token_frequencies(g)))
     assert unigram["loss_nats"] != pytest.approx(copy["loss_nats"], rel=1e-3)
 
 
-def test_the_mask_is_never_what_stood_there() -> None:
-    task = MaskedPrediction(LOW)
-    inputs, _ = task.stream(0, "evaluation").examples(0, 20)
-    found = best_prediction(task, inputs)
-    assert found.shape == (inputs.n_targets.sum(), task.n_classes)
-    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
-    assert (found[:, task.mask_token] == 0).all()
-
-
 # The next token
-
 
 # Two trees for one row of tokens, with other boundaries: 1 1 1 is 7 8 as well as 8 7
 AMBIGUOUS = load_grammar(
@@ -151,34 +113,9 @@ GRAMMARS = pytest.mark.parametrize(
     [LOW, UNEVEN, AMBIGUOUS, grammar("cfg3f", roots=13).below((10, 11))],
     ids=["cfg3b", "uneven", "ambiguous", "cfg3f"],
 )
-Context = tuple[int, ...]
 
 
-@cache
-def trees(g: Grammar) -> list[tuple[float, Context, list[list[int]]]]:
-    """Each tree's probability, tokens and, by level from the root, the last positions of spans: written out."""
-
-    def below(symbol: int, layer: int) -> list[tuple[float, Context, list[list[int]]]]:
-        if layer == g.depth:
-            return [(1.0, (g.terminals.index(symbol),), [[0]])]
-        found: list[tuple[float, Context, list[list[int]]]] = []
-        for rule in g.rules_of(symbol):
-            for parts in product(*(below(s, layer + 1) for s in rule.right)):
-                probability = rule.probability
-                tokens: Context = ()
-                ends: list[list[int]] = [[] for _ in range(g.depth - layer)]
-                for p, t, e in parts:
-                    probability *= p
-                    for mine, theirs in zip(ends, e, strict=True):
-                        mine += [len(tokens) + i for i in theirs]
-                    tokens += t
-                found.append((probability, tokens, [[len(tokens) - 1], *ends]))
-        return found
-
-    return [(p / len(g.roots), t, e) for root in g.roots for p, t, e in below(root, 0)]
-
-
-def asked(task: NextToken) -> Iterator[tuple[float, Context, list[tuple[Context, int]]]]:
+def asked(task: NextToken) -> Iterator[tuple[float, Tokens, list[tuple[Tokens, int]]]]:
     """Each tree's probability and tokens, and what is asked for: the tokens before, and the class."""
     for p, tokens, ends in trees(task.source):
         targets = [(tokens[:i], tokens[i]) for i in ends[task.level_from_root]]
@@ -187,9 +124,9 @@ def asked(task: NextToken) -> Iterator[tuple[float, Context, list[tuple[Context,
 
 def counted(
     task: NextToken, n_before: int | None = None, everywhere: bool = False
-) -> dict[Context, NDArray[Any]]:
+) -> dict[Tokens, NDArray[Any]]:
     """The distribution of the class, given the last so many tokens before, or all; `everywhere`: at any token."""
-    found: dict[Context, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
+    found: dict[Tokens, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
     for p, tokens, targets in asked(task):
         if everywhere:
             targets = [(tokens[:i], t) for i, t in enumerate(tokens)]
@@ -205,7 +142,7 @@ def tasks_of(g: Grammar) -> list[NextToken]:
 
 def begun(
     task: NextToken, n: int, stream: str = "evaluation"
-) -> tuple[Sequences, NDArray[np.uint8], list[Context]]:
+) -> tuple[Sequences, NDArray[np.uint8], list[Tokens]]:
     """Examples, and what stands before each target."""
     inputs, classes = task.stream(EVALUATION_SEED, stream).examples(0, n)  # type: ignore[arg-type]
     return inputs, classes, [tuple(inputs.tokens[s, : i + 1].tolist()) for s, i in np.argwhere(inputs.at)]
@@ -225,18 +162,6 @@ def test_the_next_token_is_as_likely_as_in_all_trees_written_out(g: Grammar) -> 
         tasks_of(g)[-1], everywhere=True
     )  # the control: the condition that a span of the level ends
     assert np.abs(found - [other[context] for context in before]).max() > 1e-2
-
-
-@GRAMMARS
-def test_predictions_of_all_tokens_and_the_end_multiply_to_the_probability_of_a_sentence(g: Grammar) -> None:
-    task = NextToken(g, ends=True)
-    inputs, classes, _ = begun(task, 60)
-    p = best_prediction(task, inputs)[np.arange(len(classes)), classes]
-    block = task.stream(EVALUATION_SEED, "evaluation").originals(0, 60)
-    by_sentence = [np.log(part).sum() for part in np.split(p, np.cumsum(inputs.n_targets)[:-1])]
-    np.testing.assert_allclose(
-        by_sentence, tiny.likelihood(g, block.tokens, block.lengths), rtol=0, atol=1e-10
-    )
 
 
 @GRAMMARS
@@ -263,52 +188,6 @@ def test_rows_of_the_next_token_are_those_of_distributions_written_out(g: Gramma
                 assert rows[name]["accuracy"] == np.mean(np.argmax(p, axis=1) == classes)
 
 
-@GRAMMARS
-def test_bigrams_are_those_of_all_trees(g: Grammar) -> None:
-    for task in tasks_of(g):
-        pairs = np.zeros((task.n_classes, task.n_classes))
-        for p, _, targets in asked(task):
-            for before, t in targets:
-                pairs[(task.bos_token, *before)[-1], t] += p
-        np.testing.assert_allclose(bigram_frequencies(task), pairs / pairs.sum(), rtol=0, atol=1e-12)
-    every = bigram_frequencies(NextToken(g)).sum(axis=0)
-    np.testing.assert_allclose(every[:-1], token_frequencies(g), rtol=1e-12)
-
-
-def test_knowing_that_a_span_ends_tells_something_where_spans_differ() -> None:
-    def table(task: NextToken) -> pd.DataFrame:
-        return pd.DataFrame(BestPrediction(task, 1500).rows()).set_index("predictor")
-
-    for level in (2, 3):
-        found = table(NextToken(grammar("cfg3f", roots=13), level))
-        assert found.accuracy["posterior"] > found.accuracy["prefix"] + 0.02
-        assert found.loss_nats["posterior"] < found.loss_nats["prefix"] - 0.02
-    same = load_grammar({"rules": {"9": [[7, 8], [8, 7], [8, 8]], "7": [[1, 2]], "8": [[1, 3]]}})
-    found = table(NextToken(same, level=2))  # the control: spans of two tokens each
-    assert found.loss_nats["posterior"] == pytest.approx(found.loss_nats["prefix"], abs=1e-12)
-
-
-def test_the_loss_gives_short_sentences_more_weight_than_their_probability() -> None:
-    """So the least loss is that of another distribution than the posterior, which is the most often right one."""
-    task = NextToken(UNEVEN, level=2)
-    weighted: dict[Context, NDArray[Any]] = defaultdict(lambda: np.zeros(task.n_classes))
-    for p, _, targets in asked(task):
-        for before, t in targets:
-            weighted[before][t] += p / len(targets)
-
-    def loss(q: dict[Context, NDArray[Any]]) -> float:
-        return sum(
-            p * float(-np.mean([np.log(q[b][t]) for b, t in targets])) for p, _, targets in asked(task)
-        )
-
-    least = loss({c: p / p.sum() for c, p in weighted.items()})
-    exact = loss({c[1:]: p for c, p in counted(task).items()})
-    assert least < exact - 1e-4
-    inputs, classes, _ = begun(task, 4000)
-    chosen = best_prediction(task, inputs)[np.arange(len(classes)), classes]
-    assert -(inputs.weights() * np.log(chosen)).sum() == pytest.approx(exact, abs=0.03)
-
-
 # Dependence on n-grams
 
 
@@ -320,12 +199,7 @@ def one(
     at = removed if hidden else np.arange(len(tokens)) == i
     shown = np.where(removed, task.mask_token, tokens.astype(int))
     rows = posterior(
-        LOW,
-        shown[None],
-        np.array([len(tokens)]),
-        at[None],
-        mask_rate=task.mask_rate,
-        hidden=hidden,
+        LOW, shown[None], np.array([len(tokens)]), at[None], mask_rate=task.mask_rate, hidden=hidden
     )
     return np.asarray(rows[int(at[:i].sum())])
 

@@ -42,11 +42,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refused)
 
 
-def test_the_network_is_out_of_reach() -> None:
-    with pytest.raises(OSError, match="no network"):
-        socket.create_connection(("127.0.0.1", 9))
-
-
 # Two implementations with the same random weights
 
 GPT2: dict[str, dict[str, Any]] = {
@@ -152,12 +147,6 @@ def test_logits_and_all_gradients_are_those_of_transformers(
             assert distance(ours, others) < EXACT[dtype], (what, n_tokens)
 
 
-def test_their_other_order_of_the_same_attention_is_the_same_network(tmp_path: Path) -> None:
-    module = with_attention(theirs("gpt2, tied", torch.float32, reorder_and_upcast_attn=True), "eager")
-    for what, ours, others in both_sides(module, tmp_path, 7):
-        assert distance(ours, others) < 1e-5, what
-
-
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("name", ["gpt2, tied", "gpt2, untied", "bert, tied", "bert, untied"])
 @pytest.mark.parametrize("n_tokens", [7, 70])
@@ -172,6 +161,12 @@ def test_padding_hides_the_same_on_both_sides(
         mask[2] = place >= n_tokens - 1
     for what, ours, others in both_sides(module, tmp_path, n_tokens, mask):
         assert distance(ours, others) < 1e-9, what
+    model, parameters = load_pretrained(tmp_path)
+    tokens, _ = inputs(n_tokens)
+    seen = model.module(parameters).eval()(tokens)
+    mask[:, :] = place != 3
+    hidden = model.module(parameters).eval()(tokens, mask=mask)
+    assert distance(hidden[:, 4:], seen[:, 4:]) > 1e-3  # the control
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -190,18 +185,6 @@ def test_with_the_same_seed_dropout_drops_the_same_numbers(tmp_path: Path, name:
             found.append(getattr(logits, "logits", logits))
     assert distance(*found) < 1e-9
     assert distance(found[0], module.eval()(tokens).logits) > 1e-2  # the control
-
-
-def test_what_padding_hides_matters(tmp_path: Path) -> None:
-    """The control: a real token that is hidden on our side alone is seen in the logits."""
-    module = theirs("bert, tied")
-    module.save_pretrained(tmp_path)
-    model, parameters = load_pretrained(tmp_path)
-    tokens, _ = inputs(7)
-    mask = torch.ones_like(tokens, dtype=torch.bool)
-    mask[:, 3] = False
-    other = module(input_ids=tokens).logits
-    assert distance(model.module(parameters).eval()(tokens, mask=mask), other) > 1e-3
 
 
 @pytest.mark.parametrize("name", BERT)
@@ -281,6 +264,12 @@ def test_what_we_write_opens_in_transformers_and_says_the_same(tmp_path: Path, n
     parameters = {k: v.astype(dtype) for k, v in model.initial(9, 5, seed=3).items()}
     save_pretrained(tmp_path, model, parameters)
     module = opened(tmp_path, model)
+    rates = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+    if model.norm == "post":
+        rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    assert {getattr(module.config, rate) for rate in rates} == {model.dropout}
+    assert module.config.initializer_range == model.initial_std
+    assert module.config.pad_token_id is None  # token 0 is one like the others
     tokens = torch.randint(0, 5, (4, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         other = module(input_ids=tokens).logits
@@ -288,85 +277,13 @@ def test_what_we_write_opens_in_transformers_and_says_the_same(tmp_path: Path, n
     assert distance(model.module(parameters).eval()(tokens), other) < EXACT[other.dtype]
     np.testing.assert_allclose(model.logits(parameters, tokens.numpy()), other[:, -1], atol=1e-5)
     again, back = load_pretrained(tmp_path)
-    assert again == replace(model, mlp_width=model.mlp_width)
+    assert again == model
     assert back.keys() == parameters.keys()
     for key, value in parameters.items():
         np.testing.assert_array_equal(back[key], value, strict=True)
-
-
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("n_tokens", [9, 70])  # with products written out in blocks, and many of them
-def test_gpt2_says_the_same_where_it_is_asked_whatever_is_hidden(
-    tmp_path: Path, attention: str, n_tokens: int
-) -> None:
-    """Hidden ends, hidden beginnings (positions do not shift) and holes; logits and gradients."""
-    model = gpt2(3, 2, 4, n_positions=70, vocabulary=VOCABULARY, initial_std=0.3)
-    parameters = model.initial(70, VOCABULARY, seed=1)
-    save_pretrained(tmp_path, model, parameters)
-    module = with_attention(opened(tmp_path, model), attention)
-    assert module.lm_head.weight.data_ptr() == module.transformer.wte.weight.data_ptr()
-    tokens, weights = inputs(n_tokens)
-    place = torch.arange(n_tokens)
-    mask = torch.stack([place < n_tokens - 4, place >= 3, (place != 2) & (place != 5)])
-    at = mask & ((place % 3 == 0) | (place == n_tokens - 1))
-    logits = module(input_ids=tokens, attention_mask=mask.long()).logits
-    ours = model.module(parameters).eval()
-    assert distance(ours(tokens, at=at, mask=mask), logits[at]) < 1e-9
-    assert (
-        distance(ours(tokens, at=at, mask=mask, real=place < torch.full((3, 1), n_tokens)), logits[at]) < 1e-9
-    )
-    assert distance(ours(tokens, at=at), logits[at]) > 1e-3  # the control
-    (logits * weights)[at].sum().backward()
-    (ours(tokens, at=at, mask=mask) * weights[at]).sum().backward()
-    gradients = {name: p.grad.numpy() for name, p in ours.named_parameters() if p.grad is not None}
-    save_pretrained(tmp_path / "gradients", model, gradients)
-    found = load_file(tmp_path / "gradients" / "model.safetensors")
-    for name, parameter in module.named_parameters():
-        assert distance(found[name], parameter.grad) < 1e-9, name
-
-
-def test_samples_of_a_sharp_gpt2_are_their_greedy_ones(tmp_path: Path) -> None:
-    """Their `generate` and ours, where one token has all of the probability."""
-    model = gpt2(2, 2, 4, n_positions=13, vocabulary=VOCABULARY, initial_std=0.5)
-    parameters = model.initial(13, VOCABULARY, seed=4)
-    parameters["final_norm.weight"] *= 1e6
-    save_pretrained(tmp_path, model, parameters)
-    module = opened(tmp_path, model)
-    found = []
-    for beginning in range(VOCABULARY):
-        end = (beginning + 1) % VOCABULARY
-        greedy = module.generate(
-            torch.tensor([[beginning]]), attention_mask=torch.ones(1, 1, dtype=torch.long), max_new_tokens=12,
-            do_sample=False, eos_token_id=end, pad_token_id=end,
-        )[0, 1:].tolist()  # fmt: skip
-        tokens, lengths, ended = model.generate(
-            parameters, 2, beginning=beginning, end=end, max_length=12, seed=beginning
-        )
-        expected = greedy[: greedy.index(end)] if end in greedy else greedy
-        assert tokens[0, : lengths[0]].tolist() == tokens[1, : lengths[1]].tolist() == expected
-        assert ended[0] or len(expected) == 12
-        found.append(expected)
-    assert len(set(map(len, found))) > 1
-    assert len(set(map(str, found))) > 3
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_dropout_and_initial_scale_go_into_the_config(tmp_path: Path, name: str) -> None:
-    model = OURS[name]
-    save_pretrained(tmp_path, model, model.initial(9, 5, seed=0))
-    config = opened(tmp_path, model).config
-    rates = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-    if model.norm == "post":
-        rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-    assert {getattr(config, rate) for rate in rates} == {model.dropout}
-    assert config.initializer_range == model.initial_std
-    assert config.pad_token_id is None  # token 0 is one like the others
-
-
-def test_equal_widths_are_one_model_however_they_were_said(tmp_path: Path) -> None:
-    said = Transformer(1, 2, 4, width=8, mlp_width=32, n_positions=9, vocabulary=5)
-    save_pretrained(tmp_path, said, said.initial(9, 5, seed=0))
-    assert load_pretrained(tmp_path)[0] == replace(said, width=0, mlp_width=0)
+    said = replace(model, width=model.full_width, mlp_width=model.full_mlp_width)
+    save_pretrained(tmp_path, said, parameters)
+    assert load_pretrained(tmp_path)[0] == model  # equal widths are one model however they were said
 
 
 def test_a_network_trained_here_opens_in_transformers(tmp_path: Path, store: Store) -> None:
@@ -391,19 +308,16 @@ def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor
     save_file({k: v.clone() for k, v in change(load_file(path)).items()}, path, {"format": "pt"})
 
 
-def as_long_ago(kind: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def as_long_ago(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names and additions of earlier versions and of neighbouring classes."""
-    if kind == "gpt2":
+    if "transformer.wte.weight" in tensors:
         found = {k.removeprefix("transformer."): v for k, v in tensors.items()}
         found["h.0.attn.bias"] = torch.ones(1, 1, 4, 4).tril()
         found["h.0.attn.masked_bias"] = torch.tensor(-1e4)
         return found | {"lm_head.weight": found["wte.weight"]}
-    found = {
-        k.removeprefix("bert.")
-        .replace("LayerNorm.weight", "LayerNorm.gamma")
-        .replace("LayerNorm.bias", "LayerNorm.beta"): v
-        for k, v in tensors.items()
-    }
+    found = {k.removeprefix("bert."): v for k, v in tensors.items()}
+    for new, old in (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")):
+        found = {k.replace(new, old): v for k, v in found.items()}
     found["embeddings.position_ids"] = torch.arange(POSITIONS)[None]
     found["pooler.dense.weight"] = torch.zeros(8, 8)
     found["cls.seq_relationship.weight"] = torch.zeros(2, 8)
@@ -411,16 +325,46 @@ def as_long_ago(kind: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return found | {"cls.predictions.decoder.bias": found["cls.predictions.bias"]}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("gpt2, tied", "gpt2"), ("bert, tied", "bert")])
-def test_names_of_older_checkpoints_are_read(tmp_path: Path, name: str, kind: str) -> None:
-    theirs(name).save_pretrained(tmp_path)
+def as_pickle(folder: Path, tensors: dict[str, Any]) -> Path:
+    """Write the weights of a folder as older versions did, instead of what is there."""
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    return folder / "pytorch_model.bin"
+
+
+def several(folder: Path, module: Any) -> None:
+    (folder / "model.safetensors").unlink()
+    module.save_pretrained(folder, max_shard_size="2KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+
+
+LAYOUTS: dict[str, Callable[[Path, Any], object]] = {
+    "as long ago": lambda folder, _: rewrite(folder, as_long_ago),
+    "several files": several,
+    "a pickle": lambda folder, _: as_pickle(folder, load_file(folder / "model.safetensors")),
+    # as torch.save leaves them, with their gradients' flag and one name of a tied pair
+    "named parameters": lambda folder, module: as_pickle(folder, dict(module.named_parameters())),
+}
+for prefix in ("module.", "_orig_mod.", "_orig_mod.module."):
+    LAYOUTS[prefix] = lambda folder, _, p=prefix: rewrite(folder, lambda t: {p + k: v for k, v in t.items()})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["gpt2, tied", "bert, tied"])
+def test_other_layouts_of_the_same_weights_are_read(tmp_path: Path, name: str, layout: str) -> None:
+    module = theirs(name)
+    module.save_pretrained(tmp_path)
     model, parameters = load_pretrained(tmp_path)
-    rewrite(tmp_path, lambda tensors: as_long_ago(kind, tensors))
+    LAYOUTS[layout](tmp_path, module)
     again, back = load_pretrained(tmp_path)
     assert again == model
     assert back.keys() == parameters.keys()
     for key, value in parameters.items():
         np.testing.assert_array_equal(back[key], value)
+    if layout == "several files":
+        next(tmp_path.glob("model-00002-*")).unlink()
+        with pytest.raises(MissingError, match="model-00002-of"):
+            load_pretrained(tmp_path)
 
 
 def test_an_untied_bert_of_a_version_with_one_bias_is_read(tmp_path: Path) -> None:
@@ -430,90 +374,11 @@ def test_an_untied_bert_of_a_version_with_one_bias_is_read(tmp_path: Path) -> No
     np.testing.assert_array_equal(load_pretrained(tmp_path)[1]["output.bias"], expected)
 
 
-@pytest.mark.parametrize("name", ["gpt2, untied", "bert, tied"])
-def test_a_checkpoint_in_several_files_is_read(tmp_path: Path, name: str) -> None:
-    module = theirs(name)
-    module.save_pretrained(tmp_path / "one")
-    module.save_pretrained(tmp_path / "many", max_shard_size="2KB")
-    assert len(list((tmp_path / "many").glob("model-*.safetensors"))) > 2
-    (one, whole), (many, parts) = (load_pretrained(tmp_path / side) for side in ("one", "many"))
-    assert one == many
-    for key, value in whole.items():
-        np.testing.assert_array_equal(parts[key], value)
-    next((tmp_path / "many").glob("model-00002-*")).unlink()
-    with pytest.raises(MissingError, match="model-00002-of"):
-        load_pretrained(tmp_path / "many")
-
-
-def as_pickle(folder: Path, **more: Any) -> Path:
-    """Write the weights of a folder as older versions did, instead of what is there."""
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    path = folder / "pytorch_model.bin"
-    torch.save(tensors | more, path)
-    return path
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_cut_pickle_is_an_error(tmp_path: Path, share: float) -> None:
-    theirs("bert, tied").save_pretrained(tmp_path)
-    path = as_pickle(tmp_path)
-    data = path.read_bytes()
-    path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(
-        DamagedError, match=r"transformers cannot open it .*Expected .* whole files of weights"
-    ):
-        load_pretrained(tmp_path)
-
-
-class Malicious:
-    """Makes a file, or whatever else it likes, in whoever unpickles it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._path,)
-
-
-def test_a_pickle_that_wants_to_run_code_is_an_error_and_does_not(tmp_path: Path) -> None:
-    theirs("bert, tied").save_pretrained(tmp_path)
-    path = as_pickle(tmp_path, more=Malicious(tmp_path / "ran"))
-    with pytest.raises(DamagedError, match=r"UnpicklingError: Weights only load failed"):
-        load_pretrained(tmp_path)
-    assert not (tmp_path / "ran").exists()
-    torch.load(path, weights_only=False)
-    assert (tmp_path / "ran").exists()  # the control
-
-
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
-@pytest.mark.parametrize("name", ["gpt2, tied", "bert, tied"])
-def test_weights_saved_from_within_another_module_are_read(tmp_path: Path, name: str, prefix: str) -> None:
-    theirs(name).save_pretrained(tmp_path)
-    _, parameters = load_pretrained(tmp_path)
-    rewrite(tmp_path, lambda tensors: {prefix + k: v for k, v in tensors.items()})
-    for key, value in load_pretrained(tmp_path)[1].items():
-        np.testing.assert_array_equal(value, parameters[key])
-
-
-def test_a_pickle_of_trained_parameters_is_read(tmp_path: Path) -> None:
-    """As torch.save(dict(model.named_parameters())) leaves them, with their gradients' flag and one name of a tied pair."""
-    module = theirs("gpt2, tied")
-    module.save_pretrained(tmp_path)
-    _, parameters = load_pretrained(tmp_path)
-    (tmp_path / "model.safetensors").unlink()
-    torch.save(dict(module.named_parameters()), tmp_path / "pytorch_model.bin")
-    for key, value in load_pretrained(tmp_path)[1].items():
-        np.testing.assert_array_equal(value, parameters[key])
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_finite_numbers_are_an_error(tmp_path: Path, value: float) -> None:
     theirs("gpt2, tied").save_pretrained(tmp_path)
     rewrite(tmp_path, lambda t: t | {"transformer.ln_f.bias": torch.full((8,), value)})
-    with pytest.raises(
-        DamagedError, match=r"transformer\.ln_f\.bias holds values that are no finite numbers"
-    ):
+    with pytest.raises(DamagedError, match=r"transformer\.ln_f\.bias holds .* no finite numbers"):
         load_pretrained(tmp_path)
 
 
@@ -539,12 +404,8 @@ def test_initial_weights_are_distributed_as_theirs(tmp_path: Path, kind: str) ->
     ours = load_file(tmp_path / "model.safetensors")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        cls, config = (
-            (transformers.GPT2LMHeadModel, transformers.GPT2Config)
-            if kind == "gpt2"
-            else (transformers.BertForMaskedLM, transformers.BertConfig)
-        )
-        module = cls(config.from_pretrained(tmp_path))
+        cls = transformers.GPT2LMHeadModel if kind == "gpt2" else transformers.BertForMaskedLM
+        module = cls(cls.config_class.from_pretrained(tmp_path))
     n_compared = 0
     for name, parameter in module.named_parameters():
         own, value = ours[name].float(), parameter.detach()
@@ -564,21 +425,12 @@ def test_initial_weights_are_distributed_as_theirs(tmp_path: Path, kind: str) ->
 # Refused
 
 
-def set_in_config(folder: Path, **changes: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 @pytest.mark.parametrize(
     ("name", "changes", "said"),
     [
         ("gpt2, tied", {"model_type": "llama"}, "model_type = 'llama': expected 'gpt2' or 'bert'"),
         ("gpt2, tied", {"add_cross_attention": True}, "add_cross_attention = True: expected False"),
-        (
-            "gpt2, tied",
-            {"scale_attn_by_inverse_layer_idx": True},
-            "scale_attn_by_inverse_layer_idx = True: expected False",
-        ),
+        ("gpt2, tied", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True: expected False"),
         ("gpt2, tied", {"scale_attn_weights": False}, "scale_attn_weights = False: expected True"),
         ("gpt2, tied", {"activation_function": "relu"}, "activation_function = 'relu': expected one of 'gelu'"),
         ("gpt2, tied", {"n_head": 3}, "n_embd = 8: expected a multiple of n_head = 3"),
@@ -586,11 +438,7 @@ def set_in_config(folder: Path, **changes: Any) -> None:
         ("gpt2, tied", {"attn_pdrop": 0.2}, "attn_pdrop = 0.2: expected one rate of dropout for all"),
         ("gpt2, tied", {"layer_norm_epsilon": -1.0}, "norm_epsilon = -1.0"),
         ("bert, tied", {"is_decoder": True}, "is_decoder = True: expected False"),
-        (
-            "bert, tied",
-            {"position_embedding_type": "relative_key"},
-            "position_embedding_type = 'relative_key': expected 'absolute'",
-        ),
+        ("bert, tied", {"position_embedding_type": "relative_key"}, "= 'relative_key': expected 'absolute'"),
         ("bert, tied", {"type_vocab_size": 3}, "type_vocab_size = 3: expected 2"),
         ("gpt2, tied", {"vocab_size": 12}, "transformer.wte.weight of shape (11, 8): expected (12, 8)"),
         ("gpt2, tied", {"n_layer": 3}, "without the tensors ['transformer.h.2."),
@@ -605,7 +453,8 @@ def test_a_setting_that_cannot_be_expressed_or_does_not_fit_the_tensors_is_named
 ) -> None:
     theirs(name).save_pretrained(tmp_path)
     load_pretrained(tmp_path)  # the control
-    set_in_config(tmp_path, **changes)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(SpecError, match=r"expected") as caught:
         load_pretrained(tmp_path)
     assert said in str(caught.value)
@@ -613,11 +462,10 @@ def test_a_setting_that_cannot_be_expressed_or_does_not_fit_the_tensors_is_named
 
 def test_a_tensor_that_is_no_part_of_the_network_is_refused(tmp_path: Path) -> None:
     theirs("bert, tied").save_pretrained(tmp_path)
-    rewrite(
-        tmp_path, lambda t: t | {"bert.encoder.layer.0.crossattention.self.query.weight": torch.ones(8, 8)}
-    )
+    more = {"bert.encoder.layer.0.crossattention.self.query.weight": torch.ones(8, 8)}
+    rewrite(tmp_path, lambda t: t | more)
     with pytest.raises(
-        SpecError, match=r"crossattention.* expected exactly those of a BertForMaskedLM with 2 layers"
+        SpecError, match=r"crossattention.* expected exactly those of a BertForMaskedLM with 2"
     ):
         load_pretrained(tmp_path)
 
@@ -661,11 +509,16 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         load_pretrained(tmp_path)
     theirs("gpt2, tied").save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
-    whole = path.read_bytes()
-    for bad in (whole[:-5], whole[:100], b""):
-        path.write_bytes(bad)
-        with pytest.raises(DamagedError, match=r"transformers cannot open it \(SafetensorError"):
-            load_pretrained(tmp_path)
+    tensors = {name: value.clone() for name, value in load_file(path).items()}  # the file is cut
+    for error in ("SafetensorError", ""):
+        whole = path.read_bytes()
+        for share in (0.99, 0.3, 0.0):
+            path.write_bytes(whole[: int(share * len(whole))])
+            message = rf"transformers cannot open it \({error}.*Expected .* whole files"
+            with pytest.raises(DamagedError, match=message):
+                load_pretrained(tmp_path)
+        if error:
+            path = as_pickle(tmp_path, tensors)
     path.unlink()
     with pytest.raises(MissingError, match=r"no file named model\.safetensors"):
         load_pretrained(tmp_path)

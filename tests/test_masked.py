@@ -12,14 +12,14 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  everybody's name for it
 
-from pdlib import MLP, SGD, Adam, Distillation, OneShot, SparseParity, Store, Training, execute, labels
+from pdlib import MLP, SGD, Adam, Distillation, SparseParity, Store, Training, execute, labels
 from pdlib.models.transformer import bert
 from pdlib.schedules import Explicit
 from pdlib.sequences import Sequences
 from pdlib.specs import Source, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.training import train, untrained
+from pdlib.training import untrained
 from pdlib.training.gradient import GradientLearner
 
 GRAMMAR = grammar("cfg3b", roots=(10, 11))  # 7 to 9 tokens
@@ -162,14 +162,9 @@ def test_a_source_knows_what_its_sequences_are_for() -> None:
     task = MaskedPrediction(Marked())
     largest = {p: int(task.stream(0, p).examples(0, 50)[1].max()) for p in ("train", "evaluation", "probe")}
     assert largest == {"train": 399, "evaluation": 389, "probe": 389}
-
-
-def test_the_special_tokens_of_a_grammar_are_none_and_its_mask_comes_after_all() -> None:
     assert GRAMMAR.special_tokens == ()
     assert (GRAMMAR.has_mask, GRAMMAR.mask_token, TASK.vocabulary) == (False, 3, 4)
     assert TASK.ordinary_tokens.tolist() == [0, 1, 2]
-    one, other = (GRAMMAR.sentence_stream("same", purpose).sentences(0, 9) for purpose in ("train", "probe"))
-    assert np.array_equal(one.tokens, other.tokens)
 
 
 # How it is weighted
@@ -236,15 +231,6 @@ def test_class_numbers_give_the_bits_of_distributions_that_are_sure_of_them(
     assert not np.array_equal(found[2]["token.weight"], found[0]["token.weight"])
 
 
-@TASKS
-def test_padding_changes_nothing(task: MaskedPrediction) -> None:
-    block, _ = task.stream(0, "train").examples(0, 24)
-    parameters = untrained(run(task))
-    together = network().logits(parameters, block)
-    alone = np.concatenate([network().logits(parameters, block[i : i + 1]) for i in range(24)])
-    assert np.abs(together - alone).max() < 1e-12
-
-
 # Training, teachers, labels
 
 
@@ -288,47 +274,6 @@ def test_a_student_of_cached_labels_is_the_student_of_its_teacher(
     for name, value in learner.parameters().items():
         np.testing.assert_allclose(value, last[name], rtol=0, atol=1e-11)  # Adam, of gradients that vanish
     assert found.table.step.tolist() == [0, 6, 12]
-
-
-def test_runs_of_all_lengths_share_their_teachers_labels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(labels, "SEQUENCES_GRID", 64)
-    teacher = run(seed=5)
-    store = Store(tmp_path, published=None)
-    short = run(supervision=Distillation(teacher, OneShot(), targets="hard"))
-    execute([short], store, progress=False, n_workers=1)
-    made = {p.name for p in (tmp_path / "labels").glob("*/*.safetensors")}
-    assert len(made) == 3  # 192 sentences, in blocks of 64
-    long = replace(short, n_steps=24)
-    execute([long], store, progress=False, n_workers=1)
-    after = {p.name for p in (tmp_path / "labels").glob("*/*.safetensors")}
-    assert made < after
-    assert len(after) == 6
-    size = sum(p.stat().st_size for p in (tmp_path / "labels").glob("*/*.safetensors"))
-    n_targets = int(TASK.stream(0, "train").examples(0, 384)[0].n_targets.sum())
-    assert size - 6 * 1000 < n_targets  # less than a byte a label, beside the keys
-
-
-def test_a_resumed_run_repeats_the_bits_of_one_never_stopped(tmp_path: Path) -> None:
-    spec = run(HIDDEN, checkpoint_every=4, precision="float32")
-    whole, cut = Store(tmp_path / "whole", published=None), Store(tmp_path / "cut", published=None)
-    (record,) = execute([spec], whole, progress=False, n_workers=1)
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(n: int) -> None:
-        if cut.load_progress(spec) is not None:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        train(spec, cut, save_every_s=0.0, on_steps=stop)
-    assert cut.load_progress(spec) is not None
-    table = train(spec, cut)
-    assert table.equals(record.table)
-    for name, value in whole.load_checkpoint(spec, 12).items():
-        assert np.array_equal(value, cut.load_checkpoint(spec, 12)[name])
 
 
 # Where training starts

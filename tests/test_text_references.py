@@ -15,23 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from pdlib import Store, execute
-from pdlib.sequences import Sequences
 from pdlib.specs import EVALUATION_SEED, Spec, SpecError
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text import corpus as corpus_module
 from pdlib.text.corpus import Corpus, discounted
-from pdlib.text.references import (
-    NOTHING,
-    Bigram,
-    TextReferences,
-    Unigram,
-    bigram_of,
-    left_neighbors,
-    predicted,
-)
+from pdlib.text.references import NOTHING, Prior, TextReferences, bigram_of, predicted
 from pdlib.text.wordpiece import MARKS
 
 WORDS = [f"{a}{b}" for a in "abc" for b in "aeiou"]  # 15
@@ -63,10 +55,14 @@ def task(tmp_path: Path) -> MaskedPrediction:
     return MaskedPrediction(corpus, mask_rate=0.3)
 
 
+def text_of(task: MaskedPrediction) -> Corpus:
+    assert isinstance(task.source, Corpus)
+    return task.source
+
+
 def frequencies(task: MaskedPrediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Discounted frequencies by plain loops: of tokens, and of tokens by their left neighbor, (left, token)."""
-    corpus = task.source
-    assert isinstance(corpus, Corpus)
+    corpus = text_of(task)
     n = corpus.n_tokens
     single, pairs = np.zeros(n), np.zeros((n, n))
     for row in corpus.sequences("train").tolist():
@@ -131,12 +127,9 @@ def test_the_predictors_are_those_of_plain_loops(
 
 
 def test_priors_are_distributions_over_ordinary_tokens(task: MaskedPrediction) -> None:
-    corpus = task.source
-    assert isinstance(corpus, Corpus)
-    unigram = Unigram(corpus.frequencies())
-    bigram = bigram_of(corpus, unigram)
+    bigram, corpus = bigram_of(text_of(task)), text_of(task)
     q, by_left = frequencies(task)
-    np.testing.assert_allclose(unigram.frequency, q, rtol=1e-12)
+    np.testing.assert_allclose(bigram.frequency, q, rtol=1e-12)
     tokens = np.arange(corpus.n_tokens)
     for left in [*tokens, NOTHING]:
         p = bigram.probability(np.full(len(tokens), left), tokens)
@@ -159,26 +152,21 @@ def test_pairs_counted_some_at_a_time_are_the_same(
     arrays.arrays(np.int64, (6, 6), elements=st.integers(0, 3)),
     arrays.arrays(np.int64, 6, elements=st.integers(0, 5)),
 )
-def test_the_most_probable_token_is_found_without_writing_out_the_distribution(
+def test_posterior_and_best_token_are_those_of_whole_distributions(
     pairs: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> None:
-    if not counts.any() or not pairs.any():
+    if not counts.any():
         return
-    unigram = Unigram(discounted(counts, np.arange(6)))
-    keys = np.flatnonzero(pairs)
-    prior = Bigram(keys, pairs.ravel()[keys], unigram)
-    left = np.repeat(np.arange(6), 6)
-    p = prior.probability(left, np.tile(np.arange(6), 6)).reshape(6, 6)
+    prior = Prior(discounted(counts, np.arange(6)), csr_array(pairs))
+    left, shown = np.repeat(np.arange(6), 6), np.tile(np.arange(6), 6)
+    p = prior.probability(left, shown).reshape(6, 6)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
-    best = prior.best(np.arange(6))
-    np.testing.assert_allclose(p[np.arange(6), best], p.max(axis=1), rtol=1e-14)
-    with_copying = p[:, None, :] * (0.1 * np.eye(6) + 0.1 / 6)  # (left, shown, token)
-    with_copying /= with_copying.sum(axis=2, keepdims=True)
+    whole = (p[:, None, :] * (0.1 * np.eye(6) + 0.1 / 6)).reshape(36, 6)  # (left and shown, token)
+    whole /= whole.sum(axis=1, keepdims=True)
     for token in range(6):
-        found, top = predicted(prior, left, np.tile(np.arange(6), 6), np.full(36, token), 99, 6)
-        np.testing.assert_allclose(found, with_copying[:, :, token].ravel(), rtol=1e-12)
-        highest = with_copying.reshape(36, 6).max(axis=1)
-        np.testing.assert_allclose(with_copying.reshape(36, 6)[np.arange(36), top], highest, rtol=1e-12)
+        found, top = predicted(prior, left, shown, np.full(36, token), 99, 6)
+        np.testing.assert_allclose(found, whole[:, token], rtol=1e-12)
+        np.testing.assert_allclose(whole[np.arange(36), top], whole.max(axis=1), rtol=1e-12)
 
 
 # What is known of the neighbor
@@ -186,7 +174,7 @@ def test_the_most_probable_token_is_found_without_writing_out_the_distribution(
 
 def test_copying_is_the_posterior_given_what_the_position_itself_shows() -> None:
     """By enumeration of what may have been drawn, and shown."""
-    prior = Unigram(discounted(np.array([5, 3, 0, 2]), np.array([0, 1, 3])))  # token 2 is [mask]
+    prior = Prior(discounted(np.array([5, 3, 0, 2]), np.array([0, 1, 3])))  # token 2 is [mask]
     joint = np.zeros((4, 4))  # (original, shown)
     for t, p in enumerate(prior.frequency):
         joint[t, 2] += 0.8 * p
@@ -200,54 +188,7 @@ def test_copying_is_the_posterior_given_what_the_position_itself_shows() -> None
     assert best.tolist() == given_shown[:, shown].argmax(axis=0).tolist()
 
 
-def test_a_masked_neighbor_says_nothing(task: MaskedPrediction) -> None:
-    """The bigram then says what copying says: of two sequences that differ there, the same."""
-    corpus = task.source
-    assert isinstance(corpus, Corpus)
-    unigram = Unigram(corpus.frequencies())
-    bigram = bigram_of(corpus, unigram)
-    cls, mask = corpus.wordpiece().number("[CLS]"), task.mask_token
-    tokens = np.array([[cls, mask, mask, 7], [cls, 6, mask, 7], [cls, 8, mask, 7]])
-    at = np.array([[False, True, True, True]] * 3)
-    left = left_neighbors(task, Sequences(tokens, at, np.ones((3, 4), bool)))
-    assert left.tolist() == [cls, NOTHING, NOTHING, cls, 6, NOTHING, cls, 8, NOTHING]
-    shown, classes = tokens[at], np.full(9, 7)
-    with_left, _ = predicted(bigram, left, shown, classes, mask, 16)
-    copied, _ = predicted(unigram, left, shown, classes, mask, 16)
-    masked = left == NOTHING
-    assert (with_left[masked] == copied[masked]).all()
-    assert with_left[4] != with_left[7]  # another neighbor
-    assert with_left[2] == with_left[5] == with_left[8] > copied[1]  # its own token is shown
-    hidden = replace(task, selected="hidden").shown(tokens, np.full(3, 4), at)
-    assert left_neighbors(task, hidden).tolist() == [cls, NOTHING, NOTHING] * 3
-
-
-def test_the_bigram_gains_only_where_its_neighbor_is_seen(task: MaskedPrediction) -> None:
-    inputs, classes = task.stream(EVALUATION_SEED, "evaluation").examples(0, 40)
-    corpus = task.source
-    assert isinstance(corpus, Corpus)
-    unigram = Unigram(corpus.frequencies())
-    left, shown = left_neighbors(task, inputs), inputs.tokens[inputs.at]
-    found = [
-        -np.log(predicted(prior, left, shown, classes, task.mask_token, 16)[0])
-        for prior in (unigram, bigram_of(corpus, unigram))
-    ]
-    seen = left != NOTHING
-    assert 0.15 < np.mean(~seen) < 0.3  # 0.8 of 0.3, but for first positions
-    assert (found[0][~seen] == found[1][~seen]).all()
-    assert found[1][seen].mean() < found[0][seen].mean() - 0.3
-
-
 # As a calculation
-
-
-def test_on_sample_text_who_knows_more_predicts_better() -> None:
-    corpus = Corpus.prepare("sample:english", "trained:300", length=16, held_out=10)
-    table = pd.DataFrame(TextReferences(MaskedPrediction(corpus, 0.15), 60).rows()).set_index("predictor")
-    assert table.index.tolist() == ["unigram", "copy", "bigram"]
-    assert table.loss_nats.is_monotonic_decreasing
-    assert table.accuracy.is_monotonic_increasing
-    assert table.loss_nats["copy"] - table.loss_nats["bigram"] > 0.3
 
 
 def test_it_is_a_run_like_any_other(task: MaskedPrediction, store: Store) -> None:

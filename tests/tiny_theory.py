@@ -12,7 +12,6 @@ from pdlib.tasks.next_token import NextToken
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.constructions import Interpolation1D, InterpolationND, SupportSelection, UniformAttention
-from pdlib.theory.final_teacher import FinalTeachers
 from pdlib.theory.first_stage import (
     BatchSizes,
     FirstStageTeacher,
@@ -22,7 +21,7 @@ from pdlib.theory.first_stage import (
 )
 from pdlib.theory.majority import FourierGap, Majority
 from pdlib.theory.read_off import ConstructedTarget, IntermediateTarget, LabelTarget, ReadOff, TrainedTarget
-from pdlib.theory.second_stage import BestSecondStage, SecondStage, SharedDirection
+from pdlib.theory.second_stage import BestSecondStage, FinalTeachers, SecondStage, SharedDirection
 
 SENTENCES = MaskedPrediction(grammar("cfg3b", roots=(10, 11)))
 
@@ -32,7 +31,6 @@ CALCULATIONS: dict[str, Calculation] = {
     "PopulationGradient": PopulationGradient(5, 2, 8),
     "FirstStep": FirstStep(11, 2, 8, (64, 256)),
     "FirstStageTeacher": FirstStageTeacher(7, 2, 8),
-    "FirstStageTeacher, beyond the cube": FirstStageTeacher(21, 2, 4, aligned=True),
     "SeparationShare": SeparationShare(11, 2, 8, n_draws=20),
     "BatchSizes": BatchSizes(11, 2, 8, 256, (1, 256)),
     "ReadOff, labels": ReadOff(11, 2, LabelTarget(), n_draws=6),

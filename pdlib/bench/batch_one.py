@@ -67,15 +67,6 @@ class StepTimes(Calculation):
     Table rows: `width`, `engine_us` and `eager_us`, microseconds, medians of turns taken; a wide network uses two threads,
     another one. They are of the machine and the hour; their ratio is what they are for.
 
-    Parameters
-    ----------
-    n_bits, support_size
-        Of the parity.
-    widths
-        Of the hidden layer.
-
-    Examples
-    --------
     >>> (row,) = StepTimes(12, 2, (8,)).rows()
     >>> row["engine_us"] < row["eager_us"]
     True
@@ -83,10 +74,10 @@ class StepTimes(Calculation):
 
     n_bits: int
     support_size: int
-    widths: tuple[int, ...]
+    widths: tuple[int, ...]  # of the hidden layer
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a width."""
+        """Return one row for each width."""
         task, found = SparseParity(self.n_bits, self.support_size), []
         for width in self.widths:
             set_threads(2 if width >= WIDE else 1)

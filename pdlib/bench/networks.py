@@ -32,6 +32,7 @@ from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 from pdlib.tasks.parity import SparseParity
+from pdlib.text.corpus import Block
 from pdlib.training import untrained
 from pdlib.training.gradient import GradientLearner
 from pdlib.training.online_sgd import set_threads
@@ -61,8 +62,8 @@ def pcfg() -> Iterator[dict[str, Any]]:
 
 def wiki() -> Iterator[dict[str, Any]]:
     """Yield the cases of the page `wiki`: tokens as unequally frequent as words are (Zipf's law)."""
-    yield from _teacher_and_student(MaskedPrediction(ZipfTokens(2048, 16), 0.15), (8, 2), 1.5, batch_size=128)
-    large = spec_of(MaskedPrediction(ZipfTokens(30522, 64), 0.15), 4, 32)
+    yield from _teacher_and_student(MaskedPrediction(ZipfTokens(2047, 16), 0.15), (8, 2), 1.5, batch_size=128)
+    large = spec_of(MaskedPrediction(ZipfTokens(30521, 64), 0.15), 4, 32)
     yield from against_eager("vocabulary of 30,522", large, 1, 1.5)
 
 
@@ -216,55 +217,34 @@ def cached_labels(taught_by: Training, spec: Training, steps: int, reach: float)
 
 @dataclass(frozen=True)
 class ZipfTokens(Source):
-    """Sequences of independent tokens, the i-th as frequent as 1 / (i + 1); the last one is [MASK]."""
+    """Sequences of independent tokens, the i-th as frequent as 1 / (i + 1)."""
 
     version: ClassVar[int] = 1
     vocabulary: int
     length: int
-    has_mask: ClassVar[bool] = True
 
     @property
     def n_tokens(self) -> int:
-        """Number of tokens."""
         return self.vocabulary
 
     @property
     def max_length(self) -> int:
-        """The length of every sequence."""
         return self.length
-
-    @property
-    def mask_token(self) -> int:
-        """The number of [MASK]."""
-        return self.vocabulary - 1
-
-    @property
-    def special_tokens(self) -> tuple[int, ...]:
-        """[MASK] alone."""
-        return (self.mask_token,)
 
     def sentence_stream(self, identity: str, purpose: Purpose = "train") -> ZipfStream:
         """Return the endless stream that this text names."""
         return ZipfStream(self, identity)
 
 
-@dataclass(frozen=True)
-class _Block:
-    tokens: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-
 class ZipfStream:
     """The stream of a `ZipfTokens`."""
 
     def __init__(self, source: ZipfTokens, text: str) -> None:
-        self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
-        self._length = source.length
-        share = 1 / np.arange(1, source.vocabulary)
-        self._below = np.cumsum(share / share.sum())
+        self.identity, self._source = hashlib.sha256(text.encode()).hexdigest()[:32], source
 
-    def sentences(self, start: int, stop: int) -> _Block:
+    def sentences(self, start: int, stop: int) -> Block:
         """Return the sequences start ... stop - 1."""
-        uniform = (random_words(self.identity, start, stop, self._length) >> np.uint64(11)) * 2.0**-53
-        tokens = np.minimum(np.searchsorted(self._below, uniform, side="right"), len(self._below) - 1)
-        return _Block(tokens.astype(np.int64), np.full(stop - start, self._length, np.int64))
+        below, length = np.cumsum(1 / np.arange(1, self._source.vocabulary + 1)), self._source.length
+        uniform = (random_words(self.identity, start, stop, length) >> np.uint64(11)) * 2.0**-53
+        tokens = np.searchsorted(below[:-1], uniform * below[-1], side="right").astype(np.int64)
+        return Block(tokens, np.full(stop - start, length, np.int64))

@@ -1,7 +1,7 @@
 """Speed of the compiled kernels of the page `theory` beside NumPy.
 
-The peers are what one would write in NumPy: a butterfly over reshaped arrays for the transform, matrix products on arrays
-of signs for the sums over inputs, a loop of vector operations for batch-1 training.
+The peers are what one would write in NumPy: matrix products on arrays of signs for the sums over inputs, a loop of vector
+operations for batch-1 training.
 """
 
 from __future__ import annotations
@@ -14,37 +14,17 @@ from numpy.typing import NDArray
 
 from pdlib.bench import faster, medians, timed
 from pdlib.theory.first_stage import steps_from_labels
-from pdlib.theory.majority import walsh_hadamard
 from pdlib.theory.network import Network, batch_gradient, first_rate, first_stage, initial
-from pdlib.theory.setting import generator, parity, signs
+from pdlib.theory.setting import drawn, generator, parity, signs
 from pdlib.theory.sliced import sums_of_signs
 from pdlib.theory.two_stage import Stage, bits_of_words, sample_words, train_outputs
-
-POINTS = 2**20
 
 
 def theory() -> Iterator[dict[str, Any]]:
     """Yield the page's cases."""
-    yield _transform()
     yield _sums()
     yield _second_stage()
     yield _batch_of_one()
-
-
-def _butterfly(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the same transform by NumPy, a pass over the array for each coordinate."""
-    v, half = values.copy(), 1
-    while half < len(v):
-        pairs = v.reshape(-1, 2, half)
-        v = np.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], axis=1).reshape(-1)
-        half *= 2
-    return v / len(v)
-
-
-def _transform() -> dict[str, Any]:
-    values = np.random.default_rng(0).standard_normal(POINTS)
-    ours, peer = medians(timed(lambda: walsh_hadamard(values)), timed(lambda: _butterfly(values)))
-    return faster("Walsh-Hadamard transform of 2^20 points against NumPy's butterfly", ours, peer, "s", 3.0)
 
 
 def _sums() -> dict[str, Any]:
@@ -53,8 +33,7 @@ def _sums() -> dict[str, Any]:
 
     def plain() -> NDArray[np.float64]:
         total = np.zeros((1, d))
-        for start in range(0, n, 2**15):
-            x = signs(rng, min(2**15, n - start), d)
+        for x in drawn(rng, n, d):
             total += ((x @ students.T > 0) * parity(x, 4)[:, None]).T @ x
         return total
 
@@ -83,13 +62,8 @@ def _second_stage() -> dict[str, Any]:
     ours, peer = medians(
         timed(lambda: train_outputs(net, k, Stage(n, 1, rate), generator("bench second"))), timed(plain)
     )
-    return faster(
-        "batch-1 second stage, width 238, d = 31, against a NumPy loop",
-        ours / n,
-        peer / (n // 10),
-        "s/step",
-        5.0,
-    )
+    name = "batch-1 second stage, width 238, d = 31, against a NumPy loop"
+    return faster(name, ours / n, peer / (n // 10), "s/step", 5.0)
 
 
 def _batch_of_one() -> dict[str, Any]:
@@ -107,10 +81,5 @@ def _batch_of_one() -> dict[str, Any]:
         return net
 
     ours, peer = medians(timed(lambda: steps_from_labels(*start, words, k, 1, rate)), timed(plain))
-    return faster(
-        "batch-1 first stage, width 64, d = 31, against a NumPy loop",
-        ours / n,
-        peer / (n // 16),
-        "s/step",
-        5.0,
-    )
+    name = "batch-1 first stage, width 64, d = 31, against a NumPy loop"
+    return faster(name, ours / n, peer / (n // 16), "s/step", 5.0)

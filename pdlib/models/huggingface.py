@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,116 +24,61 @@ from pdlib.install import optional
 from pdlib.models.transformer import Transformer, bert, gpt2
 from pdlib.specs import Parameters, require
 
-CLASSES = {"gpt2": "GPT2LMHeadModel", "bert": "BertForMaskedLM"}
-ACTIVATIONS: dict[str, Literal["gelu_tanh", "gelu"]] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-}
-# What a `Transformer` has in one way only: setting -> the value it has there, which is also the setting's default.
-FIXED: dict[str, dict[str, Any]] = {
-    "gpt2": {
-        "scale_attn_weights": True,
-        "scale_attn_by_inverse_layer_idx": False,
-        "add_cross_attention": False,
-    },
-    "bert": {
-        "type_vocab_size": 2,
-        "is_decoder": False,
-        "add_cross_attention": False,
-        "position_embedding_type": "absolute",
-    },
-}
+KINDS = {"gpt2": "GPT2LMHeadModel", "bert": "BertForMaskedLM"}
+# Names here, and those of GPT-2 and BERT: of settings,
 SETTINGS = {
-    "gpt2": {
-        "vocabulary": "vocab_size",
-        "n_positions": "n_positions",
-        "width": "n_embd",
-        "n_layers": "n_layer",
-        "n_heads": "n_head",
-        "mlp_width": "n_inner",
-        "activation": "activation_function",
-        "norm_epsilon": "layer_norm_epsilon",
-    },
-    "bert": {
-        "vocabulary": "vocab_size",
-        "n_positions": "max_position_embeddings",
-        "width": "hidden_size",
-        "n_layers": "num_hidden_layers",
-        "n_heads": "num_attention_heads",
-        "mlp_width": "intermediate_size",
-        "activation": "hidden_act",
-        "norm_epsilon": "layer_norm_eps",
-    },
+    "vocabulary": ("vocab_size", "vocab_size"),
+    "n_positions": ("n_positions", "max_position_embeddings"),
+    "width": ("n_embd", "hidden_size"),
+    "n_layers": ("n_layer", "num_hidden_layers"),
+    "n_heads": ("n_head", "num_attention_heads"),
+    "mlp_width": ("n_inner", "intermediate_size"),
+    "activation": ("activation_function", "hidden_act"),
+    "norm_epsilon": ("layer_norm_epsilon", "layer_norm_eps"),
+}
+# and of parameters, at the beginning or end and in a layer.
+HOMES = {
+    "token": ("transformer.wte", "bert.embeddings.word_embeddings"),
+    "position": ("transformer.wpe", "bert.embeddings.position_embeddings"),
+    "segment": ("", "bert.embeddings.token_type_embeddings"),
+    "embedding_norm": ("", "bert.embeddings.LayerNorm"),
+    "final_norm": ("transformer.ln_f", ""),
+    "transform": ("", "cls.predictions.transform.dense"),
+    "transform_norm": ("", "cls.predictions.transform.LayerNorm"),
+    "output": ("lm_head", "cls.predictions.decoder"),
+    "layers": ("transformer.h", "bert.encoder.layer"),
+    "attention_norm": ("ln_1", "attention.output.LayerNorm"),
+    "qkv": ("attn.c_attn", "attention.self.query attention.self.key attention.self.value"),
+    "joined": ("attn.c_proj", "attention.output.dense"),
+    "mlp_norm": ("ln_2", "output.LayerNorm"),
+    "mlp_in": ("mlp.c_fc", "intermediate.dense"),
+    "mlp_out": ("mlp.c_proj", "output.dense"),
+}
+ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+# What a `Transformer` has in one way only: setting -> the value it has there, which is also the setting's default.
+_CROSS = {"add_cross_attention": False}
+FIXED: dict[str, dict[str, Any]] = {
+    "gpt2": _CROSS | {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
+    "bert": _CROSS | {"type_vocab_size": 2, "is_decoder": False, "position_embedding_type": "absolute"},
 }
 DROPOUTS = {
     "gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"),
     "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
 }
-# Of a parameter's place: what comes first, and what is in a layer
-HOMES = {
-    "gpt2": {
-        "token": "transformer.wte",
-        "position": "transformer.wpe",
-        "final_norm": "transformer.ln_f",
-        "output": "lm_head",
-        "layers": "transformer.h",
-        "attention_norm": "ln_1",
-        "qkv": "attn.c_attn",
-        "joined": "attn.c_proj",
-        "mlp_norm": "ln_2",
-        "mlp_in": "mlp.c_fc",
-        "mlp_out": "mlp.c_proj",
-    },
-    "bert": {
-        "token": "bert.embeddings.word_embeddings",
-        "position": "bert.embeddings.position_embeddings",
-        "segment": "bert.embeddings.token_type_embeddings",
-        "embedding_norm": "bert.embeddings.LayerNorm",
-        "transform": "cls.predictions.transform.dense",
-        "transform_norm": "cls.predictions.transform.LayerNorm",
-        "output": "cls.predictions.decoder",
-        "layers": "bert.encoder.layer",
-        "attention_norm": "attention.output.LayerNorm",
-        "joined": "attention.output.dense",
-        "mlp_norm": "output.LayerNorm",
-        "mlp_in": "intermediate.dense",
-        "mlp_out": "output.dense",
-    },
-}
 # Tensors that carry nothing of the network: counters that older versions stored, heads of other tasks.
 IGNORED = re.compile(
     r"(^|\.)(pooler\.|cls\.seq_relationship\.|embeddings\.position_ids$|attn\.(masked_)?bias$)"
 )
-BIAS_TWICE = (
-    "cls.predictions.decoder.bias"  # of an untied BERT: older versions have it once, without "decoder"
-)
+BIAS, BIAS_TWICE = "cls.predictions.bias", "cls.predictions.decoder.bias"  # an untied BERT has both, equal
 WRAPPERS = {r"^(module\.|_orig_mod\.)+": ""}  # prefixes of parallel and compiled training
 
 
-class _Source(NamedTuple):
-    """Where the checkpoint keeps a parameter."""
-
-    tensors: tuple[str, ...]  # joined along the first axis
-    transposed: bool = False  # stored as (in, out)
-
-
 def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
-    """Return the network of a folder that `save_pretrained` wrote, here or there.
+    """Return the network of a folder that `save_pretrained` wrote, here or there: model and parameters.
 
     GPT-2 with its language-model head, or BERT with its masked-word head; BERT's pooler and next-sentence head are
     left out. What `transformers` opens is read: names and files of older versions, several files, weights saved from
-    within `DataParallel` or `torch.compile`.
-
-    Parameters
-    ----------
-    folder
-        With `config.json` and weights.
-
-    Returns
-    -------
-    model, parameters
-        As `Transformer` describes; half precision becomes float32.
+    within `DataParallel` or `torch.compile`. Half precision becomes float32.
 
     Raises
     ------
@@ -157,7 +102,7 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
     config = _config_of(Path(folder))
     model = _model(config)
     how = {"config": config, "dtype": "auto", "local_files_only": True, "key_mapping": WRAPPERS}
-    network = getattr(optional("transformers", "transformers"), CLASSES[config.model_type])
+    network = getattr(optional("transformers", "transformers"), KINDS[config.model_type])
     with _reading(folder):
         module, report = network.from_pretrained(
             str(folder), **how, output_loading_info=True, ignore_mismatched_sizes=True
@@ -167,8 +112,8 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
         require(False, f"tensor {name} of shape {tuple(got)}", said)
     found = module.state_dict()
     missing = set(report["missing_keys"])
-    if missing == {BIAS_TWICE}:
-        found[BIAS_TWICE] = found["cls.predictions.bias"]
+    if missing == {BIAS_TWICE}:  # older versions have it once
+        found[BIAS_TWICE] = found[BIAS]
         missing = set()
     unknown = sorted(name for name in report["unexpected_keys"] if not IGNORED.search(name))
     require(
@@ -184,7 +129,18 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
         "the same numbers, since tie_word_embeddings is true",
         "If they are meant to differ, set it to false in config.json.",
     )
-    return model, {name: _parameter(found, source, folder) for name, source in _sources(model).items()}
+    parameters = {}
+    for name, source in _sources(model).items():
+        tensors = [found[tensor] for tensor in source.tensors]
+        for tensor, value in zip(source.tensors, tensors, strict=True):
+            if not torch.isfinite(value).all():
+                raise DamagedError(
+                    f"{folder}: tensor {tensor} holds values that are no finite numbers. Expected a trained network. Choose "
+                    "an earlier checkpoint, or copy it anew."
+                )
+        value = torch.cat([value.T if source.transposed else value for value in tensors])
+        parameters[name] = np.ascontiguousarray((value.float() if value.itemsize < 4 else value).numpy())
+    return model, parameters
 
 
 def described(folder: str | Path) -> Transformer:
@@ -196,14 +152,7 @@ def save_pretrained(folder: str | Path, model: Transformer, parameters: Paramete
     """Write a network so that `GPT2LMHeadModel` or `BertForMaskedLM` opens it by `from_pretrained(folder)`.
 
     A causal network with `norm="pre"` is a GPT-2, a bidirectional one with `norm="post"` a BERT. No token is declared as
-    padding, beginning or end.
-
-    Parameters
-    ----------
-    folder
-        Made if it does not exist. The config is written last: a folder that has one is whole.
-    model, parameters
-        As `Transformer` describes, such as a checkpoint of a training.
+    padding, beginning or end. The config is written last: a folder that has one is whole.
 
     Raises
     ------
@@ -220,68 +169,59 @@ def save_pretrained(folder: str | Path, model: Transformer, parameters: Paramete
     ...
     pdlib.specs.SpecError: 3 classes: expected as many as the vocabulary, 2, for GPT2LMHeadModel.
     """
-    kind = "gpt2" if model.norm == "pre" else "bert"
-    there = CLASSES[kind]
-    for name, expected in (
-        ("attends", "causal" if kind == "gpt2" else "all"),
-        ("heads", "concatenated"),
-        ("output", "linear" if kind == "gpt2" else "transformed"),
-    ):
+    kind = _kind(model)
+    there, only = KINDS[kind], f"which is all that {KINDS[kind]} has"
+    attends, output = ("causal", "linear") if kind == "gpt2" else ("all", "transformed")
+    for name, expected in (("attends", attends), ("heads", "concatenated"), ("output", output)):
         value = getattr(model, name)
-        require(
-            value == expected,
-            f"{name} = {value!r} with norm = {model.norm!r}",
-            f"{expected!r}, which is all that {there} has",
-        )
+        what = f"{name} = {value!r} with norm = {model.norm!r}"
+        require(value == expected, what, f"{expected!r}, {only}")
     require(
         model.full_width == model.joined_size,
         f"width = {model.width} with {model.n_heads} heads of head_size = {model.head_size}",
-        f"n_heads x head_size = {model.joined_size}, which is all that {there} has",
+        f"n_heads x head_size = {model.joined_size}, {only}",
     )
     n_classes = len(parameters["output.weight"]) if "output.weight" in parameters else model.vocabulary
-    require(
-        n_classes == model.vocabulary,
-        f"{n_classes} classes",
-        f"as many as the vocabulary, {model.vocabulary}, for {there}",
-    )
+    expected = f"as many as the vocabulary, {model.vocabulary}, for {there}"
+    require(n_classes == model.vocabulary, f"{n_classes} classes", expected)
     model.check_parameters(parameters)
     tensors: dict[str, NDArray[Any]] = {}
     for name, source in _sources(model).items():
         value = parameters[name].T if source.transposed else parameters[name]
         for tensor, part in zip(source.tensors, np.split(value, len(source.tensors)), strict=True):
             tensors[tensor] = np.ascontiguousarray(part)
-    if kind == "bert" and not model.tied:
-        tensors["cls.predictions.bias"] = tensors["cls.predictions.decoder.bias"]  # there are two of it
-    config = _config(model, kind) | {
-        "architectures": [there],
-        "model_type": kind,
-        "dtype": str(parameters["token.weight"].dtype),
-        "tie_word_embeddings": model.tied,
-    }
-    folder = Path(folder)
-    write_bytes(folder / "model.safetensors", tensor_bytes(tensors, metadata={"format": "pt"}))
+    if BIAS_TWICE in tensors:
+        tensors[BIAS] = tensors[BIAS_TWICE]
+    config = _config(model, kind) | {"architectures": [there], "dtype": str(parameters["token.weight"].dtype)}
+    write_bytes(Path(folder) / "model.safetensors", tensor_bytes(tensors, metadata={"format": "pt"}))
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_bytes(folder / "config.json", text.encode())
+    write_bytes(Path(folder) / "config.json", text.encode())
 
 
-# --------------------------------------------------------------------- config
+def _kind(model: Transformer) -> str:
+    return "gpt2" if model.norm == "pre" else "bert"
+
+
+def _named(kind: str) -> dict[str, str]:
+    """Fields of a `Transformer`, and how a config of this kind names them."""
+    return {field: names[kind == "bert"] for field, names in SETTINGS.items()}
 
 
 def _config_of(folder: Path) -> Any:
     """Return the library's record of a `config.json`, with its defaults."""
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.is_file():
         raise MissingError(
-            f"{folder / 'config.json'} is not there. Expected config.json and weights in a folder; a checkpoint in another "
-            "form is brought into this one by transformers' save_pretrained."
+            f"{path} is not there. Expected config.json and weights in a folder; a checkpoint in another form is brought "
+            "into this one by transformers' save_pretrained."
         )
     try:
-        kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
+        kind = json.loads(path.read_bytes()).get("model_type")
     except (ValueError, AttributeError) as error:
         raise DamagedError(
-            f"{folder / 'config.json'} is no JSON object ({error}). Expected a checkpoint's settings."
+            f"{path} is no JSON object ({error}). Expected a checkpoint's settings."
         ) from error
-    remedy = "" if kind else "Write it into config.json."
-    require(kind in SETTINGS, f"{folder}: model_type = {kind!r}", " or ".join(map(repr, SETTINGS)), remedy)
+    require(kind in KINDS, f"{folder}: model_type = {kind!r}", " or ".join(map(repr, KINDS)))
     library = optional("transformers", "transformers")
     with _reading(folder):
         return getattr(library, "GPT2Config" if kind == "gpt2" else "BertConfig").from_pretrained(str(folder))
@@ -293,12 +233,11 @@ def _model(config: Any) -> Transformer:
     for name, only in FIXED[kind].items():
         value = getattr(config, name, only)
         require(value == only, f"{name} = {value!r}", f"{only!r}, which is all that a Transformer has")
-    named = SETTINGS[kind]
+    named = _named(kind)
     values = {field: getattr(config, name) for field, name in named.items()}
-    width, heads = values.pop("width"), values.pop("n_heads")
+    width, heads, activation = values.pop("width"), values.pop("n_heads"), values.pop("activation")
     require(heads >= 1, f"{named['n_heads']} = {heads!r}", "a whole number of at least 1")
     require(width % heads == 0, f"{named['width']} = {width}", f"a multiple of {named['n_heads']} = {heads}")
-    activation = values["activation"]
     known = f"one of {', '.join(map(repr, ACTIVATIONS))}"
     require(activation in ACTIVATIONS, f"{named['activation']} = {activation!r}", known)
     rates = {name: getattr(config, name) for name in DROPOUTS[kind]}
@@ -323,54 +262,35 @@ def _config(model: Transformer, kind: str) -> dict[str, Any]:
     values = {
         "width": model.full_width,
         "mlp_width": model.full_mlp_width,
-        "activation": next(k for k, v in ACTIVATIONS.items() if v == model.activation),
+        "activation": next(name for name, ours in ACTIVATIONS.items() if ours == model.activation),
     }
-    config = {name: values.get(field, getattr(model, field)) for field, name in SETTINGS[kind].items()}
+    config = {name: values.get(field, getattr(model, field)) for field, name in _named(kind).items()}
     config |= FIXED[kind] | dict.fromkeys(DROPOUTS[kind], model.dropout)
     config |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"))
-    return config | {"initializer_range": model.initial_std}
+    more = {"model_type": kind, "initializer_range": model.initial_std, "tie_word_embeddings": model.tied}
+    return config | more
 
 
-# -------------------------------------------------------------------- tensors
+class _Source(NamedTuple):
+    """Where the checkpoint keeps a parameter."""
+
+    tensors: list[str]  # joined along the first axis
+    transposed: bool  # stored as (in, out)
 
 
 def _sources(model: Transformer) -> dict[str, _Source]:
     """Return where the checkpoint keeps each parameter, those of `model.shapes`."""
-    kind = "gpt2" if model.norm == "pre" else "bert"
-    homes, sources = HOMES[kind], {}
+    homes = {place: names[_kind(model) == "bert"] for place, names in HOMES.items()}
+    sources = {}
     for name in model.shapes(model.vocabulary):
         *path, leaf = name.split(".")
-        if path[0] != "layers":
-            sources[name] = _Source((f"{homes[path[0]]}.{leaf}",))
-            continue
-        layer = f"{homes['layers']}.{path[1]}"
-        if kind == "bert" and path[2] == "qkv":
-            places = tuple(f"{layer}.attention.self.{part}.{leaf}" for part in ("query", "key", "value"))
-            sources[name] = _Source(places)
-        else:
-            linear = kind == "gpt2" and leaf == "weight" and not path[2].endswith("norm")
-            sources[name] = _Source((f"{layer}.{homes[path[2]]}.{leaf}",), transposed=linear)
-    if kind == "bert" and model.tied:
-        sources["output.bias"] = _Source(("cls.predictions.bias",))
+        place, layer = path[-1], f"{homes['layers']}.{path[1]}." if path[0] == "layers" else ""
+        tensors = [f"{layer}{home}.{leaf}" for home in homes[place].split()]
+        linear = bool(layer) and leaf == "weight" and not place.endswith("norm")
+        sources[name] = _Source(tensors, transposed=linear and _kind(model) == "gpt2")
+    if _kind(model) == "bert" and model.tied:
+        sources["output.bias"] = _Source([BIAS], transposed=False)
     return sources
-
-
-def _parameter(found: dict[str, torch.Tensor], source: _Source, folder: str | Path) -> NDArray[Any]:
-    """Return one of our parameters from the checkpoint's tensors."""
-    parts = []
-    for name in source.tensors:
-        value = found[name]
-        if not torch.isfinite(value).all():
-            raise DamagedError(
-                f"{folder}: tensor {name} holds values that are no finite numbers. Expected a trained network. Choose an "
-                "earlier checkpoint, or copy it anew."
-            )
-        value = value.float() if value.itemsize < 4 else value
-        parts.append((value.T if source.transposed else value).numpy())
-    return np.ascontiguousarray(np.concatenate(parts))
-
-
-# ---------------------------------------------------------------------- files
 
 
 @contextmanager
@@ -382,11 +302,9 @@ def _reading(folder: str | Path) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except FileNotFoundError as error:
-        raise MissingError(f"{folder}: {error}. Expected every file that an index names.") from error
-    except Exception as error:  # of whichever part of the reader a damaged file upsets
-        kind = MissingError if "no file named" in str(error) else DamagedError
-        raise kind(
+    except Exception as error:  # of whichever part of the reader a missing or damaged file upsets
+        absent = isinstance(error, FileNotFoundError) or "no file named" in str(error)
+        raise (MissingError if absent else DamagedError)(
             f"{folder}: transformers cannot open it ({type(error).__name__}: {' '.join(str(error).split())[:300]}). "
             "Expected config.json and whole files of weights, as save_pretrained writes them. Copy it anew."
         ) from error

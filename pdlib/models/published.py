@@ -14,18 +14,17 @@ of these URIs. Networks are those that `pdlib.models.huggingface` reads, GPT-2 a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pdlib.files import StoreError
 from pdlib.models.huggingface import described, load_pretrained
 from pdlib.models.transformer import Transformer
 from pdlib.specs import Model, Parameters, SpecError, Task, Teacher, require
 from pdlib.text.corpus import Corpus
-from pdlib.text.hub import HubError, fetched, parts
+from pdlib.text.hub import HubError, about, fetched, parts
 from pdlib.text.wordpiece import of_folder
 
 # Of the checkpoint that was read last: the blocks of a student's labels go through one after another.
@@ -44,10 +43,8 @@ class PublishedCheckpoints(Teacher):
         What is asked: a task on a `Corpus` whose tokens are the checkpoints', by the same numbers.
     model
         The network, the same at all steps.
-    repositories
-        A URI a step, as `pdlib.text.hub` describes: `hub:REPO@REVISION`, or `folder:PATH`.
-    steps
-        Their steps, rising.
+    repositories, steps
+        URIs, as `pdlib.text.hub` describes them, and their steps, rising.
     contents
         What each URI meant: the commit of a revision, or a digest of the files of a folder that are read. A branch or tag
         that moves, and a folder whose files change, is an error.
@@ -86,17 +83,10 @@ class PublishedCheckpoints(Teacher):
         require(isinstance(self.model, Transformer), f"model = {self.model!r}", "a Transformer")
         for name in ("repositories", "steps", "contents"):
             value = getattr(self, name)
-            require(
-                type(value) is tuple and len(value) == len(self.repositories) > 0,
-                f"{name} = {value!r}",
-                "a tuple with an entry for each step, at least one",
-            )
-        for i, step in enumerate(self.steps):
-            require(
-                type(step) is int and step > (self.steps[i - 1] if i else 0),
-                f"steps = {self.steps!r}",
-                "whole numbers of at least 1, rising",
-            )
+            whole = type(value) is tuple and len(value) == len(self.repositories) > 0
+            require(whole, f"{name} = {value!r}", "a tuple with an entry for each step, at least one")
+        rising = all(type(b) is int and a < b for a, b in pairwise((0, *self.steps)))
+        require(rising, f"steps = {self.steps!r}", "whole numbers of at least 1, rising")
         for uri, content in zip(self.repositories, self.contents, strict=True):
             length = 40 if parts(uri)[0] == "hub" else 32
             require(
@@ -106,22 +96,15 @@ class PublishedCheckpoints(Teacher):
             )
         self.model.check(self.task)
         assert isinstance(self.model, Transformer)
-        require(
-            self.task.n_classes == self.model.vocabulary,
-            f"a task of {self.task.n_classes} classes",
-            f"as many as the network's vocabulary, {self.model.vocabulary}",
-        )
+        expected = f"as many as the network's vocabulary, {self.model.vocabulary}"
+        n = self.task.n_classes
+        require(n == self.model.vocabulary, f"a task of {n} classes", expected)
 
     @classmethod
     def prepare(cls, task: Task, repositories: Sequence[str], steps: Sequence[int]) -> PublishedCheckpoints:
         """Return the teacher of some checkpoints, as their URIs mean them now.
 
         Of the hub only settings and vocabularies are fetched, not weights.
-
-        Parameters
-        ----------
-        task, repositories, steps
-            As of `PublishedCheckpoints`.
 
         Raises
         ------
@@ -131,16 +114,14 @@ class PublishedCheckpoints(Teacher):
             If a vocabulary is not the corpus's, which names the first token that differs; if a `Transformer` cannot express
             a network; if they are several networks; or if the task is not one for them.
         """
-        corpus = _corpus(task)
-        require(len(repositories) > 0, "repositories = ()", "at least one URI")
-        models, contents = [], []
+        model, contents = None, []
         for uri in repositories:
             folder, content = fetched(uri)
-            with _about(uri):
-                models.append(_network(folder, uri, corpus, task))
-                _check_same(models[-1], models[0])
+            model = _network(folder, uri, task, model)
             contents.append(content)
-        return cls(task, models[0], tuple(repositories), tuple(steps), tuple(contents))
+        if model is None:
+            raise SpecError("repositories = (): expected at least one URI.")
+        return cls(task, model, tuple(repositories), tuple(steps), tuple(contents))
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -149,13 +130,6 @@ class PublishedCheckpoints(Teacher):
 
     def parameters(self, step: int, store: Any) -> Parameters:
         """Return the parameters at a step, fetched and checked unless they were the last that were asked for.
-
-        Parameters
-        ----------
-        step
-            One of `steps`.
-        store
-            Not used: nothing is kept there but the labels.
 
         Raises
         ------
@@ -168,20 +142,19 @@ class PublishedCheckpoints(Teacher):
         found = _read_last.get((self.fingerprint, step))
         if found is None:
             _read_last.clear()  # first: there is room for one
-            found = self._fetched(self.steps.index(step))
-            _read_last[self.fingerprint, step] = found
+            i = self.steps.index(step)
+            found = _read_last[self.fingerprint, step] = self._fetched(self.repositories[i], self.contents[i])
         return found
 
-    def _fetched(self, i: int) -> Parameters:
-        uri, expected = self.repositories[i], self.contents[i]
+    def _fetched(self, uri: str, expected: str) -> Parameters:
         folder, now = fetched(uri)  # settings first: what has changed is noticed before anything large comes
         if now != expected:
             raise HubError(
                 f"{uri}: its content is {now}. Expected {expected}, what it was when the teacher was prepared. Name a "
                 "commit instead of a branch, restore the files, or PublishedCheckpoints.prepare for a teacher of what it is."
             )
-        with _about(uri):
-            _check_same(_network(folder, uri, _corpus(self.task), self.task), self.model)
+        _network(folder, uri, self.task, self.model)
+        with about(uri):
             return load_pretrained(fetched(uri, weights=True)[0])[1]
 
 
@@ -197,30 +170,22 @@ def _corpus(task: Task) -> Corpus:
     return source
 
 
-def _network(folder: Path, uri: str, corpus: Corpus, task: Task) -> Transformer:
-    """Return the network of published files, whose vocabulary is the corpus's."""
-    model = described(folder)
-    theirs, ours = of_folder(folder).pieces, corpus.wordpiece().pieces
+def _network(folder: Path, uri: str, task: Task, first: Model | None) -> Transformer:
+    """Return the network of published files, whose vocabulary is the corpus's, and which is that of the first step."""
+    corpus = _corpus(task)
     remedy = f"Corpus.prepare with the tokenizer {uri!r} takes the checkpoint's."
-    for i, piece in enumerate(ours):
-        other = repr(theirs[i]) if i < len(theirs) else "missing"
-        expected = f"{piece!r}, as in the vocabulary of {', '.join(corpus.texts)}"
-        require(i < len(theirs) and theirs[i] == piece, f"token {i} is {other}", expected, remedy)
-    n = max(len(ours), task.vocabulary)  # a task may add tokens behind those of its source
-    more = f"{len(theirs)} tokens, the last {theirs[-1]!r}"
-    require(len(theirs) <= n, more, f"{n}, as many as the task has", remedy)
+    with about(uri):
+        model = described(folder)
+        theirs = of_folder(folder).pieces
+        for i, piece in enumerate(corpus.wordpiece().pieces):
+            other = repr(theirs[i]) if i < len(theirs) else "missing"
+            expected = f"{piece!r}, as in the vocabulary of {', '.join(corpus.texts)}"
+            require(other == repr(piece), f"token {i} is {other}", expected, remedy)
+        n = max(corpus.n_tokens, task.vocabulary)  # a task may add tokens behind those of its source
+        more = f"{len(theirs)} tokens, the last {theirs[-1]!r}"
+        require(len(theirs) <= n, more, f"{n}, as many as the task has", remedy)
+        one = f"that of the teacher's first step, {first}"
+        require(
+            first in (None, model), f"a network {model}", one, "A teacher is one network at several steps."
+        )
     return model
-
-
-def _check_same(model: Model, expected: Model) -> None:
-    first = f"that of the teacher's first step, {expected}"
-    require(model == expected, f"a network {model}", first, "A teacher is one network at several steps.")
-
-
-@contextmanager
-def _about(uri: str) -> Iterator[None]:
-    """Say in an error where the files come from, since they may be gone by then."""
-    try:
-        yield
-    except (SpecError, StoreError) as error:
-        raise error if str(error).startswith(uri) else type(error)(f"{uri}: {error}") from error

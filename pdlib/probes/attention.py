@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pdlib.models.transformer import Transformer, tokens_of
-from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
+from pdlib.probes.monomials import support_of
+from pdlib.specs import Parameters, Probe, Training, require, whole
 
 EXAMPLES_AT_ONCE = 256
 
@@ -22,25 +23,11 @@ def path_mass(layers: list[Tensor]) -> Tensor:
     .. math:: m = \frac{1}{H^L} \; a^{(L)}_d A^{(L-1)} \cdots A^{(1)}, \qquad A^{(l)} = \sum_{h=1}^{H} A^{(l,h)}
 
     where :math:`A^{(l,h)}` are the weights of head h of layer l, rows being queries, and :math:`a^{(L)}_d` is the last
-    row of :math:`A^{(L)}`. The paper sums over heads; the division makes the masses of all inputs sum to 1.
+    row of :math:`A^{(L)}`. The paper (appendix C.2.1) sums over heads; the division makes the masses of all inputs sum to 1.
 
-    Parameters
-    ----------
-    layers
-        Weights of each layer, shape (example, head, query, key), the first layer first; of the last layer
-        the last query is used.
+    `layers` are the weights (example, head, query, key), the first layer first; of the last layer the last query is used.
+    Returns shape (example, position), non-negative, rows sum to 1.
 
-    Returns
-    -------
-    torch.Tensor
-        Shape (example, position), non-negative, rows sum to 1.
-
-    References
-    ----------
-    Paper, appendix C.2.1, "Preliminary interpretability analysis".
-
-    Examples
-    --------
     >>> uniform = torch.full((1, 1, 2, 2), 0.5)
     >>> path_mass([uniform, uniform]).tolist()
     [[0.5, 0.5]]
@@ -58,27 +45,18 @@ class AttentionPaths(Probe):
     One table row: `on_support`, the total on the support, and `on_coordinate`, `off_coordinate`, the mean over
     its coordinates and over the others; each with its 5th and 95th percentile over inputs (`..._low`, `..._high`).
 
-    Parameters
-    ----------
-    n_samples
-        Inputs drawn; the paper takes 1024.
-
-    References
-    ----------
-    Paper, Figure 11.
+    (Paper, Figure 11.)
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 1024
+    n_samples: int = 1024  # inputs drawn, as in the paper
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row."""
-        model, support = training.model, getattr(training.task, "support", None)
-        if support is None:
-            raise SpecError(f"task {training.task}: expected one with a support, such as SparseParity.")
+        model, support = training.model, support_of(training.task)
         require(isinstance(model, Transformer), f"attention of {model}", "a Transformer")
         inputs, _ = training.task.stream(0, "probe").examples(0, self.n_samples)
         mass = last_position_mass(model, parameters, inputs)

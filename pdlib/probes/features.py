@@ -4,79 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
-from pdlib.probes.monomials import EXAMPLES_AT_ONCE, monomials_off_support
+from pdlib.probes.monomials import monomial_correlations, monomials_off_support, noise_floor
 from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
+from pdlib.tasks.hierarchical import HierarchicalParity
 
 REST = 0  # the node number of rows about monomials with an irrelevant coordinate
-
-
-@runtime_checkable
-class Tree(Protocol):
-    """A task that is a decision tree, such as `pdlib.tasks.hierarchical.HierarchicalParity`."""
-
-    @property
-    def features(self) -> tuple[tuple[int, ...], ...]:
-        """Positions of each node's feature."""
-        ...
-
-    @property
-    def paths(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """For each class its nodes from the root on, each with the product that leads on."""
-        ...
-
-    @property
-    def support(self) -> tuple[int, ...]:
-        """The coordinates of all features together."""
-        ...
-
-    def below(self, node: int) -> tuple[int, ...]:
-        """Return the classes below a node."""
-        ...
 
 
 def feature_correlations(
     probabilities: NDArray[Any], bits: NDArray[Any], monomials: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    r"""Absolute mean product of each class's probability with each of several monomials of the input bits.
+    r"""Absolute correlation of each class's probability with each monomial, shape (class, monomial).
 
     .. math:: \left| \tfrac{1}{N} \sum_n p(x_n)_c \prod_{i \in M} x_{n,i} \right|
 
-    Parameters
-    ----------
-    probabilities : shape (example, class)
-    bits : shape (example, bit)
-        Entries -1 or +1.
-    monomials : shape (monomial, degree)
-        Distinct positions along `bit`, one monomial a row.
+    Parameters as of `monomial_correlations`, with `probabilities` (example, class). For a class that one of K leaves gives
+    it is at most 1 / K.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (class, monomial), in [0, 1]; for a class that one of K leaves gives, at most 1 / K.
-
-    Examples
-    --------
-    Two classes, the first exactly where x_1 x_2 is positive.
+    Two classes, the first exactly where x_1 x_2 is positive:
 
     >>> bits = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
     >>> p = np.stack([1 + bits.prod(axis=1), 1 - bits.prod(axis=1)], axis=1) / 2
     >>> feature_correlations(p, bits, np.array([[0, 1]])).tolist()
     [[0.5], [0.5]]
     """
-    total = np.zeros((probabilities.shape[1], len(monomials)))
-    for start in range(0, len(bits), EXAMPLES_AT_ONCE):
-        x = bits[start : start + EXAMPLES_AT_ONCE]
-        product = x[:, monomials[:, 0]]  # (example, monomial)
-        for column in range(1, monomials.shape[1]):
-            product = product * x[:, monomials[:, column]]
-        total += probabilities[start : start + EXAMPLES_AT_ONCE].T @ product
-    return np.asarray(np.abs(total) / len(bits))
+    return np.abs(monomial_correlations(probabilities, bits, monomials))
 
 
 @dataclass(frozen=True)
@@ -95,27 +53,15 @@ class FeatureCorrelations(Probe):
     - `node`: heap number, 0 for the rest; `level`: its depth counted from 1 at the root, 0 for the rest;
     - `n_monomials`, `n_classes`;
     - `mean` of the absolute correlations and `maximum`, the largest of the monomials' means over classes;
-    - `noise_floor`: the mean absolute value that a monomial which the predictor ignores would show,
-      :math:`\sqrt{2 E[p^2] / (\pi N)}` averaged over the classes.
+    - `noise_floor`, as of `MonomialCorrelations`, averaged over the classes.
 
-    Parameters
-    ----------
-    degrees
-        Degrees of the monomials, at most the size of a feature.
-    n_samples
-        N, inputs drawn.
-    n_rest
-        Monomials of the rest a degree, at most (degree 1: all).
-
-    References
-    ----------
-    Paper, Figure 17.
+    (Paper, Figure 17.)
     """
 
     version: ClassVar[int] = 1
-    degrees: tuple[int, ...] = (1, 2)
-    n_samples: int = 50_000
-    n_rest: int = 200
+    degrees: tuple[int, ...] = (1, 2)  # of the monomials, at most the size of a feature
+    n_samples: int = 50_000  # N, inputs drawn
+    n_rest: int = 200  # monomials of the rest for each degree, at most (degree 1: all)
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples, n_rest=self.n_rest)
@@ -125,10 +71,8 @@ class FeatureCorrelations(Probe):
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return the rows of one checkpoint."""
         task = training.task
-        if not isinstance(task, Tree):
-            raise SpecError(
-                f"task {task}: expected a tree, such as HierarchicalParity, whose nodes have features."
-            )
+        if not isinstance(task, HierarchicalParity):
+            raise SpecError(f"task {task}: expected a HierarchicalParity, whose nodes have features.")
         k = len(task.features[0])
         require(
             max(self.degrees) <= k,
@@ -138,7 +82,7 @@ class FeatureCorrelations(Probe):
         )
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
         p = softmax(training.model.logits(parameters, bits, device).astype(np.float64)).astype(np.float32)
-        floors = np.sqrt(2 * (p.astype(np.float64) ** 2).mean(axis=0) / (np.pi * len(bits)))  # (class,)
+        floors = noise_floor(p)  # (class,)
         everyone = tuple(range(task.n_classes))
         rows = []
         for degree in self.degrees:
@@ -146,14 +90,10 @@ class FeatureCorrelations(Probe):
                 n + 1: np.array(list(combinations(feature, degree)), dtype=np.intp)
                 for n, feature in enumerate(task.features)
             }
-            at_most = max(self.n_rest, task.n_inputs) if degree == 1 else self.n_rest
-            generator = np.random.default_rng(degree)
-            rest = monomials_off_support(task.n_inputs, task.support, degree, at_most, generator)
+            rest = monomials_off_support(task.n_inputs, task.support, degree, self.n_rest)
             if len(rest):
                 monomials[REST] = rest
-            sizes = {
-                node: feature_correlations(p, bits, m) for node, m in monomials.items()
-            }  # (class, monomial)
+            sizes = {node: feature_correlations(p, bits, m) for node, m in monomials.items()}
             path = [node for node, _ in task.paths[0]]
             shown = [("below", node, task.below(node) if node != REST else everyone) for node in monomials]
             shown += [("class_0", node, (0,)) for node in (*path, REST) if node in monomials]

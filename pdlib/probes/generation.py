@@ -15,7 +15,7 @@ from pdlib.models.transformer import Transformer
 from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.next_token import NextToken
-from pdlib.tasks.posteriors import accepts, grammatical_prefix
+from pdlib.tasks.posteriors import grammatical
 
 
 def judged(
@@ -27,26 +27,9 @@ def judged(
               \text{prefix share} = \tfrac{1}{n} \sum_s m_s / h_s
 
     where the text :math:`x_s` has :math:`h_s` tokens, of which the first :math:`m_s` are the longest that some sentence
-    begins with.
+    begins with. `tokens` (text, position) and `lengths` (text,) are as of `grammatical`; `ended` (text,) says whether a text
+    ends there: one that was cut is no sentence.
 
-    Parameters
-    ----------
-    grammar
-        Gives the probability P of a sentence.
-    tokens : shape (text, position)
-        Whole numbers, tokens of the grammar or not; anything beyond the end.
-    lengths : shape (text,)
-        h, numbers of tokens.
-    ended : shape (text,)
-        Whether the text says that it ends there. One that was cut is no sentence.
-
-    Raises
-    ------
-    SpecError
-        If there is no text, or an array has another shape or type.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3, tokens 2 0 | 0 1 2
     >>> texts = np.array([[2, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 2]])
@@ -54,7 +37,7 @@ def judged(
     >>> row["accepted"], row["distinct"], row["longest_prefix"], row["mean_length"], row["ended"]
     (0.5, 0.25, 1.75, 2.25, 0.75)
     """
-    reached = grammatical_prefix(grammar, tokens, lengths)
+    reached, whole_sentence = grammatical(grammar, tokens, lengths)
     n = len(reached)
     require(n > 0, "no texts", "at least one")
     require(
@@ -62,7 +45,7 @@ def judged(
         f"ended of shape {ended.shape} and type {ended.dtype}",
         f"{n} truth values",
     )
-    right = accepts(grammar, tokens, lengths) & ended
+    right = whole_sentence & ended
     sentences = {tuple(tokens[s, : lengths[s]].tolist()) for s in np.flatnonzero(right)}
     return {
         "accepted": float(right.mean()),
@@ -93,27 +76,14 @@ class Generation(Probe):
     - `ended`: share of the texts that end;
     - `n_samples`.
 
-    Parameters
-    ----------
-    n_samples
-        Texts drawn.
-    seed
-        Of the draws: networks measured with one seed share their random numbers.
-
-    Notes
-    -----
-    The paper does not measure this. A text that was cut can have a prefix share of 1, since it may be the beginning of a
-    sentence; so can one that ends too early.
-
-    References
-    ----------
-    Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar", arXiv:2305.13673, for the
-    accuracy of generation.
+    The paper does not measure this; see Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar",
+    arXiv:2305.13673, for the accuracy of generation. A text that was cut, or that ends too early, can have a prefix share of
+    1, since it may be the beginning of a sentence.
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 1024
-    seed: int = 0
+    n_samples: int = 1024  # texts drawn
+    seed: int = 0  # of the draws: networks measured with one seed share their random numbers
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)
@@ -122,24 +92,13 @@ class Generation(Probe):
         )
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row.
-
-        Raises
-        ------
-        SpecError
-            If the task is not next-token prediction with an end token on a grammar, or the model is no Transformer.
-        """
+        """Return one row."""
         model, task = training.model, training.task
-        if not isinstance(task, NextToken):
-            raise SpecError(f"task {task}: expected a NextToken, whose networks predict what follows.")
-        if not isinstance(task.source, Grammar):
-            raise SpecError(f"task {task}: expected one on a Grammar, which says what a sentence is.")
-        require(
-            task.ends,
-            f"task {task}",
-            "one with ends=True",
-            "A network that was never asked for [end] writes no ends.",
-        )
+        if not (isinstance(task, NextToken) and isinstance(task.source, Grammar) and task.ends):
+            raise SpecError(
+                f"task {task}: expected a NextToken on a Grammar with ends=True. The grammar says what a sentence is, and "
+                "a network that was never asked for [end] writes no ends."
+            )
         if not isinstance(model, Transformer):
             raise SpecError(f"texts of {model}: expected a Transformer, from which they can be drawn.")
         tokens, lengths, ended = model.generate(

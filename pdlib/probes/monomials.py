@@ -23,35 +23,13 @@ def monomial_correlations(
 
     .. math:: \frac{1}{N} \sum_n p(x_n) \prod_{i \in M} x_{n,i}
 
-    where :math:`p` is the probability of one class and :math:`M` a row of `monomials`. The paper's
-    correlation is its absolute value.
+    where :math:`p`, (example,) or (example, class), is the probability of a class, not a logit, and :math:`M` a row of
+    `monomials` (monomial, degree), distinct zero-based positions along `bit`, as a repeated one would silently lower the
+    degree. `bits` (example, bit) are -1 or +1. The paper's correlation (section 3.1, R1) is the absolute value.
 
-    Parameters
-    ----------
-    probability : shape (example,)
-        In [0, 1]; not a logit.
-    bits : shape (example, bit)
-        Entries -1 or +1.
-    monomials : shape (monomial, degree)
-        Distinct zero-based positions along `bit`, one monomial a row.
+    Returns shape (monomial,) or (class, monomial), dimensionless, in [-0.5, 0.5] for uniform bits: 0.5 in magnitude if the
+    predictor is this parity, 0 if it ignores it. Standard error at most :math:`1 / \sqrt N`.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (monomial,), dimensionless, in [-0.5, 0.5] for uniform bits: 0.5 in magnitude if the predictor
-        is this parity, 0 if it ignores it. Standard error at most :math:`1 / \sqrt N`.
-
-    Raises
-    ------
-    SpecError
-        If a position repeats within a monomial (it would silently lower the degree) or lies outside `bits`.
-
-    References
-    ----------
-    Paper, section 3.1, (R1).
-
-    Examples
-    --------
     >>> bits = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
     >>> p = (1 + bits.prod(axis=1)) / 2
     >>> monomial_correlations(p, bits, np.array([[0, 1]])).tolist()
@@ -67,32 +45,32 @@ def monomial_correlations(
         f"positions {monomials.min()} to {monomials.max()}",
         f"positions from 0 to {bits.shape[1] - 1}",
     )
-    total = np.zeros(len(monomials))
+    total = np.zeros((*probability.shape[1:], len(monomials)))
     for start in range(0, len(bits), EXAMPLES_AT_ONCE):
         x = bits[start : start + EXAMPLES_AT_ONCE]
         product = x[:, monomials[:, 0]]  # (example, monomial)
         for column in range(1, monomials.shape[1]):
             product = product * x[:, monomials[:, column]]
-        total += (probability[start : start + EXAMPLES_AT_ONCE] @ product).astype(np.float64)
+        total += probability[start : start + EXAMPLES_AT_ONCE].T @ product
     return total / len(bits)
 
 
 def monomials_off_support(
-    n_bits: int, support: tuple[int, ...], degree: int, at_most: int, generator: np.random.Generator
+    n_bits: int, support: tuple[int, ...], degree: int, at_most: int
 ) -> NDArray[np.intp]:
-    """Return monomials with at least one position outside the support: all, or `at_most` drawn distinct ones.
+    """Return monomials with at least one position outside the support, shape (monomial, degree).
 
-    >>> monomials_off_support(4, (0, 1), 1, 10, np.random.default_rng(0)).tolist()
-    [[2], [3]]
-    >>> monomials_off_support(30, (0, 1), 3, 50, np.random.default_rng(0)).shape
-    (50, 3)
+    All of degree 1; of other degrees at most so many, distinct ones that are always the same.
+
+    >>> monomials_off_support(4, (0, 1), 1, 1).tolist(), monomials_off_support(30, (0, 1), 3, 50).shape
+    ([[2], [3]], (50, 3))
     """
     inside = set(support)
     n_all = comb(n_bits, degree) - comb(len(support), degree)
-    if n_all <= at_most:
+    if degree == 1 or n_all <= at_most:
         rows = [c for c in combinations(range(n_bits), degree) if not set(c) <= inside]
         return np.array(rows, dtype=np.intp).reshape(-1, degree)
-    drawn: set[tuple[int, ...]] = set()
+    generator, drawn = np.random.default_rng(degree), set[tuple[int, ...]]()
     while len(drawn) < at_most:
         row = tuple(sorted(generator.choice(n_bits, degree, replace=False).tolist()))
         if not set(row) <= inside:
@@ -100,7 +78,15 @@ def monomials_off_support(
     return np.array(sorted(drawn), dtype=np.intp)
 
 
-def _support(task: Task) -> tuple[int, ...]:
+def noise_floor(probability: NDArray[Any]) -> NDArray[np.float64]:
+    r"""Return the mean absolute correlation of a monomial that the predictor ignores, :math:`\sqrt{2 E[p^2] / (\pi N)}`."""
+    return np.asarray(
+        np.sqrt(2 * (probability.astype(np.float64) ** 2).mean(axis=0) / (np.pi * len(probability)))
+    )
+
+
+def support_of(task: Task) -> tuple[int, ...]:
+    """Return the positions that decide a task's class, or raise if it has none."""
     support: tuple[int, ...] | None = getattr(task, "support", None)
     if support is None:
         raise SpecError(f"task {task}: expected one with a support, such as SparseParity.")
@@ -118,23 +104,13 @@ class MonomialCorrelations(Probe):
     `maximum` of the absolute correlations, and `noise_floor`, the mean absolute value that a monomial which
     the predictor ignores would show, :math:`\sqrt{2 E[p^2] / (\pi N)}`.
 
-    Parameters
-    ----------
-    degrees
-        Degrees of the monomials.
-    n_samples
-        N, inputs drawn.
-    n_off_support
-        Monomials off the support a degree, at most (degree 1: all).
-    temperature
-        :math:`\tau` of the softmax.
     """
 
     version: ClassVar[int] = 1
-    degrees: tuple[int, ...] = (1, 2, 3)
-    n_samples: int = 100_000
-    n_off_support: int = 200
-    temperature: float = 1.0
+    degrees: tuple[int, ...] = (1, 2, 3)  # of the monomials
+    n_samples: int = 100_000  # N, inputs drawn
+    n_off_support: int = 200  # monomials off the support for each degree, at most (degree 1: all)
+    temperature: float = 1.0  # tau of the softmax
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples, n_off_support=self.n_off_support)
@@ -150,7 +126,7 @@ class MonomialCorrelations(Probe):
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a degree and group."""
         task = training.task
-        _support(task)
+        support_of(task)
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
         values = training.model.logits(parameters, bits, device)
         return self.of_prediction(task, bits, softmax(values, self.temperature)[:, 0].astype(np.float32))
@@ -159,17 +135,13 @@ class MonomialCorrelations(Probe):
         self, task: Task, bits: NDArray[Any], probability: NDArray[Any]
     ) -> list[dict[str, Any]]:
         """Return the rows of any prediction: the probability of the first class, (example,), on bits (example, bit)."""
-        support = _support(task)
-        noise_floor = float(np.sqrt(2 * np.mean(probability.astype(np.float64) ** 2) / (np.pi * len(bits))))
+        support = support_of(task)
+        floor = float(noise_floor(probability))
         rows = []
         for degree in self.degrees:
-            generator = np.random.default_rng(degree)
-            at_most = max(self.n_off_support, task.n_inputs) if degree == 1 else self.n_off_support
             groups = {
-                "in_support": np.array(list(combinations(support, degree)), dtype=np.intp).reshape(
-                    -1, degree
-                ),
-                "off_support": monomials_off_support(task.n_inputs, support, degree, at_most, generator),
+                "in_support": np.array(list(combinations(support, degree)), np.intp).reshape(-1, degree),
+                "off_support": monomials_off_support(task.n_inputs, support, degree, self.n_off_support),
             }
             for group, monomials in groups.items():
                 if len(monomials) == 0:
@@ -183,7 +155,7 @@ class MonomialCorrelations(Probe):
                         "mean": float(size.mean()),
                         "minimum": float(size.min()),
                         "maximum": float(size.max()),
-                        "noise_floor": noise_floor,
+                        "noise_floor": floor,
                     }
                 )
         return rows

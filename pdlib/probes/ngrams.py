@@ -7,7 +7,6 @@ position; in next-token prediction it ends right before it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from pdlib.models.mlp import softmax
 from pdlib.sequences import Sentences, Sequences
 from pdlib.specs import Parameters, Probe, SpecError, Task, Training, require, whole
-from pdlib.tasks.bits import random_words
+from pdlib.tasks.bits import random_words, stream_key
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 
@@ -35,28 +34,9 @@ def neighborhood(n: int, positions: NDArray[np.intp], length: int) -> NDArray[np
     .. math:: n\text{-gram}(i) = \left\{ j : i - \left\lceil \tfrac{n-1}{2} \right\rceil \le j \le
               i + \left\lfloor \tfrac{n-1}{2} \right\rfloor \right\}
 
-    where j runs over the sentence, so that the n-gram is cut at its ends.
+    where j runs over the sentence, so that the n-gram is cut at its ends (paper, Definition 4.2). `positions` are i,
+    (pair,); the result has shape (pair, position).
 
-    Parameters
-    ----------
-    n
-        At least 1; an even n reaches one further to the left.
-    positions : shape (pair,)
-        i, from 0.
-    length
-        Tokens of the sentence.
-
-    Returns
-    -------
-    numpy.ndarray
-        Boolean, shape (pair, position).
-
-    References
-    ----------
-    Paper, Definition 4.2.
-
-    Examples
-    --------
     >>> neighborhood(4, np.array([0, 3]), length=5).astype(int).tolist()
     [[1, 1, 0, 0, 0], [0, 1, 1, 1, 1]]
     """
@@ -69,15 +49,9 @@ def preceding(n: int, positions: NDArray[np.intp], length: int) -> NDArray[np.bo
 
     .. math:: n\text{-gram}(i) = \{ j : i - n < j < i \}
 
-    where j runs over the sentence, so that the n-gram is cut at its beginning. Parameters and result as of
-    `neighborhood`.
+    where j runs over the sentence, so that the n-gram is cut at its beginning (paper, appendix E). Parameters and result as
+    of `neighborhood`.
 
-    References
-    ----------
-    Paper, appendix E (n-gram neighboring context).
-
-    Examples
-    --------
     >>> preceding(3, np.array([0, 1, 4]), length=5).astype(int).tolist()
     [[0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 1, 1, 0]]
     """
@@ -99,17 +73,9 @@ def total_variation(p: NDArray[Any], q: NDArray[Any]) -> NDArray[np.float64]:
 def drawn_positions(identity: str, lengths: NDArray[np.int64], n_positions: int) -> NDArray[np.intp]:
     """Return random (sentence, position) pairs, shape (pair, 2): in each sentence distinct positions, uniform.
 
-    Parameters
-    ----------
-    identity
-        Key of the random words, hexadecimal; those of sentence i are a function of it and i alone.
-    lengths : shape (sentence,)
-        Tokens of each sentence.
-    n_positions
-        Positions a sentence. One that has fewer gives each of them.
+    A sentence of fewer than `n_positions` tokens gives each of them. The random words, of the hexadecimal key `identity`,
+    of sentence i are a function of the key and i alone.
 
-    Examples
-    --------
     >>> drawn_positions("00ff", np.array([1, 2]), n_positions=3)[:, 0].tolist()
     [0, 1, 1]
     """
@@ -138,32 +104,12 @@ def removals(
     nobody attends to it, in no layer. The last input, which is the token before the one asked for, or [bos] before the
     first, is never removed: a prediction is read there.
 
-    Parameters
-    ----------
-    task
-        Says how a token is removed, and which tokens are special.
-    sentences
-        Without any mask.
-    pairs : shape (pair, 2)
-        Sentence and position, whose token is asked for and never shown.
-    n
-        Sizes of the n-grams.
+    `pairs` (pair, 2) are a sentence and a position of it, whose token is asked for and never shown; `n` are N sizes of
+    n-grams. Of each pair there are 1 + 2 N examples of one target, without padding. Of masked prediction sentences of one
+    length, from which are removed the position alone; its n-gram, a size after the other; and all but its n-gram, and it.
+    Of next-token prediction beginnings of one length, up to the token asked for: the whole; its n-gram removed; and all
+    but its n-gram removed, [bos] too.
 
-    Yields
-    ------
-    Sequences
-        Pair by pair 1 + 2 N examples of one target, N being the number of sizes, without padding. Of masked prediction
-        sentences of one length, from which are removed the position alone; its n-gram, a size after the other; and all
-        but its n-gram, and it. Of next-token prediction beginnings of one length, up to the token asked for: the whole;
-        its n-gram removed; and all but its n-gram removed, [bos] too.
-
-    Raises
-    ------
-    SpecError
-        If a pair names a sentence or a position that is not there, or that of a special token.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
     >>> (block,) = removals(task, task.stream(0, "probe").originals(0, 1), np.array([[0, 4]]), n=(3,))
@@ -182,13 +128,9 @@ def removals(
         f"sentences {np.unique(sentence).tolist()}",
         f"numbers from 0 to {len(lengths) - 1}",
     )
-    wrong = np.flatnonzero((position < 0) | (position >= lengths[sentence]))
-    if len(wrong):
-        s, i = pairs[wrong[0]]
+    for s, i in pairs[(position < 0) | (position >= lengths[sentence])][:1]:
         raise SpecError(f"position {i} of sentence {s}: expected from 0 to {lengths[s] - 1}, its last one.")
-    special = np.flatnonzero(np.isin(sentences.tokens[sentence, position], task.source.special_tokens))
-    if len(special):
-        s, i = pairs[special[0]]
+    for s, i in pairs[np.isin(sentences.tokens[sentence, position], task.source.special_tokens)][:1]:
         raise SpecError(
             f"position {i} of sentence {s}, a special token: expected one of the text's, never a mark."
         )
@@ -244,25 +186,9 @@ def distances(
               M_{\mathrm{close}} = \mathrm{TV}\left( p^{(i)}(x_{\setminus \{i\}}),
               p^{(i)}(x_{n\text{-gram}(i) \setminus \{i\}}) \right)
 
-    In next-token prediction x ends before i, and the token before i is never removed.
-
-    Parameters
-    ----------
-    inputs
-        As `removals` yields them.
-    predict
-        Maps a block to the distributions at its targets, (target, class).
-    n
-        The same sizes.
-
-    Returns
-    -------
-    dict
-        From ("robust" or "close", n) to an array of shape (pair,), in [0, 1].
-
-    References
-    ----------
-    Paper, Equations 5 and 6; 11 and 12.
+    In next-token prediction x ends before i, and the token before i is never removed. (Paper, Equations 5 and 6; 11 and
+    12.) `inputs` are as `removals` yields them for these `n`; `predict` maps a block to the distributions at its targets,
+    (target, class). Returned is, for ("robust" or "close", n), an array of shape (pair,), in [0, 1].
     """
     parts = []
     for block in inputs:
@@ -304,12 +230,6 @@ def network(training: Training, parameters: Parameters, device: str = "cpu") -> 
     return lambda block: softmax(training.model.logits(parameters, block, device).astype(np.float64))
 
 
-def _masked(task: Task) -> MaskedPrediction:
-    if not isinstance(task, MaskedPrediction):
-        raise SpecError(f"task {task}: expected a MaskedPrediction, whose tokens can be removed.")
-    return task
-
-
 @dataclass(frozen=True)
 class NgramDependence(Probe):
     r"""Total variation of the prediction at a position without its n-gram, and with its n-gram alone.
@@ -331,29 +251,15 @@ class NgramDependence(Probe):
     Table rows, one a measure and n: `measure` (`robust`, `close`), `n`; over pairs of a sentence and a position the
     `median`, the `mean`, the quartiles `low` and `high`, the percentiles `p5` and `p95`; `n_pairs`.
 
-    Parameters
-    ----------
-    n
-        Sizes of the n-grams. Around a position, even ones reach one further to the left.
-    n_samples
-        Sentences drawn.
-    n_positions
-        Positions drawn a sentence, distinct, none of a special token; a sentence that has fewer gives each of them.
-
-    Notes
-    -----
-    The official code reports the sum of absolute differences, which is twice the total variation.
-
-    References
-    ----------
-    Paper, Definition 4.2, Equations 5 and 6, Figure 4; appendix E, Equations 11 and 12, Figure 29. (Equation 12 has i for
-    the last token that is shown, Equation 11 for the one asked for.)
+    (Paper, Definition 4.2, Equations 5 and 6, Figure 4; appendix E, Equations 11 and 12, Figure 29. Equation 12 has i for
+    the last token that is shown, Equation 11 for the one asked for. The official code reports the sum of absolute
+    differences, which is twice the total variation.)
     """
 
     version: ClassVar[int] = 1
-    n: tuple[int, ...] = (3, 5, 7)
-    n_samples: int = 1024
-    n_positions: int = 1
+    n: tuple[int, ...] = (3, 5, 7)  # around a position, even ones reach one further to the left
+    n_samples: int = 1024  # sentences drawn
+    n_positions: int = 1  # distinct ones in each sentence, none of a special token; all of one that has fewer
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples, n_positions=self.n_positions)
@@ -362,13 +268,7 @@ class NgramDependence(Probe):
         require(len(set(self.n)) == len(self.n), f"n = {self.n}", "each size once")
 
     def inputs(self, task: Task) -> Iterator[Sequences]:
-        """Return what the measures show to a predictor of the task: see `removals`.
-
-        Raises
-        ------
-        SpecError
-            If no tokens can be removed in the task, or no sentence has so many positions.
-        """
+        """Return what the measures show to a predictor of the task: see `removals`."""
         if not isinstance(task, MaskedPrediction | NextToken):
             raise SpecError(
                 f"task {task}: expected a MaskedPrediction or a NextToken, whose tokens can be removed."
@@ -381,7 +281,7 @@ class NgramDependence(Probe):
         )
         stream = task.stream(0, "probe")
         sentences = stream.originals(0, self.n_samples)
-        key = hashlib.sha256(f"{stream.identity} positions".encode()).hexdigest()[:32]
+        key = stream_key(f"{stream.identity} positions")
         asked = np.arange(sentences.tokens.shape[1]) < sentences.lengths[:, None]
         asked &= ~np.isin(sentences.tokens, task.source.special_tokens)
         if isinstance(task, NextToken):
@@ -401,17 +301,10 @@ class Predictions(Probe):
     """What a network predicts at one position of one sentence of the probe stream, that token alone removed.
 
     Table rows, one a class: `position`, `token`, which is the class, and its `probability`.
-
-    Parameters
-    ----------
-    sentence
-        Its number in the stream, `task.stream(0, "probe").originals`.
-    position
-        From 0.
     """
 
     version: ClassVar[int] = 1
-    sentence: int = 0
+    sentence: int = 0  # its number in the stream, `task.stream(0, "probe").originals`
     position: int = 0
 
     def __post_init__(self) -> None:
@@ -421,7 +314,9 @@ class Predictions(Probe):
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a class."""
-        task = _masked(training.task)
+        task = training.task
+        if not isinstance(task, MaskedPrediction):
+            raise SpecError(f"task {task}: expected a MaskedPrediction, whose tokens can be removed.")
         sentences = task.stream(0, "probe").originals(self.sentence, self.sentence + 1)
         length = int(sentences.lengths[0])
         require(

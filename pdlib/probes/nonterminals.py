@@ -45,12 +45,7 @@ def told_levels(grammar: Grammar) -> list[int]:
 def groups(sentences: Sentences, embed: Embed) -> list[Group]:
     """Return embeddings and classes of sentences, those of one length together, so that there is no padding.
 
-    Parameters
-    ----------
-    sentences
-        With their trees.
-    embed
-        Maps sentences, and the numbers of some of one length, to the embeddings of these, (sentence, position, width).
+    `embed` maps sentences, and the numbers of some of one length, to the embeddings of these, (sentence, position, width).
     """
     grammar = sentences.grammar
     levels = told_levels(grammar)
@@ -90,23 +85,11 @@ class Reader:
               w_{r, i \to k} = \frac{\exp \langle P_{i,r}, P_{k,r} \rangle}
               {\sum_{k'} \exp \langle P_{i,r}, P_{k',r} \rangle}
 
-    where r runs over heads and k over the sentence's positions. The weights of a head sum to 1, so the biases of all
-    :math:`f_r` are one vector.
+    (paper, appendix D.3), where r runs over heads and k over the sentence's positions. The weights of a head sum to 1, so
+    the biases of all :math:`f_r` are one vector.
 
-    Parameters
-    ----------
-    sizes
-        Symbols of each level; G has a part for each, a softmax a level.
-    width
-        Of the embeddings.
-    n_positions, n_heads, position_size
-        Longest sentence, number of r, size of P.
-    generator
-        Draws the initial P, larger ones for later heads; f starts at 0.
-
-    References
-    ----------
-    Paper, appendix D.3.
+    `sizes` are the symbols of each level: G has a part for each, a softmax for each level. P are `position_size` numbers for
+    each of `n_heads` r and `n_positions`, drawn by `generator`, larger ones for later heads; f, of `width`, starts at 0.
     """
 
     def __init__(
@@ -229,36 +212,20 @@ class NonterminalPrediction(Probe):
     the accuracy of always naming the most frequent symbol; `n_boundaries`, the number of these tokens. The untrained network
     is the control: what is read from it is not the network's doing.
 
-    Parameters
-    ----------
-    n_train, n_validation
-        Sentences, the first ones of the probe stream and the next ones.
-    n_heads, position_size
-        Of the reader.
-    n_epochs, batch_size, learning_rate
-        Of its training.
-    seed
-        Of its initial positions and its batches.
-
-    Notes
-    -----
-    The paper leaves open the number of epochs; the official code takes 4. It differs from the paper in that weights of
-    attention sum to 1 over targets rather than sources, and that all positions are asked for, and padding too.
-
-    References
-    ----------
-    Paper, Definition 4.3 and appendix D.3; Figure 5, right.
+    The paper (Definition 4.3, appendix D.3; Figure 5, right) leaves open the number of epochs; the official code takes 4. It
+    differs from the paper in that weights of attention sum to 1 over targets rather than sources, and that all positions are
+    asked for, and padding too.
     """
 
     version: ClassVar[int] = 1
-    n_train: int = 51_200
-    n_validation: int = 1_024
-    n_heads: int = 16
+    n_train: int = 51_200  # sentences, the first ones of the probe stream
+    n_validation: int = 1_024  # the next ones
+    n_heads: int = 16  # of the reader
     position_size: int = 64
     n_epochs: int = 4
     batch_size: int = 64
     learning_rate: float = 1e-2
-    seed: int = 0
+    seed: int = 0  # of the reader's initial positions and batches
 
     def __post_init__(self) -> None:
         whole(
@@ -275,14 +242,7 @@ class NonterminalPrediction(Probe):
         )
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row a level.
-
-        Raises
-        ------
-        SpecError
-            If the task's sentences come from no grammar or from one that leaves nothing to tell, or the model is no
-            Transformer.
-        """
+        """Return one row a level."""
         model, task = training.model, training.task
         if not isinstance(task, MaskedPrediction) or not isinstance(task.source, Grammar):
             raise SpecError(f"task {task}: expected one on a Grammar, whose sentences have trees.")

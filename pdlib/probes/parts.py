@@ -21,27 +21,16 @@ class PartAccuracy(Probe):
     Table rows, one a part: `part`, from 0; `text`, as the source names it; `accuracy`, over selected positions;
     `loss_nats`, over sequences; `n_sequences`, `n_targets`. Weighted by `n_targets`, the accuracies give that of an
     evaluation on as many sequences.
-
-    Parameters
-    ----------
-    n_samples
-        Sequences, the first of those that networks are evaluated on.
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 4096
+    n_samples: int = 4096  # sequences, the first of those that networks are evaluated on
 
     def __post_init__(self) -> None:
         whole(n_samples=self.n_samples)
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row a part.
-
-        Raises
-        ------
-        SpecError
-            If the task's sequences come from no parts, or there are none of a part among so few.
-        """
+        """Return one row a part."""
         task = training.task
         if not isinstance(task, MaskedPrediction) or not task.source.parts:
             raise SpecError(

@@ -18,8 +18,6 @@ class Softness(Probe):
     Table rows, one a temperature: `temperature`, `share_soft`, the share of `n_samples` inputs whose largest
     probability is below 1 - `margin`, and `mean_largest`, the mean largest probability.
 
-    Examples
-    --------
     >>> from pdlib import MLP, SGD, SparseParity, Training
     >>> spec = Training(SparseParity(3, 2), MLP(1), SGD(0.1), n_steps=1, evaluate_every=1)
     >>> silent = {"0.weight": np.zeros((1, 3)), "0.bias": np.zeros(1), "2.weight": np.zeros((2, 1)),

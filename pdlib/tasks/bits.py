@@ -12,22 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
 WORDS_PER_COUNT = 4  # Philox yields four 64-bit words a count
 
 
-@njit(cache=True)
-def _spread(words: NDArray[np.uint64], n_bits: int, out: NDArray[Any]) -> None:
-    """Write bit j of each row's words as +1 (bit 0) or -1 (bit 1) to column j."""
-    one = np.uint64(1)
-    for i in range(words.shape[0]):
-        for w in range(words.shape[1]):
-            word = words[i, w]
-            first = 64 * w
-            for j in range(min(64, n_bits - first)):
-                out[i, first + j] = 1 - 2 * np.int32((word >> np.uint64(j)) & one)
+def stream_key(text: str) -> str:
+    """Return the generator's key that a text names, 32 hexadecimal digits: other texts name unrelated streams."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def random_words(identity: str, start: int, stop: int, n_words: int) -> NDArray[np.uint64]:
@@ -47,18 +39,9 @@ def random_words(identity: str, start: int, stop: int, n_words: int) -> NDArray[
 class BitStream:
     r"""Endless examples :math:`x \in \{-1, +1\}^d`, uniform and independent, with labels.
 
-    Parameters
-    ----------
-    identity
-        What the stream is, as text; its hash is the generator's key. Streams of other identities are
-        independent for all practical purposes.
-    n_bits
-        d.
-    label
-        Maps inputs (example, at least d columns) to classes (example,).
+    `identity` is a text, see `stream_key`; `n_bits` is d; `label` maps inputs (example, at least d columns) to classes
+    (example,).
 
-    Examples
-    --------
     >>> stream = BitStream("an example", 3, lambda x: (x[:, 0] < 0).astype(np.uint8))
     >>> block, _ = stream.examples(0, 8)
     >>> bool((stream.examples(5, 8)[0] == block[5:]).all())      # any block, made again
@@ -68,26 +51,23 @@ class BitStream:
     def __init__(
         self, identity: str, n_bits: int, label: Callable[[NDArray[Any]], NDArray[np.uint8]]
     ) -> None:
-        self.identity = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.identity = stream_key(identity)
         self.n_bits = n_bits
         self._label = label
-        self._words = -(-n_bits // 64)
-
-    def words(self, start: int, stop: int) -> NDArray[np.uint64]:
-        """Return the raw random words of the examples start ... stop - 1, shape (example, word)."""
-        return random_words(self.identity, start, stop, self._words)
 
     def examples(
         self, start: int, stop: int, out: NDArray[Any] | None = None, dtype: DTypeLike = np.float32
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Return inputs (example, bit), entries -1 or +1, and classes (example,).
 
-        With `out`, of at least d columns, the inputs are written to its first d columns and `out` is
-        returned.
+        With `out`, of at least d columns, the inputs are written to its first d columns and `out` is returned.
         """
         if out is None:
             out = np.empty((stop - start, self.n_bits), dtype)
-        _spread(self.words(start, stop), self.n_bits, out)
+        words = random_words(self.identity, start, stop, -(-self.n_bits // 64))
+        octets = words.astype("<u8", copy=False).view(np.uint8)
+        bits = np.unpackbits(octets, axis=1, count=self.n_bits, bitorder="little")
+        out[:, : self.n_bits] = 1 - 2 * bits.view(np.int8)
         return out, self._label(out)
 
 

@@ -8,29 +8,12 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.specs import Purpose, Task, require, whole
 from pdlib.tasks.bits import BitStream, stream_identity
 
 MAX_DEPTH = 8  # classes are bytes
-
-
-@njit(cache=True)
-def _leaf_class(inputs: NDArray[Any], support_size: int, depth: int) -> NDArray[np.uint8]:
-    n_classes = 1 << depth
-    out = np.empty(inputs.shape[0], np.uint8)
-    for i in range(inputs.shape[0]):
-        node = 1
-        for _ in range(depth):
-            odd = False
-            first = (node - 1) * support_size
-            for j in range(first, first + support_size):
-                odd ^= inputs[i, j] < 0
-            node = 2 * node + odd
-        out[i] = node - n_classes
-    return out
 
 
 def leaf_class(
@@ -43,28 +26,9 @@ def leaf_class(
 
     .. math:: n \leftarrow 2n \ \text{ if } \prod_{i \in F_n} x_i > 0, \quad\text{else } 2n + 1
 
-    Parameters
-    ----------
-    inputs : shape (example, at least (2^D - 1) k)
-        Entries -1 or +1.
-    support_size
-        k, coordinates of a feature.
-    depth
-        D, levels of the tree.
-    mirrored
-        The paper's Figure 16, where a product of -1 goes left: class c becomes K - 1 - c.
+    where k is `support_size` and D is `depth`. Mirrored, as in the paper's Figure 16 (appendix C.3), a product of -1 goes
+    left: class c becomes K - 1 - c. `inputs`, (example, at least (K - 1) k), are -1 or +1.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (example,), from 0 to K - 1.
-
-    References
-    ----------
-    Paper, appendix C.3 and Figure 16.
-
-    Examples
-    --------
     A tree of depth 2 with one coordinate a node: the root asks x_1, its children x_2 and x_3.
 
     >>> bits = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [-1.0, 1.0, -1.0]])
@@ -73,38 +37,26 @@ def leaf_class(
     >>> leaf_class(bits, support_size=1, depth=2, mirrored=True).tolist()
     [3, 2, 0]
     """
-    classes: NDArray[np.uint8] = _leaf_class(inputs, support_size, depth)
-    return np.uint8(2**depth - 1) - classes if mirrored else classes
+    features = inputs[:, : (2**depth - 1) * support_size].reshape(len(inputs), -1, support_size)
+    odd = np.zeros(features.shape[:2], bool)  # (example, node)
+    for place in range(support_size):
+        odd ^= features[:, :, place] < 0
+    everyone, node = np.arange(len(inputs)), np.ones(len(inputs), np.intp)
+    for _ in range(depth):
+        node = 2 * node + odd[everyone, node - 1]
+    leaf = node - 2**depth
+    return np.asarray(2**depth - 1 - leaf if mirrored else leaf, np.uint8)
 
 
 @dataclass(frozen=True)
 class HierarchicalParity(Task):
     r"""A tree of depth D whose nodes are k-sparse parities; its :math:`2^D` leaves are the classes.
 
-    Parameters
-    ----------
-    n_bits
-        d, at least :math:`(2^D - 1) k`.
-    support_size
-        k, coordinates of a feature; node n (heap numbering, root 1) asks for the product of the n-th block of k
-        coordinates, without loss of generality for an MLP.
-    depth
-        D, from 1 to 8. D = 1 is sparse parity.
-    mirrored
-        False: a product of +1 goes to the left child, 2n, as in the official code and as Figure 17 lists the features
-        of the paper's class 1. True: to the right child, as in Figure 16. Inputs are the same, class c is K - 1 - c.
+    Node n (heap numbering, root 1) asks for the product of the n-th block of k coordinates, without loss of generality for
+    an MLP. D = 1 is sparse parity. A product of +1 goes to the left child, 2n, as in the official code and as Figure 17
+    lists the features of the paper's class 1; mirrored, to the right child, as in Figure 16: inputs are the same, class c
+    is K - 1 - c. (Paper, appendix C.3.)
 
-    Raises
-    ------
-    SpecError
-        If the features need more coordinates than there are.
-
-    References
-    ----------
-    Paper, appendix C.3.
-
-    Examples
-    --------
     >>> task = HierarchicalParity(n_bits=60, support_size=5, depth=3)
     >>> task.n_classes, len(task.features), len(task.irrelevant)
     (8, 7, 25)
@@ -113,9 +65,9 @@ class HierarchicalParity(Task):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    depth: int  # D
+    n_bits: int  # d, at least (2^D - 1) k
+    support_size: int  # k, coordinates of a feature
+    depth: int  # D, from 1 to 8
     mirrored: bool = False
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ sequence of that layer's spans up to a position. No derivation is changed by it,
 of any length; and spans that no such sequence reaches drop out. Where the grammar forbids the best sequences, as in long
 sentences that are none of its own, values may still leave the range of float64. Such sentences are done again in logs.
 
-Whether a sentence is grammatical, and how far, needs no values: inside and left with *true* and *false* for numbers go from
+Whether a text is grammatical, and how far, needs no values: inside and left with *true* and *false* for numbers go from
 token to token, and know no range.
 
 References
@@ -37,6 +37,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from pdlib.tasks.grammar import Grammar
 
+Values = NDArray[np.float64]
+
 FLOOR = 1e-280  # smaller values, beside 1 for the best of their layer, count as 0: their outside values would overflow
 RANGE = 460.0  # nats: a pass is trusted if no value below FLOOR can matter by more than 1e-80 of the result
 
@@ -52,38 +54,36 @@ class _Nodes(NamedTuple):
     products: NDArray[np.int64]  # (product, 3): node, the node without its last symbol, that symbol
     first_product: NDArray[np.int64]  # (layer + 1,)
     rules: NDArray[np.int64]  # (rule, 2): left side, node of the whole right side
-    weights: NDArray[np.float64]  # (rule,)
+    weights: Values  # (rule,)
     first_rule: NDArray[np.int64]  # (layer + 1,)
     links: NDArray[np.int64]  # (link, 3): left side, node before the next symbol (-1: none), next symbol
-    link_weights: NDArray[np.float64]  # (link, 2): of the rules that begin so, and that end there
+    link_weights: Values  # (link, 2): of the rules that begin so, and that end there
     first_link: NDArray[np.int64]  # (layer + 1,)
 
 
 @lru_cache(maxsize=32)
 def nodes(grammar: Grammar) -> _Nodes:
-    number = {symbol: i for i, symbol in enumerate(s for layer in grammar.layers for s in layer)}
+    number = {symbol: i for i, symbol in enumerate(grammar.symbols)}
     layer_of = [level for level, layer in enumerate(grammar.layers) for _ in layer]
-    first = np.concatenate(([0], np.cumsum([len(layer) for layer in grammar.layers])))
+    first = np.cumsum([0, *map(len, grammar.layers)])
     node_of: dict[tuple[int, ...], int] = {(i,): i for i in range(len(number))}
     products: list[tuple[int, int, int]] = []
     rules: list[tuple[int, int]] = []
-    weights: list[float] = []
     links: dict[tuple[int, int, int], list[float]] = {}
-    starts: list[tuple[int, int, int]] = [(0, 0, 0)]
-    for layer in grammar.layers[:-1]:
+    starts = [(0, 0, 0)]
+    for level, layer in enumerate(grammar.layers[:-1]):
         for rule in (rule for rule in grammar.rules if rule.left in layer):
             left, right = number[rule.left], tuple(number[symbol] for symbol in rule.right)
             for size in range(1, len(right) + 1):
+                before = node_of[right[: size - 1]] if size > 1 else -1
                 if right[:size] not in node_of:
                     node_of[right[:size]] = len(node_of)
-                    products.append((node_of[right[:size]], node_of[right[: size - 1]], right[size - 1]))
-                    layer_of.append(layer_of[left])
-                link = (left, node_of[right[: size - 1]] if size > 1 else -1, right[size - 1])
-                found = links.setdefault(link, [0.0, 0.0])
+                    products.append((node_of[right[:size]], before, right[size - 1]))
+                    layer_of.append(level)
+                found = links.setdefault((left, before, right[size - 1]), [0.0, 0.0])
                 found[0] += rule.probability
                 found[1] += rule.probability if size == len(right) else 0.0
             rules.append((left, node_of[right]))
-            weights.append(rule.probability)
         starts.append((len(products), len(rules), len(links)))
     shortest = np.ones(len(node_of), np.int64)  # of terminals
     longest = np.ones(len(node_of), np.int64)
@@ -94,7 +94,7 @@ def nodes(grammar: Grammar) -> _Nodes:
         for symbol in range(first[level], first[level + 1]):
             sides = [node for left, node in rules if left == symbol]
             shortest[symbol], longest[symbol] = shortest[sides].min(), longest[sides].max()
-    counts = np.array(starts, np.int64)
+    first_product, first_rule, first_link = np.array(starts, np.int64).T.copy()
     return _Nodes(
         depth=grammar.depth,
         first=first.astype(np.int64),
@@ -102,25 +102,35 @@ def nodes(grammar: Grammar) -> _Nodes:
         longest=longest,
         layer=np.array(layer_of, np.int64),
         products=np.array(products, np.int64).reshape(-1, 3),
-        first_product=counts[:, 0].copy(),
+        first_product=first_product,
         rules=np.array(rules, np.int64),
-        weights=np.array(weights),
-        first_rule=counts[:, 1].copy(),
+        weights=np.array([rule.probability for rule in grammar.rules]),
+        first_rule=first_rule,
         links=np.array(list(links), np.int64),
         link_weights=np.array(list(links.values())),
-        first_link=counts[:, 2].copy(),
+        first_link=first_link,
     )
 
 
-# The passes. A node's table has a row for each start (for the top layer: the start 0 alone) and a column for each
-# length from its shortest on: entry (i, length) of node k is at offsets[k] + i * widths[k] + length - shortest[k].
-# Only the outermost kernels are kept on disk, and they take a plain tuple: an entry that named a class of this
-# module could not be read once the class has another name.
+class _Sentence(NamedTuple):
+    """A grammar, and where the tables of a sentence of n tokens lie in a row of values.
+
+    A node's table has a row for each start (for the top layer: the start 0 alone) and a column for each length from its
+    shortest on: entry (i, length) of node k is at offsets[k] + i * widths[k] + length - shortest[k].
+    """
+
+    g: _Nodes
+    n: int
+    widths: NDArray[np.int64]  # (node,)
+    offsets: NDArray[np.int64]  # (node + 1,), the last one is the size of all
+
+
+# The passes. Only the outermost kernels are kept on disk, and they take a plain tuple: an entry that named a class of
+# this module could not be read once the class has another name.
 
 
 @njit()
-def _lay_out(g: _Nodes, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Widths and offsets of the nodes' tables for a sentence of n tokens; the last offset is the size of all."""
+def _sentence(g: _Nodes, n: int) -> _Sentence:
     n_nodes = len(g.shortest)
     widths = np.empty(n_nodes, np.int64)
     offsets = np.empty(n_nodes + 1, np.int64)
@@ -128,23 +138,16 @@ def _lay_out(g: _Nodes, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     for k in range(n_nodes):
         widths[k] = max(0, min(n, g.longest[k]) - g.shortest[k] + 1)
         offsets[k + 1] = offsets[k] + widths[k] * (1 if g.layer[k] == 0 else n)
-    return widths, offsets
+    return _Sentence(g, n, widths, offsets)
 
 
 @njit()
-def _best_sequence(
-    g: _Nodes,
-    layer: int,
-    n: int,
-    widths: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    inside: NDArray[np.float64],
-    best: NDArray[np.float64],
-) -> float:
+def _best_sequence(s: _Sentence, layer: int, inside: Values, best: Values) -> float:
     """Write to `best` (boundary,) the log weight of the best sequence of a layer's spans up to each boundary.
 
     Return the largest drop of it over a span's length: the factor by which scaling may enlarge what was lost.
     """
+    g, n, widths, offsets = s
     best[:] = -np.inf
     best[0] = 0.0
     low, high = n, 0
@@ -171,17 +174,9 @@ def _best_sequence(
 
 
 @njit()
-def _scale(
-    g: _Nodes,
-    layer: int,
-    n: int,
-    widths: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    best: NDArray[np.float64],
-    inside: NDArray[np.float64],
-    values: NDArray[np.float64],
-) -> None:
+def _scale(s: _Sentence, layer: int, best: Values, inside: Values, values: Values) -> None:
     """Divide a layer's `values` by the best sequence's share; where the inside value counts as 0, they become 0."""
+    g, n, widths, offsets = s
     for k in range(g.first[layer], g.first[layer + 1]):
         for i in range(n):
             row = offsets[k] + i * widths[k]
@@ -206,67 +201,54 @@ def _sum(a: float, b: float) -> float:
 
 
 @njit()
+def _difference(a: float, b: float) -> float:
+    return a - b
+
+
+@njit()
 def _product(a: float, b: float) -> float:
     return a * b
 
 
 @njit()
-def _whole(
-    g: _Nodes, n: int, widths: NDArray[np.int64], offsets: NDArray[np.int64], inside: NDArray[np.float64]
-) -> float:
-    """The mean over the roots of the inside value of the first n tokens, scaled."""
-    total = 0.0
-    for k in range(g.first[1]):
-        if 0 <= n - g.shortest[k] < widths[k]:
-            total += inside[offsets[k] + n - g.shortest[k]]
-    return float(total / g.first[1])
+def _quotient(a: float, b: float) -> float:
+    return a / b
 
 
 @njit()
-def _whole_in_logs(
-    g: _Nodes, n: int, widths: NDArray[np.int64], offsets: NDArray[np.int64], inside: NDArray[np.float64]
-) -> float:
-    """The log of what `_whole` returns."""
-    total = -np.inf
-    for k in range(g.first[1]):
-        if 0 <= n - g.shortest[k] < widths[k]:
-            total = _log_sum(total, inside[offsets[k] + n - g.shortest[k]])
-    return float(total - np.log(g.first[1]))
+def _itself(a: Any) -> Any:
+    return a
 
 
-def _passes(add: Any, times: Any, nothing: float) -> tuple[Any, Any]:
-    """Return the passes through one layer, up (inside) and down (outside), for values or for their logs.
+@njit()
+def _log(a: Any) -> Any:
+    return np.log(a)
 
-    `add` and `times` are those of the values; a value that is no larger than `nothing` counts as none.
+
+def _route(scaled: bool) -> tuple[Any, Any, Any]:
+    """Return the passes with values, scaled layer by layer, or with their logs: for any range, and slower by far.
+
+    `of` makes a value of a number; one that is no larger than `nothing` counts as none.
     """
-
-    # sums of a row in any order, so that they use the processor's vectors
-    @njit(fastmath={"reassoc", "contract"})
-    def through_product(
-        inside: NDArray[np.float64],
-        outside: NDArray[np.float64],
-        place: int,
-        last: int,
-        node: int,
-        n_lengths: int,
-    ) -> None:
-        """Hand a row of a product's outside values down to what stands before, at `place`, and to its last symbol."""
-        total, factor = outside[place], inside[place]
-        for b in range(n_lengths):
-            total = add(total, times(outside[node + b], inside[last + b]))
-            outside[last + b] = add(outside[last + b], times(factor, outside[node + b]))
-        outside[place] = total
+    add, times, over, of = (
+        (_sum, _product, _quotient, _itself) if scaled else (_log_sum, _sum, _difference, _log)
+    )
+    nothing, one, floor = (0.0, 1.0, FLOOR) if scaled else (-np.inf, 0.0, -np.inf)
 
     @njit()
-    def up(
-        g: _Nodes,
-        layer: int,
-        n: int,
-        widths: NDArray[np.int64],
-        offsets: NDArray[np.int64],
-        weights: NDArray[np.float64],
-        inside: NDArray[np.float64],
-    ) -> None:
+    def whole(s: _Sentence, n: int, inside: Values) -> float:
+        """The mean over the roots of the inside value of the first n tokens."""
+        g, _, widths, offsets = s
+        total = nothing
+        for k in range(g.first[1]):
+            if 0 <= n - g.shortest[k] < widths[k]:
+                total = add(total, inside[offsets[k] + n - g.shortest[k]])
+        return float(over(total, of(float(g.first[1]))))
+
+    @njit()
+    def up(s: _Sentence, layer: int, weights: Values, inside: Values) -> None:
+        """Fill a layer's tables from those of the layer below."""
+        g, n, widths, offsets = s
         n_rows = 1 if layer == 0 else n
         for p in range(g.first_product[layer], g.first_product[layer + 1]):
             node, before, last = g.products[p]
@@ -291,17 +273,49 @@ def _passes(add: Any, times: Any, nothing: float) -> tuple[Any, Any]:
                     inside[target + b] = add(inside[target + b], times(weights[r], inside[source + b]))
 
     @njit()
-    def down(
-        g: _Nodes,
-        layer: int,
-        n: int,
-        widths: NDArray[np.int64],
-        offsets: NDArray[np.int64],
-        weights: NDArray[np.float64],
-        inside: NDArray[np.float64],
-        outside: NDArray[np.float64],
-        floor: float,
+    def fill_inside(s: _Sentence, evidence: Values, inside: Values, scales: Values) -> float:
+        """Fill all tables for a sentence's evidence (position, terminal), and `scales` (layer, boundary).
+
+        A row of scales is a layer's best sequence, on top of the layers below. Returns the sum of what `_best_sequence`
+        returns.
+        """
+        g, n, _, offsets = s
+        inside[: offsets[-1]] = nothing
+        best = np.zeros(n + 1)
+        for i in range(n):
+            top = evidence[i].max() if scaled else 1.0
+            best[i + 1] = best[i] + (np.log(top) if top > 0 else 0.0)
+            for t in range(evidence.shape[1]):
+                if top > 0:
+                    inside[offsets[g.first[g.depth] + t] + i] = of(evidence[i, t] / top)
+        scales[g.depth, : n + 1] = best
+        weights = of(g.weights)
+        drops = 0.0
+        for layer in range(g.depth - 1, -1, -1):
+            up(s, layer, weights, inside)
+            scales[layer, : n + 1] = scales[layer + 1, : n + 1]
+            if scaled and layer > 0:
+                drops += _best_sequence(s, layer, inside, best)
+                scales[layer, : n + 1] += best
+                _scale(s, layer, best, inside, inside)
+        return drops
+
+    # sums of a row in any order, so that they use the processor's vectors
+    @njit(fastmath={"reassoc", "contract"})
+    def through_product(
+        inside: Values, outside: Values, place: int, last: int, node: int, n_lengths: int
     ) -> None:
+        """Hand a row of a product's outside values down to what stands before, at `place`, and to its last symbol."""
+        total, factor = outside[place], inside[place]
+        for b in range(n_lengths):
+            total = add(total, times(outside[node + b], inside[last + b]))
+            outside[last + b] = add(outside[last + b], times(factor, outside[node + b]))
+        outside[place] = total
+
+    @njit()
+    def down(s: _Sentence, layer: int, weights: Values, inside: Values, outside: Values) -> None:
+        """Add to the outside values of the layer below what a layer hands down."""
+        g, n, widths, offsets = s
         n_rows = 1 if layer == 0 else n
         for r in range(g.first_rule[layer], g.first_rule[layer + 1]):
             left, node = g.rules[r]
@@ -334,109 +348,26 @@ def _passes(add: Any, times: Any, nothing: float) -> tuple[Any, Any]:
                         source = offsets[last] + middle * widths[last]
                         through_product(inside, outside, place, source, row + gap + a, n_lengths)
 
-    return up, down
+    @njit()
+    def fill_outside(s: _Sentence, inside: Values, scales: Values, outside: Values) -> None:
+        """Fill the tables of outside values: inside value times outside value is the probability of a span."""
+        g, n, widths, offsets = s
+        outside[: offsets[-1]] = nothing
+        total = times(of(float(g.first[1])), whole(s, n, inside))
+        for k in range(g.first[1]):
+            if 0 <= n - g.shortest[k] < widths[k]:
+                outside[offsets[k] + n - g.shortest[k]] = over(one, total)
+        weights = of(g.weights)
+        for layer in range(g.depth):
+            if scaled and layer > 0:
+                _scale(s, layer, scales[layer, : n + 1] - scales[layer + 1, : n + 1], inside, outside)
+            down(s, layer, weights, inside, outside)
+
+    return whole, fill_inside, fill_outside
 
 
-_up, _down = _passes(_sum, _product, 0.0)
-_up_in_logs, _down_in_logs = _passes(_log_sum, _sum, -np.inf)  # for any range: slower by far, and unscaled
-
-
-@njit()
-def _inside(
-    g: _Nodes,
-    n: int,
-    widths: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    evidence: NDArray[np.float64],
-    inside: NDArray[np.float64],
-    scales: NDArray[np.float64],
-) -> float:
-    """Fill all tables for a sentence's evidence (position, terminal), and `scales` (layer, boundary).
-
-    A row of scales is a layer's best sequence, on top of the layers below. Returns the sum of what `_best_sequence`
-    returns.
-    """
-    inside[: offsets[-1]] = 0.0
-    best = np.zeros(n + 1)
-    for i in range(n):
-        top = evidence[i].max()
-        best[i + 1] = best[i] + (np.log(top) if top > 0 else 0.0)
-        for t in range(evidence.shape[1]):
-            k = g.first[g.depth] + t
-            if top > 0:
-                inside[offsets[k] + i] = evidence[i, t] / top
-    scales[g.depth, : n + 1] = best
-    drops = 0.0
-    for layer in range(g.depth - 1, -1, -1):
-        _up(g, layer, n, widths, offsets, g.weights, inside)
-        scales[layer, : n + 1] = scales[layer + 1, : n + 1]
-        if layer > 0:
-            drops += _best_sequence(g, layer, n, widths, offsets, inside, best)
-            scales[layer, : n + 1] += best
-            _scale(g, layer, n, widths, offsets, best, inside, inside)
-    return drops
-
-
-@njit()
-def _outside(
-    g: _Nodes,
-    n: int,
-    widths: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    inside: NDArray[np.float64],
-    scales: NDArray[np.float64],
-    outside: NDArray[np.float64],
-) -> None:
-    """Fill the tables of outside values: inside value times outside value is the probability of a span."""
-    outside[: offsets[-1]] = 0.0
-    total = _whole(g, n, widths, offsets, inside)
-    for k in range(g.first[1]):
-        if 0 <= n - g.shortest[k] < widths[k]:
-            outside[offsets[k] + n - g.shortest[k]] = 1.0 / (g.first[1] * total)
-    for layer in range(g.depth):
-        if layer > 0:
-            best = scales[layer, : n + 1] - scales[layer + 1, : n + 1]
-            _scale(g, layer, n, widths, offsets, best, inside, outside)
-        _down(g, layer, n, widths, offsets, g.weights, inside, outside, FLOOR)
-
-
-@njit()
-def _inside_in_logs(
-    g: _Nodes,
-    n: int,
-    widths: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    evidence: NDArray[np.float64],
-    inside: NDArray[np.float64],
-) -> float:
-    """Fill all tables with logs of inside values, and return that of the whole sentence, the mean over the roots."""
-    inside[: offsets[-1]] = -np.inf
-    for t in range(evidence.shape[1]):
-        for i in range(n):
-            if evidence[i, t] > 0:
-                inside[offsets[g.first[g.depth] + t] + i] = np.log(evidence[i, t])
-    for layer in range(g.depth - 1, -1, -1):
-        _up_in_logs(g, layer, n, widths, offsets, np.log(g.weights), inside)
-    return _whole_in_logs(g, n, widths, offsets, inside)
-
-
-@njit()
-def _outside_in_logs(
-    g: _Nodes,
-    n: int,
-    widths: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    inside: NDArray[np.float64],
-    outside: NDArray[np.float64],
-) -> None:
-    """Fill all tables with logs of outside values."""
-    outside[: offsets[-1]] = -np.inf
-    total = _whole_in_logs(g, n, widths, offsets, inside)
-    for k in range(g.first[1]):
-        if 0 <= n - g.shortest[k] < widths[k]:
-            outside[offsets[k] + n - g.shortest[k]] = -np.log(g.first[1]) - total
-    for layer in range(g.depth):
-        _down_in_logs(g, layer, n, widths, offsets, np.log(g.weights), inside, outside, -np.inf)
+_whole, _inside, _outside = _route(scaled=True)
+_whole_in_logs, _inside_in_logs, _outside_in_logs = _route(scaled=False)
 
 
 # All sentences of a block
@@ -445,16 +376,12 @@ def _outside_in_logs(
 @njit()
 def _size(g: _Nodes, lengths: NDArray[np.int64]) -> int:
     """Entries that the tables of the longest sentence take."""
-    return int(_lay_out(g, lengths.max())[1][-1]) if len(lengths) > 0 else 0
+    return int(_sentence(g, lengths.max()).offsets[-1]) if len(lengths) > 0 else 0
 
 
 @njit(cache=True)
 def marginals(
-    tables: tuple[Any, ...],
-    evidence: NDArray[np.float64],
-    lengths: NDArray[np.int64],
-    log_evidence: NDArray[np.float64],
-    out: NDArray[np.float64],
+    tables: tuple[Any, ...], evidence: Values, lengths: NDArray[np.int64], log_evidence: Values, out: Values
 ) -> None:
     """Write each sentence's log evidence, and to `out` (sentence, position, terminal) the posteriors of all tokens."""
     g = _Nodes(*tables)
@@ -462,53 +389,53 @@ def marginals(
     inside = np.empty(size)
     outside = np.empty(size)
     scales = np.empty((g.depth + 1, evidence.shape[1] + 1))
-    for s in range(len(lengths)):
-        n = lengths[s]
+    for x in range(len(lengths)):
+        n = lengths[x]
         if n == 0:
-            log_evidence[s] = -np.inf
+            log_evidence[x] = -np.inf
             continue
-        widths, offsets = _lay_out(g, n)
-        drops = _inside(g, n, widths, offsets, evidence[s, :n], inside, scales)
-        total = _whole(g, n, widths, offsets, inside)
+        s = _sentence(g, n)
+        drops = _inside(s, evidence[x, :n], inside, scales)
+        total = _whole(s, n, inside)
         scaled = total > FLOOR and drops - np.log(total) < RANGE
         if scaled:
-            log_evidence[s] = np.log(total) + scales[0, n]
+            log_evidence[x] = np.log(total) + scales[0, n]
         else:
-            log_evidence[s] = _inside_in_logs(g, n, widths, offsets, evidence[s, :n], inside)
-        if log_evidence[s] == -np.inf:
+            _inside_in_logs(s, evidence[x, :n], inside, scales)
+            log_evidence[x] = _whole_in_logs(s, n, inside)
+        if log_evidence[x] == -np.inf:
             continue
         if scaled:
-            _outside(g, n, widths, offsets, inside, scales, outside)
+            _outside(s, inside, scales, outside)
         else:
-            _outside_in_logs(g, n, widths, offsets, inside, outside)
+            _outside_in_logs(s, inside, scales, outside)
         for t in range(evidence.shape[2]):
-            place = offsets[g.first[g.depth] + t]
+            place = s.offsets[g.first[g.depth] + t]
             for i in range(n):
-                if evidence[s, i, t] == 0.0:
+                if evidence[x, i, t] == 0.0:
                     continue  # impossible, and its outside value may be anything
                 if scaled:
-                    out[s, i, t] = inside[place + i] * outside[place + i]
+                    out[x, i, t] = inside[place + i] * outside[place + i]
                 else:
-                    out[s, i, t] = np.exp(inside[place + i] + outside[place + i])
+                    out[x, i, t] = np.exp(inside[place + i] + outside[place + i])
 
 
 @njit()
 def _reached(
-    g: _Nodes,
+    s: _Sentence,
     layer: int,
     m: int,
     ends: int,
-    widths: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    inside: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    log_prefix: NDArray[np.float64],
-    left: NDArray[np.float64],
+    inside: Values,
+    scale: Values,
+    log_prefix: Values,
+    left: Values,
 ) -> None:
     """Add to column m of `left` (symbol, boundary) what the symbols of `layer` hand to those below.
 
     Both over the prefix's probability. `ends` 1: only to the last symbol of a right side.
     """
+    g, _, widths, offsets = s
     for x in range(g.first_link[layer], g.first_link[layer + 1]):
         above, before, symbol = g.links[x]
         weight = g.link_weights[x, ends]
@@ -538,57 +465,53 @@ def prefixes(
     lengths: NDArray[np.int64],
     level: int,
     reached: NDArray[np.int64],
-    out: NDArray[np.float64],
+    out: Values,
 ) -> None:
     """Write to `out` (sentence, boundary, V + 1) what follows each prefix, and to `reached` the longest possible one.
 
     With a `level` >= 0 to `out` (sentence, position, V) the same, given that a span of that level ends there.
     """
     g = _Nodes(*tables)
-    size = _size(g, lengths)
-    inside = np.empty(size)
+    inside = np.empty(_size(g, lengths))
     scales = np.empty((g.depth + 1, tokens.shape[1] + 1))
     n_symbols = g.first[-1]
     terminal = g.first[g.depth]
     n_terminals = n_symbols - terminal
-    for s in range(len(lengths)):
-        n = lengths[s]
+    for x in range(len(lengths)):
+        n = lengths[x]
         evidence = np.zeros((n, n_terminals))
         for i in range(n):
-            evidence[i, tokens[s, i]] = 1.0
-        widths, offsets = _lay_out(g, n)
-        if _inside(g, n, widths, offsets, evidence, inside, scales) < RANGE:
-            for x in range(offsets[-1]):
-                inside[x] = np.log(inside[x]) if inside[x] > FLOOR else -np.inf
+            evidence[i, tokens[x, i]] = 1.0
+        s = _sentence(g, n)
+        if _inside(s, evidence, inside, scales) < RANGE:
+            for entry in range(s.offsets[-1]):
+                inside[entry] = np.log(inside[entry]) if inside[entry] > FLOOR else -np.inf
         else:
-            _inside_in_logs(g, n, widths, offsets, evidence, inside)
-            scales[:] = 0.0
+            _inside_in_logs(s, evidence, inside, scales)
         left = np.zeros((n_symbols, n + 1))  # F over the prefix's probability
         ending = np.zeros((n_symbols, n + 1))  # the same, for the last symbol of a span of the level
         log_prefix = np.zeros(n + 1)
-        reached[s] = n
+        reached[x] = n
         left[: g.first[1], 0] = 1.0 / g.first[1]
         for m in range(n + 1):
             for layer in range(g.depth):
-                scale = scales[layer + 1]
-                _reached(g, layer, m, 0, widths, offsets, inside, scale, log_prefix, left)
+                _reached(s, layer, m, 0, inside, scales[layer + 1], log_prefix, left)
             if level < 0:
-                out[s, m, :n_terminals] = left[terminal:, m]
-                whole = _whole_in_logs(g, m, widths, offsets, inside)
-                out[s, m, n_terminals] = np.exp(whole + scales[0, m] - log_prefix[m])
+                out[x, m, :n_terminals] = left[terminal:, m]
+                whole = _whole_in_logs(s, m, inside)
+                out[x, m, n_terminals] = np.exp(whole + scales[0, m] - log_prefix[m])
             elif m < n:
                 for k in range(g.first[level], g.first[level + 1]):
                     ending[k, m] = left[k, m]
                 for layer in range(level, g.depth):
-                    scale = scales[layer + 1]
-                    _reached(g, layer, m, 1, widths, offsets, inside, scale, log_prefix, ending)
+                    _reached(s, layer, m, 1, inside, scales[layer + 1], log_prefix, ending)
                 total = ending[terminal:, m].sum()
                 if total > 0.0:
-                    out[s, m] = ending[terminal:, m] / total
+                    out[x, m] = ending[terminal:, m] / total
             if m < n:
-                following = left[terminal + tokens[s, m], m]
+                following = left[terminal + tokens[x, m], m]
                 if following <= 0.0:
-                    reached[s] = m
+                    reached[x] = m
                     break
                 log_prefix[m + 1] = log_prefix[m] + np.log(following)
 
@@ -657,9 +580,7 @@ def recognize(
                         _add(places[symbol], m)
                 elif (places[above] & here[before]).any():
                     _add(places[symbol], m)
-            token = tokens[
-                s, m
-            ]  # compared before anything is added to it: a sum could leave the range of whole numbers
+            token = tokens[s, m]  # compared before anything is added to it: a sum could overflow
             if not (0 <= token < g.first[-1] - terminal and _holds(places[terminal + token], m)):
                 reached[s] = m
                 break

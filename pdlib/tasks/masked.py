@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.sequences import Sentences, Sequences
 from pdlib.specs import Purpose, Source, Task, require
-from pdlib.tasks.bits import random_words, stream_identity
+from pdlib.tasks.bits import random_words, stream_identity, stream_key
 
 # What a selected position shows: [mask], a random token, its own
 SHOWN_MASK, SHOWN_RANDOM, SHOWN_ORIGINAL = 0.8, 0.1, 0.1
-
-
-@njit(cache=True)
-def _corrupt(
-    tokens: NDArray[Any],
-    lengths: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    mask_rate: float,
-    mask_token: int,
-    special: NDArray[np.bool_],
-    ordinary: NDArray[np.int64],
-    at: NDArray[np.bool_],
-) -> None:
-    """Select positions and replace their tokens in place, by one uniform number a position."""
-    n = len(ordinary)
-    for i in range(tokens.shape[0]):
-        for j in range(lengths[i]):
-            u = (words[i, j] >> np.uint64(11)) * 2.0**-53 / mask_rate
-            if u >= 1.0 or special[tokens[i, j]]:
-                continue
-            at[i, j] = True
-            if u < SHOWN_MASK:
-                tokens[i, j] = mask_token
-            elif u < SHOWN_MASK + SHOWN_RANDOM:
-                tokens[i, j] = ordinary[min(n - 1, int((u - SHOWN_MASK) / SHOWN_RANDOM * n))]
 
 
 @dataclass(frozen=True)
@@ -53,23 +26,10 @@ class MaskedPrediction(Task):
 
     Tokens are those of the source, then [mask] if it is not among them. It is a class too: the output may be tied.
 
-    Parameters
-    ----------
-    source
-        Where the sequences come from.
-    mask_rate
-        p, in (0, 1).
-    selected
-        `"visible"`: selected positions are attended to like others. `"hidden"`: nobody attends to them, whatever
-        they show; each still sees itself, past the attention. (In a sentence of selected positions only, they
-        are visible.) The official code hides them; the paper does not say so.
+    Hidden, selected positions are attended to by nobody, whatever they show; each still sees itself, past the attention.
+    (In a sentence of selected positions only, they are visible.) The official code hides them; the paper (Definition 4.1,
+    appendix D.5.2) does not say so.
 
-    References
-    ----------
-    Paper, Definition 4.1 and appendix D.5.2.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)), mask_rate=0.3)
     >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 4)
@@ -80,8 +40,8 @@ class MaskedPrediction(Task):
     """
 
     version: ClassVar[int] = 1
-    source: Source
-    mask_rate: float = 0.3  # p
+    source: Source  # of the sequences
+    mask_rate: float = 0.3  # p, in (0, 1)
     selected: Literal["visible", "hidden"] = "visible"
 
     def __post_init__(self) -> None:
@@ -146,12 +106,10 @@ class MaskedStream:
 
     def __init__(self, task: MaskedPrediction, text: str, purpose: Purpose) -> None:
         self.task = task
-        self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.identity = stream_key(text)
         self.source = task.source.sentence_stream(text + " sentences", purpose)
-        self._masks = hashlib.sha256((text + " masks").encode()).hexdigest()[:32]
         self._ordinary = task.ordinary_tokens
-        self._special = np.zeros(task.vocabulary, bool)
-        self._special[list(task.source.special_tokens)] = True
+        self._masks = stream_key(text + " masks")
 
     def originals(self, start: int, stop: int) -> Sentences:
         """Return the sentences start ... stop - 1 before anything is masked."""
@@ -161,19 +119,15 @@ class MaskedStream:
         self, start: int, stop: int, out: NDArray[Any] | None = None
     ) -> tuple[Sequences, NDArray[Any]]:
         """Return corrupted sentences and the original tokens at the selected positions, in reading order."""
-        clean = self.source.sentences(start, stop)
+        task, clean = self.task, self.source.sentences(start, stop)
         tokens = clean.tokens.astype(np.int64)
-        at = np.zeros(tokens.shape, bool)
-        words = random_words(self._masks, start, stop, self.task.n_inputs)
-        _corrupt(
-            tokens,
-            clean.lengths,
-            words,
-            self.task.mask_rate,
-            self.task.mask_token,
-            self._special,
-            self._ordinary,
-            at,
-        )
+        words = random_words(self._masks, start, stop, task.n_inputs)[:, : tokens.shape[1]]
+        u = (words >> np.uint64(11)) * 2.0**-53 / task.mask_rate  # one uniform number a position
+        at = (u < 1) & (np.arange(tokens.shape[1]) < clean.lengths[:, None])
+        at &= ~np.isin(tokens, task.source.special_tokens)
+        random = at & (u >= SHOWN_MASK) & (u < SHOWN_MASK + SHOWN_RANDOM)
+        drawn = ((u[random] - SHOWN_MASK) / SHOWN_RANDOM * len(self._ordinary)).astype(np.intp)
+        tokens[random] = self._ordinary[np.minimum(len(self._ordinary) - 1, drawn)]
+        tokens[at & (u < SHOWN_MASK)] = task.mask_token
         classes = clean.tokens[at]
-        return self.task.shown(tokens, clean.lengths, at), classes
+        return task.shown(tokens, clean.lengths, at), classes

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.sequences import Sentences, Sequences
+from pdlib.sequences import Sequences
 from pdlib.specs import Purpose, Source, SpecError, Task, require
-from pdlib.tasks.bits import stream_identity
+from pdlib.tasks.bits import stream_identity, stream_key
 from pdlib.tasks.grammar import Grammar
 
 MAX_VOCABULARY = 256  # classes are bytes
@@ -31,27 +30,8 @@ class NextToken(Task):
 
     Tokens are those of the source, then [bos], then [end] if it is asked for. All are classes: the output may be tied.
 
-    Parameters
-    ----------
-    source
-        Where the sequences come from. Of one that is no `Grammar` only all tokens can be asked for.
-    level, counted
-        l, as `Grammar.level` counts it: from the leaves 1 are all tokens, 2 those at which a span of the lowest symbols
-        above them ends; a level's tokens are also tokens of each level below it.
-    ends
-        Whether [end] is asked for after the last token, at level 1 only.
+    (Paper, appendix E, Equation 9.) Of a source that is no `Grammar` only all tokens can be asked for.
 
-    Raises
-    ------
-    SpecError
-        If the source has no such level, or `ends` goes with another level.
-
-    References
-    ----------
-    Paper, appendix E, Equation 9.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> task = NextToken(grammar("cfg3b", roots=7), ends=True)      # 7 -> 3 1 | 1 2 3, tokens 2 0 | 0 1 2
     >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
@@ -62,10 +42,12 @@ class NextToken(Task):
     """
 
     version: ClassVar[int] = 1
-    source: Source
-    level: int = 1  # l
+    source: Source  # of the sequences
+    level: int = (
+        1  # l, as `Grammar.level` counts it: from the leaves 2 are ends of spans right above the tokens
+    )
     counted: Literal["from_leaves", "from_root"] = "from_leaves"
-    ends: bool = False
+    ends: bool = False  # whether [end] is asked for after the last token, at level 1 only
 
     def __post_init__(self) -> None:
         require(isinstance(self.source, Source), f"source = {self.source!r}", "a Source, such as a Grammar")
@@ -117,13 +99,7 @@ class NextToken(Task):
 
     @property
     def end_token(self) -> int:
-        """The number of [end], which stands behind every sentence.
-
-        Raises
-        ------
-        SpecError
-            Unless the task asks for it.
-        """
+        """The number of [end], which stands behind every sentence, if the task asks for it."""
         require(self.ends, "[end] of a task that never asks for it", "a task with ends=True")
         return self.source.n_tokens + 1
 
@@ -141,46 +117,23 @@ class NextToken(Task):
         """Return the stream of this task, seed and purpose."""
         return NextTokenStream(self, stream_identity(self.canonical(), seed, purpose), purpose)
 
-    def asked(self, sentences: Sentences) -> NDArray[np.bool_]:
-        """Return at which input positions of sentences something is asked for.
+    def asked(self, sentences: Any) -> NDArray[np.bool_]:
+        """Return at which input positions of sentences something is asked for, shape (sentence, input position).
 
-        Parameters
-        ----------
-        sentences
-            With trees, at levels other than 1.
+        Entry i stands for token i, and entry h of a sentence of h tokens for [end], for which there is one position more.
+        Sentences need trees at levels other than 1; one in which nothing is asked for is an error.
 
-        Returns
-        -------
-        numpy.ndarray
-            Shape (sentence, input position): entry i stands for token i, and entry h of a sentence of h tokens for
-            [end], for which there is one position more.
-
-        Raises
-        ------
-        SpecError
-            If sentences have no trees that could say so, or nothing is asked for in one of them.
-
-        Examples
-        --------
         >>> from pdlib.tasks.grammar import grammar
         >>> task = NextToken(grammar("cfg3b", roots=10), level=2)       # 10 -> 8 7 9 | 9 8 7
         >>> sentence = task.stream(seed=0, purpose="train").originals(0, 1)
-        >>> [stop for _, _, stop in sentence.spans(0, level=1)]
-        [3, 6, 9]
-        >>> np.flatnonzero(task.asked(sentence)[0]).tolist()
-        [2, 5, 8]
+        >>> sentence.spans(0, level=1)[0][2], np.flatnonzero(task.asked(sentence)[0]).tolist()
+        (3, [2, 5, 8])
         """
         if self.every_token:
             positions = np.arange(sentences.tokens.shape[1] + self.ends)
             at = positions < sentences.lengths[:, None] + self.ends
         else:
-            ends = getattr(sentences, "ends", None)
-            if ends is None:
-                raise SpecError(
-                    f"{type(sentences).__name__} without trees: expected those of a grammar, which say where a span "
-                    f"of level {self.level} ends."
-                )
-            at = ends[self.level_from_root]
+            at = sentences.ends[self.level_from_root]
         empty = np.flatnonzero(~at.any(axis=1))
         if len(empty):
             raise SpecError(
@@ -190,16 +143,9 @@ class NextToken(Task):
         return np.asarray(at)
 
     def shown(self, tokens: NDArray[Any], lengths: NDArray[np.int64], at: NDArray[np.bool_]) -> Sequences:
-        """Return what the network sees of sentences of which the input positions `at` are asked for.
+        """Return what the network sees of sentences of which the input positions `at`, as of `asked`, are asked for.
 
-        Parameters
-        ----------
-        tokens : shape (sentence, position)
-            Without [bos] and [end]; beyond the end of a sentence, any.
-        lengths : shape (sentence,)
-            Numbers of tokens.
-        at : shape (sentence, input position)
-            As `asked` returns it.
+        `tokens` (sentence, position) are without [bos] and [end], and anything beyond the `lengths` (sentence,).
         """
         before = np.concatenate([np.full((len(tokens), 1), self.bos_token), tokens], axis=1)[:, : at.shape[1]]
         visible = np.arange(at.shape[1]) < lengths[:, None] + self.ends
@@ -221,7 +167,7 @@ class NextTokenStream:
 
     def __init__(self, task: NextToken, text: str, purpose: Purpose) -> None:
         self.task = task
-        self.identity = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.identity = stream_key(text)
         self.source = task.source.sentence_stream(text + " sentences", purpose)
 
     def originals(self, start: int, stop: int) -> Any:

@@ -2,72 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.specs import Purpose, Task, later, require, whole
 from pdlib.tasks.bits import BitStream, stream_identity
 
 
-@njit(cache=True)
-def _class_of(inputs: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-    out = np.empty(inputs.shape[0], np.uint8)
-    for i in range(inputs.shape[0]):
-        odd = False
-        for j in positions:
-            odd ^= inputs[i, j] < 0
-        out[i] = odd
-    return out
+def parity_class(inputs: NDArray[Any], support: Sequence[int]) -> NDArray[np.uint8]:
+    r"""Class of each input (example, bit): 0 if :math:`\prod_{i \in S} x_i > 0`, else 1; the paper calls them 1 and 2.
 
-
-@njit(cache=True)
-def _parity_class(inputs: NDArray[Any], support_size: int) -> NDArray[np.uint8]:
-    out = np.empty(inputs.shape[0], np.uint8)
-    for i in range(inputs.shape[0]):
-        odd = False
-        for j in range(support_size):
-            odd ^= inputs[i, j] < 0
-        out[i] = odd
-    return out
-
-
-def parity_class(inputs: NDArray[Any], support_size: int) -> NDArray[np.uint8]:
-    r"""Class of each input: 0 if :math:`\prod_{i \in S} x_i > 0`, else 1.
-
-    The paper calls these classes 1 and 2; the support S is the first `support_size` coordinates.
-
-    >>> parity_class(np.array([[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]]), support_size=2).tolist()
+    >>> parity_class(np.array([[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]]), support=(0, 1)).tolist()
     [0, 1]
     """
-    classes: NDArray[np.uint8] = _parity_class(inputs, support_size)
-    return classes
+    minus = sum((inputs[:, i] < 0 for i in support), np.zeros(len(inputs), np.uint8))
+    return np.asarray(minus & 1, np.uint8)
 
 
 @dataclass(frozen=True)
 class SparseParity(Task):
     r"""(d, k)-sparse parity: uniform :math:`x \in \{-1, +1\}^d`, class by the sign of k coordinates' product.
 
-    Parameters
-    ----------
-    n_bits
-        d.
-    support_size
-        k, with k < d.
-    positions
-        The support S, zero-based and rising; by default the first k coordinates. An MLP cannot tell one support
-        from another; a Transformer with a causal mask can.
+    The support S (paper, Definition 3.1) are the first k coordinates, unless positions are given: an MLP cannot tell one
+    support from another, a Transformer with a causal mask can.
 
-    References
-    ----------
-    Paper, Definition 3.1.
-
-    Examples
-    --------
     >>> task = SparseParity(n_bits=20, support_size=3)
     >>> inputs, classes = task.stream(seed=0, purpose="train").examples(0, 4)
     >>> bool(((inputs[:, :3].prod(axis=1) < 0) == classes).all())
@@ -76,8 +39,8 @@ class SparseParity(Task):
 
     version: ClassVar[int] = 1
     n_bits: int  # d
-    support_size: int  # k
-    positions: tuple[int, ...] = later(())  # S
+    support_size: int  # k < d
+    positions: tuple[int, ...] = later(())  # S, zero-based and rising
 
     def __post_init__(self) -> None:
         whole(n_bits=self.n_bits, support_size=self.support_size)
@@ -87,20 +50,16 @@ class SparseParity(Task):
             f"fewer than n_bits d = {self.n_bits}",
             "Lower support_size or raise n_bits.",
         )
-        if self.positions:
-            for i, position in enumerate(self.positions):
-                require(type(position) is int, f"positions[{i}] = {position!r}", "a whole number")
-            distinct = sorted(set(self.positions))
-            require(
-                list(self.positions) == distinct
-                and len(distinct) == self.support_size
-                and distinct[0] >= 0
-                and distinct[-1] < self.n_bits,
-                f"positions = {self.positions}",
-                f"{self.support_size} distinct rising positions from 0 to {self.n_bits - 1}",
-            )
-            if self.positions == tuple(range(self.support_size)):
-                object.__setattr__(self, "positions", ())  # one spec for one task
+        for i, position in enumerate(self.positions):
+            require(type(position) is int, f"positions[{i}] = {position!r}", "a whole number")
+        require(
+            self.support == tuple(sorted(set(self.support) & set(range(self.n_bits))))
+            and len(self.support) == self.support_size,
+            f"positions = {self.positions}",
+            f"{self.support_size} distinct rising positions from 0 to {self.n_bits - 1}",
+        )
+        if self.positions == tuple(range(self.support_size)):
+            object.__setattr__(self, "positions", ())  # one spec for one task
 
     @property
     def n_classes(self) -> int:
@@ -119,8 +78,5 @@ class SparseParity(Task):
 
     def stream(self, seed: int, purpose: Purpose) -> BitStream:
         """Return the stream of this task, seed and purpose."""
-        if self.positions:
-            label = partial(_class_of, positions=np.array(self.positions, dtype=np.int64))
-        else:
-            label = partial(parity_class, support_size=self.support_size)
+        label = partial(parity_class, support=self.support)
         return BitStream(stream_identity(self.canonical(), seed, purpose), self.n_bits, label)

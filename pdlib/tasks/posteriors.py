@@ -26,8 +26,13 @@ def _named(tokens: NDArray[np.int64], mask: int | None = None) -> str:
     return " ".join(shown) + (f" ... ({len(tokens)} tokens)" if len(tokens) > _SHOWN_TOKENS else "")
 
 
-def _sized(tokens: NDArray[Any], lengths: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return tokens (sentence, position), 0 beyond the end, and lengths (sentence,) as whole numbers, or raise."""
+def _checked(
+    tokens: NDArray[Any], lengths: NDArray[Any], n_tokens: int | None = None, mask: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return tokens (sentence, position), 0 beyond the end, and lengths (sentence,), or raise.
+
+    Unless there is an `n_tokens`, any whole number is a token.
+    """
     array, sizes = np.asarray(tokens), np.asarray(lengths)
     require(
         array.ndim == 2 and array.dtype.kind in "iu",
@@ -39,33 +44,17 @@ def _sized(tokens: NDArray[Any], lengths: NDArray[Any]) -> tuple[NDArray[np.int6
         f"lengths of shape {sizes.shape} and type {sizes.dtype}",
         f"{len(array)} whole numbers",
     )
-    wrong = np.flatnonzero((sizes < 0) | (sizes > array.shape[1]))
-    if wrong.size:
+    for s in np.flatnonzero((sizes < 0) | (sizes > array.shape[1]))[:1]:
         raise SpecError(
-            f"lengths[{wrong[0]}] = {sizes[wrong[0]]}: expected a number from 0 to {array.shape[1]}, the positions."
+            f"lengths[{s}] = {sizes[s]}: expected a number from 0 to {array.shape[1]}, the positions."
         )
     sizes = sizes.astype(np.int64)
-    within = np.arange(array.shape[1]) < sizes[:, None]
-    return np.where(within, array.astype(np.int64), 0), sizes
-
-
-def _checked(
-    tokens: NDArray[Any], lengths: NDArray[Any], n_tokens: int, meaning: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return what `_sized` returns, or raise if it is no token."""
-    array, sizes = _sized(tokens, lengths)
-    places = np.argwhere((array < 0) | (array >= n_tokens))
-    if places.size:
-        s, i = places[0].tolist()
-        raise SpecError(f"tokens[{s}, {i}] = {array[s, i]}: expected {meaning}.")
+    array = np.where(np.arange(array.shape[1]) < sizes[:, None], array.astype(np.int64), 0)
+    if n_tokens is not None:
+        for s, i in np.argwhere((array < 0) | (array >= n_tokens + mask))[:1]:
+            expected = f"a token from 0 to {n_tokens - 1}" + (f", or {n_tokens} for [mask]" if mask else "")
+            raise SpecError(f"tokens[{s}, {i}] = {array[s, i]}: expected {expected}.")
     return array, sizes
-
-
-def _clean(
-    grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    n = grammar.n_terminals
-    return _checked(tokens, lengths, n, f"a token from 0 to {n - 1}")
 
 
 def evidence_of(same: NDArray[np.bool_], masked: NDArray[np.bool_], selected: float) -> NDArray[np.float64]:
@@ -94,8 +83,6 @@ def posterior(
 
     Parameters
     ----------
-    grammar
-        What the sentences are drawn from.
     inputs : shape (sentence, position)
         z: tokens 0 ... V - 1, and V for [mask]; anything beyond the end.
     lengths : shape (sentence,)
@@ -112,13 +99,8 @@ def posterior(
     Returns
     -------
     numpy.ndarray
-        Shape (target, V); targets in reading order of `at`, rows sum to 1.
-
-    Raises
-    ------
-    SpecError
-        If no sentence of the grammar, of that length, can have become a sentence of `inputs`; if an input is neither
-        token nor [mask]; if `at` asks beyond a sentence's end, or with `hidden` leaves out a [mask].
+        Shape (target, V); targets in reading order of `at`, rows sum to 1. A sentence that none of the grammar, of that
+        length, can have become is an error.
 
     References
     ----------
@@ -127,13 +109,10 @@ def posterior(
 
     Examples
     --------
-    A grammar with the sentences 0 0 1 and 0 1 1, equally likely; the middle is masked:
+    The sentences 0 0 1 and 0 1 1 are equally likely; the middle is masked:
 
     >>> from pdlib.tasks.grammar import load_grammar
-    >>> small = load_grammar({"rules": {"9": [[7, 8], [8, 7]], "8": [[6, 6]], "7": [[5]]} |
-    ...                                {"6": [[1]], "5": [[2]]}})
-    >>> small.terminals, small.max_length
-    ((1, 2), 3)
+    >>> small = load_grammar({"rules": {"9": [[7, 8], [8, 7]], "8": [[6, 6]], "7": [[5]], "6": [[1]], "5": [[2]]}})
     >>> inputs, at = np.array([[0, 2, 2]]), np.array([[False, True, True]])
     >>> posterior(small, inputs, np.array([3]), at, mask_rate=0.3, hidden=True).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
@@ -144,20 +123,16 @@ def posterior(
         f"mask_rate = {mask_rate!r}",
         "a number in [0, 1]",
     )
-    shown, sizes = _checked(inputs, lengths, n + 1, f"a token from 0 to {n - 1}, or {n} for [mask]")
+    shown, sizes = _checked(inputs, lengths, n, mask=True)
     asked = np.asarray(at)
     require(
         asked.shape == shown.shape and asked.dtype == np.bool_,
         f"at of shape {asked.shape} and type {asked.dtype}",
         f"truth values of shape {shown.shape}",
     )
-    beyond = np.argwhere(asked & (np.arange(shown.shape[1]) >= sizes[:, None]))
-    if beyond.size:
-        s, i = beyond[0].tolist()
+    for s, i in np.argwhere(asked & (np.arange(shown.shape[1]) >= sizes[:, None]))[:1]:
         raise SpecError(f"at[{s}, {i}]: expected False beyond the sentence's {sizes[s]} tokens.")
-    left_out = np.argwhere((shown == n) & ~asked) if hidden else np.empty((0, 2), np.int64)
-    if left_out.size:
-        s, i = left_out[0].tolist()
+    for s, i in np.argwhere((shown == n) & ~asked & hidden)[:1]:
         raise SpecError(
             f"at[{s}, {i}] of a [mask]: expected True, as hidden sentences tell which positions are selected."
         )
@@ -182,7 +157,7 @@ def posterior(
             evidence = evidence_of(same, z == n, float(mask_rate))
         found, log_evidence = np.zeros(evidence.shape), np.empty(len(chosen))
         marginals(tuple(nodes(grammar)), evidence, sizes[chosen], log_evidence, found)
-        for s in chosen[log_evidence == -np.inf][:1].tolist():
+        for s in chosen[log_evidence == -np.inf][:1]:
             raise SpecError(
                 f"sentence {s} of {sizes[s]} tokens, {_named(shown[s, : sizes[s]], n)}: expected what the grammar can "
                 f"produce with mask_rate = {mask_rate}, hidden = {hidden}."
@@ -192,98 +167,42 @@ def posterior(
     return np.concatenate(parts)
 
 
-def _recognized(
+def grammatical(
     grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    x, sizes = _sized(tokens, lengths)
+    r"""Return how far texts are grammatical, and whether they are sentences, :math:`P(x) > 0`.
+
+    .. math:: \max \{ m \le n : P(x_0 \dots x_{m-1} \dots) > 0 \}
+
+    where :math:`P(x_0 \dots x_{m-1} \dots)` is the probability of all sentences that begin so. A text may be anything,
+    such as what a network writes: a number that is no token of the grammar ends what is grammatical, as a token does
+    that cannot stand there.
+
+    `tokens` (text, position) are whole numbers, those of the grammar 0 ... V - 1, and anything beyond the end; `lengths`
+    (text,) are n. Returned are m, (text,), from 0 to n, and whether each text is a sentence: nothing at all is none.
+
+    >>> from pdlib.tasks.grammar import grammar
+    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
+    >>> texts = np.array([[0, 1, 2], [0, 1, 0], [0, 3, 2], [2, 0, 1], [1, 2, 0]])
+    >>> beginning, sentence = grammatical(low, texts, np.array([3, 2, 3, 2, 3]))
+    >>> beginning.tolist(), sentence.tolist()
+    ([3, 2, 1, 2, 0], [True, False, False, True, False])
+    """
+    x, sizes = _checked(tokens, lengths)
     reached, whole = np.empty(len(x), np.int64), np.empty(len(x), np.bool_)
     recognize(tuple(nodes(grammar)), x, sizes, reached, whole)
     return reached, whole
 
 
-def accepts(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.bool_]:
-    r"""Return whether texts are sentences of a grammar, :math:`P(x) > 0`.
-
-    A text may be anything, such as what a network writes. Nothing at all is no sentence, nor is a text that is longer than
-    every sentence, or that holds a number which is no token of the grammar.
-
-    Parameters
-    ----------
-    grammar
-        The grammar.
-    tokens : shape (text, position)
-        x: whole numbers; tokens are 0 ... V - 1. Anything beyond the end.
-    lengths : shape (text,)
-        Numbers of tokens.
-
-    Returns
-    -------
-    numpy.ndarray
-        Boolean, shape (text,).
-
-    Raises
-    ------
-    SpecError
-        If tokens or lengths are no whole numbers, or of other shapes.
-
-    Examples
-    --------
-    >>> from pdlib.tasks.grammar import grammar
-    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
-    >>> accepts(low, np.array([[2, 0, 0], [0, 1, 0], [2, 3, 0]]), np.array([2, 2, 2])).tolist()
-    [True, False, False]
-    """
-    return _recognized(grammar, tokens, lengths)[1]
-
-
-def grammatical_prefix(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
-    r"""Return how many tokens of each text some sentence of the grammar begins with.
-
-    .. math:: \max \{ m \le n : P(x_0 \dots x_{m-1} \dots) > 0 \}
-
-    where :math:`P(x_0 \dots x_{m-1} \dots)` is the probability of all sentences that begin so. It is the length n of a text
-    that is a sentence or the beginning of one, and at most that of the longest sentence. A number that is no token of
-    the grammar ends the beginning, as a token does that cannot stand there: a network may write anything.
-
-    Parameters
-    ----------
-    grammar, tokens, lengths
-        As in `accepts`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Whole numbers, shape (text,); 0 for a text without tokens.
-
-    Raises
-    ------
-    SpecError
-        If tokens or lengths are no whole numbers, or of other shapes.
-
-    Examples
-    --------
-    >>> from pdlib.tasks.grammar import grammar
-    >>> low = grammar("cfg3b", roots=7)                   # 7 -> 3 1 | 1 2 3
-    >>> texts = np.array([[0, 1, 2], [0, 1, 0], [0, 3, 2], [2, 0, 1], [1, 2, 0]])
-    >>> grammatical_prefix(low, texts, np.array([3, 2, 3, 3, 3])).tolist()
-    [3, 2, 1, 2, 0]
-    """
-    return _recognized(grammar, tokens, lengths)[0]
-
-
 def _follow(
-    grammar: Grammar,
-    tokens: NDArray[Any],
-    lengths: NDArray[Any],
-    level: int,
-    shape: tuple[int, int],
+    grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any], level: int, more: int
 ) -> NDArray[np.float64]:
-    """Return what `_prefixes` finds, nan beyond the end; `shape` is what it has more than (sentence, position, V)."""
-    x, sizes = _clean(grammar, tokens, lengths)
-    out = np.full((len(x), x.shape[1] + shape[0], grammar.n_terminals + shape[1]), np.nan)
+    """Return what `prefixes` finds, (sentence, position + more, V + more), nan beyond the end."""
+    x, sizes = _checked(tokens, lengths, grammar.n_terminals)
+    out = np.full((len(x), x.shape[1] + more, grammar.n_terminals + more), np.nan)
     reached = np.empty(len(x), np.int64)
     prefixes(tuple(nodes(grammar)), x, sizes, level, reached, out)
-    for s in np.flatnonzero(reached < sizes)[:1].tolist():
+    for s in np.flatnonzero(reached < sizes)[:1]:
         raise SpecError(
             f"sentence {s}, {_named(x[s, : sizes[s]])}: expected the beginning of a sentence of the grammar. "
             f"No sentence begins with its first {reached[s] + 1} tokens."
@@ -303,34 +222,17 @@ def prefix_posterior(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[An
     with :math:`\pi, \rho` any sequences of symbols, also empty ones (then h = i), and :math:`F_A(0)` for a root A its
     probability.
 
-    Parameters
-    ----------
-    grammar
-        The grammar, its roots equally likely.
-    tokens : shape (sentence, position)
-        Sentences, or beginnings of sentences: tokens 0 ... V - 1; anything beyond the end.
-    lengths : shape (sentence,)
-        Numbers of tokens.
+    `tokens` (sentence, position), 0 ... V - 1 and anything beyond the `lengths`, are sentences or beginnings of sentences;
+    what no sentence begins with is an error. Returns shape (sentence, position + 1, V + 1): entry i is what follows the
+    first i tokens, for i = 0, ..., the length; the last column is the probability that the sentence ends there. Rows sum
+    to 1; nan beyond the length.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (sentence, position + 1, V + 1): entry i is what follows the first i tokens, for i = 0, ..., the length; the
-        last column is the probability that the sentence ends there. Rows sum to 1; nan beyond the length.
-
-    Raises
-    ------
-    SpecError
-        If no sentence of the grammar begins so.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> low = grammar("cfg3b", roots=(7, 8))              # 7 -> 3 1 | 1 2 3, 8 -> 3 2 | 3 1 2
     >>> prefix_posterior(low, np.array([[2, 0]]), np.array([2])).round(6).tolist()
     [[[0.25, 0.0, 0.75, 0.0], [0.666667, 0.333333, 0.0, 0.0], [0.0, 0.5, 0.0, 0.5]]]
     """
-    return _follow(grammar, tokens, lengths, -1, (1, 1))
+    return _follow(grammar, tokens, lengths, -1, more=1)
 
 
 def boundary_posterior(
@@ -342,31 +244,11 @@ def boundary_posterior(
 
     In `prefix_posterior`'s sum, below level l only the last symbol of a right side goes on.
 
-    Parameters
-    ----------
-    grammar, tokens, lengths
-        As in `prefix_posterior`.
-    level
-        l, counted from the root: 0 is the root (the sentence ends with the token), `grammar.depth` the tokens themselves
-        (no condition but that the sentence does not end before).
+    (Paper, appendix E; Definition 4.3.) Tokens and lengths as of `prefix_posterior`; the level is counted from the root: 0
+    is the root (the sentence ends with the token), `grammar.depth` the tokens themselves (no condition but that the
+    sentence does not end before). Returns shape (sentence, position, V): entry i is the distribution of token i, given
+    those before it; nan where no span of the level can end, and beyond the length.
 
-    Returns
-    -------
-    numpy.ndarray
-        Shape (sentence, position, V): entry i is the distribution of token i, given those before it. nan where no span
-        of the level can end, and beyond the length.
-
-    Raises
-    ------
-    SpecError
-        If no sentence of the grammar begins so, or the level is not one of the grammar's.
-
-    References
-    ----------
-    Paper, appendix E (boundary tokens); Definition 4.3.
-
-    Examples
-    --------
     >>> from pdlib.tasks.grammar import grammar
     >>> low = grammar("cfg3b", roots=(7, 8))              # 7 -> 3 1 | 1 2 3, 8 -> 3 2 | 3 1 2
     >>> boundary_posterior(low, np.array([[2, 0, 1]]), np.array([3]), level=0).tolist()
@@ -377,4 +259,4 @@ def boundary_posterior(
         f"level = {level!r}",
         f"a whole number from 0, the root, to {grammar.depth}, the tokens",
     )
-    return _follow(grammar, tokens, lengths, level, (0, 0))
+    return _follow(grammar, tokens, lengths, level, more=0)

@@ -8,15 +8,17 @@ from typing import Any, ClassVar, cast
 from pdlib.sequences import PartedStream
 from pdlib.specs import Calculation, require
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.text.corpus import Corpus
+from pdlib.text.corpus import SPLITS, Corpus
 from pdlib.text.loading import describe
 
 
 @dataclass(frozen=True)
 class CorpusFacts(Calculation):
-    """What a corpus holds, a row a part.
+    """What a corpus holds, a row for each part.
 
-    Columns as of `Corpus.facts`, and `name`, `licence` and `attribution` as `pdlib.text.loading.describe` has them.
+    Columns: `part`, from 0; `text`, its URI; `documents`, `tokens` and `sequences` for training, and `held_out_documents`,
+    `held_out_tokens`, `held_out_sequences`; `unknown`, how many of all these tokens are [UNK]. Tokens are those of the
+    text, without [CLS]; fewer than a sequence's are left over at the end. Then `name`, `licence` and `attribution`.
 
     Parameters
     ----------
@@ -31,17 +33,19 @@ class CorpusFacts(Calculation):
         require(isinstance(self.corpus, Corpus), f"corpus = {self.corpus!r}", "a Corpus")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a part."""
-        found = []
-        for row in self.corpus.facts():
-            part = describe(row["text"])
-            found.append(row | {"name": part.name, "licence": part.licence, "attribution": part.attribution})
-        return found
+        """Return a row for each part."""
+        rows = []
+        for i, (text, part) in enumerate(zip(self.corpus.texts, self.corpus.prepared().parts, strict=True)):
+            row: dict[str, Any] = {"part": i, "text": text}
+            for split, name in zip(SPLITS, ("", "held_out_"), strict=True):
+                row |= {f"{name}{what}": part[split][what] for what in ("documents", "tokens", "sequences")}
+            rows.append(row | {"unknown": sum(part[split]["unknown"] for split in SPLITS)} | describe(text))
+        return rows
 
 
 @dataclass(frozen=True)
 class MaskedExample(Calculation):
-    """One held-out sequence and what masked prediction shows of it, a row a position.
+    """One held-out sequence and what masked prediction shows of it, a row for each position.
 
     Columns: `position`, `original`, `shown`: word pieces as text, [MASK] as "[mask]"; `selected`; `text`, the part.
 
@@ -60,30 +64,26 @@ class MaskedExample(Calculation):
     def __post_init__(self) -> None:
         require(isinstance(self.task, MaskedPrediction), f"task = {self.task!r}", "MaskedPrediction")
         require(isinstance(self.task.source, Corpus), f"source {self.task.source}", "a Corpus")
-        require(
-            type(self.sequence) is int and self.sequence >= 0,
-            f"sequence = {self.sequence!r}",
-            "a whole number of at least 0",
-        )
+        valid = type(self.sequence) is int and self.sequence >= 0
+        require(valid, f"sequence = {self.sequence!r}", "a whole number of at least 0")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a position."""
-        corpus = self.task.source
-        assert isinstance(corpus, Corpus)  # looked at above
-        stream, i = self.task.stream(0, "probe"), self.sequence
-        original = stream.originals(i, i + 1).tokens[0]
+        """Return a row for each position."""
+        corpus, i = cast(Corpus, self.task.source), self.sequence
+        stream = self.task.stream(0, "probe")
+        original = stream.originals(i, i + 1).tokens[0].tolist()
         shown, _ = stream.examples(i, i + 1)
         (part,) = cast(PartedStream, stream.source).parts(i, i + 1)
-        text, names = corpus.texts[part], corpus.wordpiece().pieces
+        names = corpus.wordpiece().pieces
         return [
             {
                 "position": position,
                 "original": names[before],
                 "shown": "[mask]" if after == self.task.mask_token else names[after],
-                "selected": bool(selected),
-                "text": text,
+                "selected": selected,
+                "text": corpus.texts[part],
             }
             for position, (before, after, selected) in enumerate(
-                zip(original.tolist(), shown.tokens[0].tolist(), shown.at[0].tolist(), strict=True)
+                zip(original, shown.tokens[0].tolist(), shown.at[0].tolist(), strict=True)
             )
         ]

@@ -14,26 +14,36 @@ cache ls --cache-dir FOLDER` shows it. It is compared with the hashes that the h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pdlib.files import cache
+from pdlib.files import StoreError, cache
 from pdlib.install import optional
 from pdlib.specs import SpecError, require
 
 SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-# Files of weights, those of the first name that is there; an index comes with several.
-WEIGHTS = {
-    "model.safetensors": "model.safetensors",
-    "model.safetensors.index.json": "model-*.safetensors",
-    "pytorch_model.bin": "pytorch_model.bin",
-    "pytorch_model.bin.index.json": "pytorch_model-*.bin",
-}
+# Files of weights: of these groups the first whose first file is there. An index comes with several.
+WEIGHTS = (
+    ("model.safetensors",),
+    ("model.safetensors.index.json", "model-*.safetensors"),
+    ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json", "pytorch_model-*.bin"),
+)
 
 
 class HubError(SpecError):
     """Published files that cannot be had, or are not what they were: says which, why, and what to do."""
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Say in an error what was read, unless it says so itself."""
+    try:
+        yield
+    except (SpecError, StoreError) as error:
+        raise error if str(error).startswith(what) else type(error)(f"{what}: {error}") from error
 
 
 def parts(uri: str) -> tuple[str, str, str]:
@@ -48,7 +58,7 @@ def parts(uri: str) -> tuple[str, str, str]:
         return kind, rest, ""
     repository, _, revision = rest.partition("@")
     require(
-        bool(repository) and bool(revision),
+        bool(repository and revision),
         f"URI {uri!r} without a revision",
         "'hub:REPO@REVISION', a branch, a tag or a commit",
         f"The usual branch is 'hub:{repository}@main'; a commit never moves.",
@@ -57,21 +67,10 @@ def parts(uri: str) -> tuple[str, str, str]:
 
 
 def fetched(uri: str, weights: bool = False) -> tuple[Path, str]:
-    """Return the folder with the files of a URI, and what they are now.
+    """Return the folder with the files of a URI, not to be written to, and what they are now.
 
-    Parameters
-    ----------
-    uri
-        As the module says.
-    weights
-        Whether those of a repository are fetched too, and not its settings and vocabulary alone.
-
-    Returns
-    -------
-    folder : Path
-        Not to be written to.
-    content : str
-        The commit of a revision, 40 hexadecimal digits; of a folder 32, a digest of its settings, vocabulary and weights.
+    That is the commit of a revision, 40 hexadecimal digits; of a folder 32, a digest of its settings, vocabulary and
+    weights. The weights of a repository are fetched only where they are asked for.
 
     Raises
     ------
@@ -91,11 +90,9 @@ def fetched(uri: str, weights: bool = False) -> tuple[Path, str]:
     if kind == "folder":
         folder = Path(name)
         if not folder.is_dir():
-            raise HubError(
-                f"{uri}: there is no such folder. Expected what save_pretrained wrote. Check the path."
-            )
-        there = [path.name for path in folder.iterdir() if path.is_file()]
-        return folder, _digest(folder, _read_of(there, weights=True))
+            expected = "Expected what save_pretrained wrote. Check the path."
+            raise HubError(f"{uri}: there is no such folder. {expected}")
+        return folder, _digest(folder)
     api = optional("huggingface_hub", "text").HfApi()
     where = {"repo_id": name, "cache_dir": cache("hub")}
     try:
@@ -119,20 +116,16 @@ def fetched(uri: str, weights: bool = False) -> tuple[Path, str]:
     return folder, str(info.sha)
 
 
-def _read_of(there: Iterable[str], weights: bool) -> list[str]:
+def _read_of(there: Collection[str], weights: bool) -> list[str]:
     """Which files are read of those that are there."""
-    names = sorted(there)
-    found = [name for name in names if name in SETTINGS]
-    first = next((name for name in WEIGHTS if name in names), None)
-    if weights and first:
-        found += [name for name in names if name == first or fnmatch(name, WEIGHTS[first])]
-    return sorted(set(found))
+    group = next((group for group in WEIGHTS if group[0] in there), ()) if weights else ()
+    return sorted(name for name in there if any(fnmatch(name, known) for known in (*SETTINGS, *group)))
 
 
-def _digest(folder: Path, names: Iterable[str]) -> str:
-    """A digest of files: of their names, their sizes and what they hold."""
+def _digest(folder: Path) -> str:
+    """A digest of the files of a folder that are read: of their names, their sizes and what they hold."""
     found = hashlib.sha256()
-    for name in names:
+    for name in _read_of([path.name for path in folder.iterdir() if path.is_file()], weights=True):
         with (folder / name).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         found.update(f"{name} {(folder / name).stat().st_size} {content}\n".encode())

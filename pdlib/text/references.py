@@ -11,8 +11,7 @@ and what it frees given to a simpler prior: single tokens to the uniform one, pa
 .. math:: q(t) = \frac{\max(c(t) - d, 0)}{N} + \frac{d \, U}{N} \frac{1}{V}, \qquad
           q(t \mid l) = \frac{\max(c(l, t) - d, 0)}{N(l)} + \frac{d \, U(l)}{N(l)} q(t)
 
-where c counts, N sums and U says how many different tokens were counted. For a large vocabulary no distribution is written
-out: what is asked of one is the probability of a token, and which token is the most probable.
+where c counts, N sums and U says how many different tokens were counted.
 
 References
 ----------
@@ -23,10 +22,11 @@ discounting.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
 
 from pdlib.sequences import Sequences
 from pdlib.specs import EVALUATION_SEED, Calculation, require, whole
@@ -36,54 +36,19 @@ from pdlib.text.corpus import DISCOUNT, Corpus
 NOTHING = -1  # a left neighbor that is not known
 
 
-class Prior(Protocol):
-    """What is known of a token before the position itself is looked at, given what stands to its left, if known."""
-
-    def probability(self, left: NDArray[np.int64], token: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the probability of each token, shape (target,)."""
-        ...
-
-    def best(self, left: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the most probable token, the lowest of several, shape (target,)."""
-        ...
-
-
-class Unigram:
-    """Single tokens by their frequency; what stands to the left plays no part.
+class Prior:
+    """What is known of a token before the position itself is looked at, given what stands to its left, if known.
 
     Parameters
     ----------
     frequency : shape (token,)
-        q, such as `Corpus.frequencies`.
-    """
-
-    def __init__(self, frequency: NDArray[np.float64]) -> None:
-        self.frequency = frequency
-        self._best = int(self.frequency.argmax())
-
-    def probability(self, left: NDArray[np.int64], token: NDArray[Any]) -> NDArray[np.float64]:
-        """Return q(t)."""
-        return np.asarray(self.frequency[token])
-
-    def best(self, left: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the most frequent token, once a target."""
-        return np.full(len(left), self._best)
-
-
-class Bigram:
-    """Tokens by what stands to their left; where that is not known, or never stood there, by their frequency alone.
-
-    Parameters
-    ----------
-    keys, counts : shape (pair,)
-        Pairs that occur, as l n + t with n the number of tokens, rising, and c(l, t).
-    unigram
-        The simpler prior.
+        q, such as `Corpus.frequencies`; what is known where the left neighbor is not, or never stood there.
+    pairs : shape (left, token)
+        c(l, t). Without any, the left neighbor plays no part.
 
     Examples
     --------
-    >>> unigram = Unigram(np.array([0, 0.71875, 0.21875, 0.0625]))
-    >>> prior = Bigram(np.array([4 * 1 + 1, 4 * 1 + 2]), np.array([1, 3]), unigram)
+    >>> prior = Prior(np.array([0, 0.71875, 0.21875, 0.0625]), csr_array([[0] * 4, [0, 1, 3, 0], [0] * 4, [0] * 4]))
     >>> left = np.array([1, 1, 1, NOTHING])
     >>> prior.probability(left, np.array([1, 2, 3, 1])).round(5).tolist()
     [0.33203, 0.64453, 0.02344, 0.71875]
@@ -91,59 +56,44 @@ class Bigram:
     [2, 2, 2, 1]
     """
 
-    def __init__(self, keys: NDArray[np.int64], counts: NDArray[np.int64], unigram: Unigram) -> None:
-        q = unigram.frequency
-        n = len(q)
-        self._n, self._q, self._keys = n, q, keys
-        left, token = keys // n, keys % n
-        total = np.bincount(left, counts, minlength=n)  # N(l)
-        kinds = np.bincount(left, minlength=n)  # U(l)
-        self._freed = np.ones(n)
-        np.divide(DISCOUNT * kinds, total, out=self._freed, where=total > 0)
-        self._own = (counts - DISCOUNT) / total[left]
-        # The most probable token is one that was seen there or, of all others, the most frequent one.
-        value = self._own + self._freed[left] * q[token]
-        top = int(q.argmax())
-        self._best = np.full(n, top)
-        order = np.lexsort((token, -value, left))
-        first = order[np.flatnonzero(np.diff(left[order], prepend=NOTHING))]
-        of, best, highest = left[first], token[first], value[first]
-        other = self._freed[of] * q[top]
-        self._best[of] = np.where((other > highest) | ((other == highest) & (top < best)), top, best)
-        self._unigram_best = top
+    def __init__(self, frequency: NDArray[np.float64], pairs: csr_array | None = None) -> None:
+        self.frequency, self._pairs = frequency, pairs
+
+    def distribution(self, left: int) -> NDArray[np.float64]:
+        """Return the probability of every token, shape (token,)."""
+        if self._pairs is None or left == NOTHING:
+            return self.frequency
+        row = slice(self._pairs.indptr[left], self._pairs.indptr[left + 1])
+        counts = self._pairs.data[row]
+        if not len(counts):
+            return self.frequency
+        total = counts.sum()
+        found = DISCOUNT * len(counts) / total * self.frequency
+        found[self._pairs.indices[row]] += (counts - DISCOUNT) / total
+        return np.asarray(found)
 
     def probability(self, left: NDArray[np.int64], token: NDArray[Any]) -> NDArray[np.float64]:
-        """Return q(t | l), or q(t) where l is `NOTHING`."""
-        known = left != NOTHING
-        key = left * self._n + token
-        place = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
-        own = np.where(known & (self._keys[place] == key), self._own[place], 0.0)
-        return np.asarray(own + np.where(known, self._freed[left], 1.0) * self._q[token])
+        """Return the probability of each token, shape (target,)."""
+        found = np.empty(len(token))
+        for one in np.unique(left):
+            at = np.flatnonzero(left == one)
+            found[at] = self.distribution(one)[token[at]]
+        return found
 
     def best(self, left: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the most probable token of each target."""
-        return np.where(left != NOTHING, self._best[left], self._unigram_best)
+        """Return the most probable token, the lowest of several, shape (target,)."""
+        kinds, place = np.unique(left, return_inverse=True)
+        return np.array([self.distribution(one).argmax() for one in kinds])[place]
 
 
-def bigram_of(corpus: Corpus, unigram: Unigram) -> Bigram:
+def bigram_of(corpus: Corpus) -> Prior:
     """Return the frequencies of tokens by their left neighbor in the training sequences; [CLS] is a neighbor too."""
-    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    n = corpus.n_tokens
+    pairs = csr_array((n, n), dtype=np.int64)
     for block in corpus.blocks():
-        pairs = block[:, :-1].astype(np.int64) * corpus.n_tokens + block[:, 1:]
-        waiting.append(np.unique(pairs, return_counts=True))
-        while len(waiting) > 1 and len(waiting[-2][0]) < 2 * len(
-            waiting[-1][0]
-        ):  # so each pair is moved seldom
-            waiting.append(_merged([waiting.pop(), waiting.pop()]))
-    return Bigram(*_merged(waiting), unigram)
-
-
-def _merged(
-    counted: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    keys, owner = np.unique(np.concatenate([k for k, _ in counted]), return_inverse=True)
-    counts = np.bincount(owner, np.concatenate([c for _, c in counted]), minlength=len(keys))
-    return keys, counts.astype(np.int64)
+        left, token = block[:, :-1].ravel().astype(np.int64), block[:, 1:].ravel().astype(np.int64)
+        pairs += coo_array((np.ones(len(left), np.int64), (left, token)), (n, n)).tocsr()
+    return Prior(corpus.frequencies(), pairs)
 
 
 def left_neighbors(task: MaskedPrediction, inputs: Sequences) -> NDArray[np.int64]:
@@ -174,20 +124,12 @@ def predicted(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the posterior of each target's class, and the most probable token, by Bayes' rule as above.
 
-    Parameters
-    ----------
-    prior
-        q.
-    left, shown, classes : shape (target,)
-        What stands to the left, what the position itself shows, and what is asked about.
-    mask_token
-        Shows nothing.
-    n_ordinary
-        V.
+    What stands to the `left`, what the position itself has `shown`, and the `classes` that are asked about have the shape
+    (target,). `mask_token` shows nothing; `n_ordinary` is V.
 
     Examples
     --------
-    >>> prior = Unigram(np.array([0.6, 0.4]))
+    >>> prior = Prior(np.array([0.6, 0.4]))
     >>> p, best = predicted(prior, np.full(2, NOTHING), np.array([1, 2]), np.array([1, 1]), 2, n_ordinary=2)
     >>> p.round(4).tolist(), best.tolist()        # 1.5 * 0.4 : 0.5 * 0.6, and 0.4 : 0.6
     ([0.6667, 0.4], [1, 0])
@@ -234,26 +176,25 @@ class TextReferences(Calculation):
         return 50.0 * _corpus(self.task).sequences("train").size
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row a predictor."""
+        """Return a row for each predictor."""
         corpus = _corpus(self.task)
         inputs, classes = self.task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
-        ordinary, mask = self.task.ordinary_tokens, self.task.mask_token
+        mask, n_ordinary = self.task.mask_token, len(self.task.ordinary_tokens)
         left, shown = left_neighbors(self.task, inputs), inputs.tokens[inputs.at]
-        unigram = Unigram(corpus.frequencies())
-        nothing = np.full(len(classes), mask)
-        weights = inputs.weights()
+        bigram = bigram_of(corpus)
+        unigram = Prior(bigram.frequency)
         rows = []
         for name, prior, seen in (
-            ("unigram", unigram, nothing),
+            ("unigram", unigram, np.full(len(classes), mask)),
             ("copy", unigram, shown),
-            ("bigram", bigram_of(corpus, unigram), shown),
+            ("bigram", bigram, shown),
         ):
-            p, best = predicted(prior, left, seen, classes, mask, len(ordinary))
+            p, best = predicted(prior, left, seen, classes, mask, n_ordinary)
             rows.append(
                 {
                     "predictor": name,
                     "accuracy": float((best == classes).mean()),
-                    "loss_nats": float(-(weights * np.log(p)).sum()),
+                    "loss_nats": float(-(inputs.weights() * np.log(p)).sum()),
                     "n_targets": len(classes),
                 }
             )

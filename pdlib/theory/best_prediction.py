@@ -57,8 +57,9 @@ def _next(task: NextToken, inputs: Sequences, told: bool = True) -> NDArray[np.f
     grammar, lengths = _grammar(task), inputs.lengths
     hidden = np.argwhere((np.arange(inputs.visible.shape[1]) < lengths[:, None]) & ~inputs.visible)
     if len(hidden):
+        s, i = hidden[0]
         raise SpecError(
-            f"input {hidden[0, 1]} of sentence {hidden[0, 0]}, which is hidden: expected all that comes before a target."
+            f"input {i} of sentence {s}, which is hidden: expected all that comes before a target."
         )
     before = inputs.tokens[:, 1:]  # without [bos]
     n_before = np.maximum(lengths - 1, 0)
@@ -69,12 +70,10 @@ def _next(task: NextToken, inputs: Sequences, told: bool = True) -> NDArray[np.f
         whole = np.column_stack([before, np.zeros(len(before), before.dtype)])
         whole[last] = found[last][:, :-1].argmax(axis=1)
         found = boundary_posterior(grammar, whole, lengths, task.level_from_root)[inputs.at]
-        wrong = np.flatnonzero(np.isnan(found).any(axis=1))
+        wrong = np.argwhere(inputs.at)[np.isnan(found).any(axis=1)]
         if len(wrong):
-            s, i = np.argwhere(inputs.at)[wrong[0]]
-            raise SpecError(
-                f"a target at input {i} of sentence {s}: expected one where a span of the level can end."
-            )
+            said, expected = "a target at input {1} of sentence {0}", "one where a span of the level can end"
+            raise SpecError(f"{said.format(*wrong[0])}: expected {expected}.")
     else:
         found = found[inputs.at]
         if not task.ends:
@@ -83,23 +82,22 @@ def _next(task: NextToken, inputs: Sequences, told: bool = True) -> NDArray[np.f
 
 
 def _grammar(task: Task) -> Grammar:
-    if not isinstance(task, MaskedPrediction | NextToken):
-        raise SpecError(f"task {task}: expected MaskedPrediction or NextToken.")
-    if not isinstance(task.source, Grammar):
-        raise SpecError(f"source {task.source}: expected a Grammar, whose posterior is known.")
-    return task.source
+    is_one = isinstance(task, MaskedPrediction | NextToken)
+    require(is_one, f"task {task}", "MaskedPrediction or NextToken")
+    source = task.source  # type: ignore[attr-defined]
+    require(isinstance(source, Grammar), f"source {source}", "a Grammar, whose posterior is known")
+    return source  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class BestPrediction(Calculation):
     r"""Accuracy and loss of reference predictors on the task's held-out sentences.
 
-    Table rows, by `predictor`: `posterior`, the exact posterior given the whole input, which nothing exceeds but by
-    chance; `unigram`, the frequencies of what is asked for in the grammar's sentences; and in between, of masked
-    prediction, `copy`, the exact posterior given the token that the selected position itself shows; of next-token
-    prediction `bigram`, the one given the token right before alone, and at levels above 1 `prefix`, given all the tokens
-    before, but not that a span of the level ends. Columns as of an evaluation: `accuracy`, over targets; `loss_nats`,
-    over sentences.
+    Table rows, by `predictor`: `posterior`, the exact one given the whole input, which nothing exceeds but by chance;
+    `unigram`, the frequencies of what is asked for; of masked prediction `copy`, the posterior given the token that the
+    selected position itself shows; of next-token prediction `bigram`, given the token right before alone, and at levels
+    above 1 `prefix`, given all tokens before, but not that a span of the level ends. `accuracy` is over targets,
+    `loss_nats` over sentences.
 
     The posterior has the greatest expected accuracy, and the least expected loss where sentences have equally many
     targets; else the loss gives targets of sentences with few of them more weight than their probability.
@@ -120,11 +118,10 @@ class BestPrediction(Calculation):
 
     @property
     def work(self) -> float:
-        """Spans of all lengths, for all symbols."""
+        # spans of all lengths, for all symbols
         return 20.0 * self.n_evaluation * self.task.n_inputs**2 * len(_grammar(self.task).symbols)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each predictor."""
         task = self.task
         inputs, classes = task.stream(EVALUATION_SEED, "evaluation").examples(0, self.n_evaluation)
         predictions = self._next(task, inputs) if isinstance(task, NextToken) else self._masked(task, inputs)
@@ -163,9 +160,7 @@ class BestPrediction(Calculation):
 
 
 def token_frequencies(grammar: Grammar) -> NDArray[np.float64]:
-    r"""Return the expected share of each terminal among all tokens of many sentences, shape (token,).
-
-    From the roots down, the expected number of occurrences of each symbol in a tree.
+    """Return the expected share of each terminal among all tokens of many sentences, shape (token,).
 
     >>> from pdlib.tasks.grammar import load_grammar
     >>> token_frequencies(load_grammar({"rules": {"9": [[1, 1, 2], [2]]}})).round(3).tolist()
@@ -177,7 +172,7 @@ def token_frequencies(grammar: Grammar) -> NDArray[np.float64]:
 
 
 def _expected(grammar: Grammar) -> dict[int, float]:
-    """How often each symbol occurs in a tree."""
+    """Return how often each symbol occurs in a tree, from the roots down."""
     expected = dict.fromkeys(grammar.symbols, 0.0)
     for root in grammar.roots:
         expected[root] = 1 / len(grammar.roots)
@@ -253,10 +248,9 @@ class BestDependence(Calculation):
 
     @property
     def work(self) -> float:
-        """As many posteriors as the probe shows inputs."""
+        # as many posteriors as the probe shows inputs
         return 100.0 * self.probe.n_samples * self.task.n_inputs**2 * len(_grammar(self.task).symbols)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each measure and n."""
         inputs = self.probe.inputs(self.task)
         return dependence(inputs, lambda block: best_prediction(self.task, block), self.probe.n)

@@ -1,4 +1,4 @@
-"""The sample complexities that appendix B states: as printed, as numbers, and where they cross; Lemma B.10 as a run.
+"""The sample complexities that appendix B states: as printed and as numbers; Lemma B.10 as a run.
 
 The paper hides constants and logarithms of d and k behind Omega, Theta and tildes. Here every hidden constant is 1 and
 every logarithm that is not printed is left out, so that a number is the formula's and not a guess. Batches, steps and
@@ -8,18 +8,25 @@ samples are real numbers: rounding them would hide what a formula says where it 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from pdlib.specs import require
-from pdlib.theory.setting import Experiment, check_fields, check_setting, check_shares, generator, signs
+from pdlib.theory.setting import (
+    Experiment,
+    NetworkExperiment,
+    check_fields,
+    check_numbers,
+    check_setting,
+    generator,
+    signs,
+)
 
 Form = Literal["3.2", "3.2 larger", "B.1", "proof"]
 FORMS: tuple[Form, ...] = get_args(Form)
-LARGEST = 2**40  # d beyond which no crossing is looked for
 N_EVALUATION = 4096  # held-out inputs of a measured run
 EVALUATION_RATIO = 1.05  # steps between evaluations grow by this factor
 
@@ -27,9 +34,9 @@ EVALUATION_RATIO = 1.05  # steps between evaluations grow by this factor
 class SampleComplexity(NamedTuple):
     """Inputs that the student needs under a form of the theorem, with constants 1."""
 
-    progressive_first: float  #: first stage, from the intermediate teacher
-    progressive_second: float  #: second stage, which distillation shares
-    distillation: float  #: lower bound for distillation
+    progressive_first: float  # first stage, from the intermediate teacher
+    progressive_second: float  # second stage, which distillation shares
+    distillation: float  # lower bound for distillation
 
 
 def theorem(
@@ -51,17 +58,15 @@ def theorem(
     signals, the labels' and the teacher's, so that the smaller of the two bounds what is necessary, as in B.1.
     The larger is the reading under which the theorem can say what it claims.
 
-    d is odd, k even; `epsilon`, in (0, 1), is the loss to be reached, in the two forms of 3.2 the final teacher's loss too;
-    `delta`, in (0, 1), is the probability of failure, and the final teacher has loss :math:`O(d^{-c})`, c at least 1:
-    neither is in 3.2. Paper, Theorem 3.2, Theorem B.1 and the end of its proof (appendix B.2).
+    `epsilon` is the loss to be reached, in the two forms of 3.2 the final teacher's loss too; elsewhere that is
+    :math:`O(d^{-c})`. Paper, Theorem 3.2, Theorem B.1 and the end of its proof (appendix B.2).
 
     >>> [f"{theorem(101, 6, 0.1, 0.1, 2.5, form).distillation:.1e}" for form in FORMS]
     ['1.0e+02', '1.1e+10', '1.1e+10', '2.7e+07']
     """
     check_setting(n_bits, support_size)
-    check_shares(epsilon=epsilon, delta=delta)
+    check_numbers(epsilon=epsilon, delta=delta, c=c)
     require(form in FORMS, f"form = {form!r}", f"one of {', '.join(FORMS)}")
-    check_exponent(c)
     d, k = n_bits, support_size
     width = 2**k * k
     if form in ("3.2", "3.2 larger"):
@@ -73,46 +78,6 @@ def theorem(
         2**k * d**2 * k**4 / epsilon**2 * math.log(k / delta),
         lower / width if form == "proof" else lower,
     )
-
-
-def check_exponent(c: float) -> None:
-    """Raise `SpecError` unless c is one that Theorem B.1 covers."""
-    require(
-        isinstance(c, (int, float)) and 1 <= c < math.inf,
-        f"c = {c!r}",
-        "a finite number of at least 1, as Theorem B.1 does",
-        "Take c = (k - 1) / 2 for a teacher that helps no more than the labels do.",
-    )
-
-
-def crossing(
-    support_size: int, epsilon: float, delta: float, c: float, form: Form, first_stage: bool = False
-) -> int | None:
-    r"""Return the d from which on the theorem's bound for distillation exceeds its total for progressive distillation.
-
-    .. math:: \text{distillation} > \text{progressive, first} + \text{progressive, second}
-
-    From a crossing on it holds for good: the left side grows as :math:`d^p`; if p exceeds 2 it outgrows the right
-    side, none of whose terms grows faster than :math:`d^2`, and if not it stays below.
-
-    The smallest such odd d, by bisection; None if there is none up to :math:`2^{40}`: so always in form "3.2", for k = 2,
-    and for c = 1 in "B.1" and "proof". With `first_stage` that stage alone is counted: the second trains on the final
-    teacher either way, so a student that distills pays for it too; the bound is on finding the support, the first's part.
-
-    >>> crossing(6, 0.1, 0.1, 2.5, "B.1"), crossing(6, 0.1, 0.1, 1.0, "B.1"), crossing(6, 0.1, 0.1, 2.5, "3.2")
-    (325, None, None)
-    >>> crossing(6, 0.1, 0.1, 2.5, "B.1", first_stage=True)
-    7
-    """
-    check_setting(support_size=support_size)
-
-    def exceeds(d: int) -> bool:
-        first, second, bound = theorem(d, support_size, epsilon, delta, c, form)
-        return bound > (first if first_stage else first + second)
-
-    odd = range(support_size + 1, LARGEST, 2)
-    place = bisect_left(odd, True, key=exceeds)
-    return odd[place] if place < len(odd) else None
 
 
 @dataclass(frozen=True)
@@ -136,47 +101,35 @@ class Totals(Experiment):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_exponent(self.c)
         for n_bits in self.n_bits:
             check_setting(n_bits, self.support_size)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each d and form."""
         rows = []
-        for n_bits in self.n_bits:
-            for form in FORMS:
-                says = theorem(n_bits, self.support_size, self.epsilon, self.delta, self.c, form)
-                numbers = {name: float(value) for name, value in says._asdict().items()}
-                rows.append({"n_bits": n_bits, "form": form} | numbers)
+        for n_bits, form in product(self.n_bits, FORMS):
+            says = theorem(n_bits, self.support_size, self.epsilon, self.delta, self.c, form)
+            numbers = {name: float(value) for name, value in says._asdict().items()}
+            rows.append({"n_bits": n_bits, "form": form} | numbers)
         return rows
 
 
 @dataclass(frozen=True)
-class WidthTradeOff(Experiment):
+class WidthTradeOff(NetworkExperiment):
     r"""Steps that batch SGD needs to leave the plateau of Lemma B.10, beside the lemma's bound.
 
     .. math:: T = \frac{1}{2} \binom{d}{k} \frac{\delta \tau_g^2}{m}
 
-    steps within which the loss stays at :math:`1 - \tau_g` or above; below 1 the lemma says nothing. Here both layers are
-    trained on the hinge loss from the labels, on fresh inputs, from appendix B's symmetric initialisation (biases
-    frozen). The outputs move at the learning rate :math:`\eta`, the weights, whose gradients are m times smaller, at
-    :math:`m \eta`. A run ends when the held-out hinge loss first is at most :math:`1 - \tau_g`, with
-
-    .. math:: \tau_g = 1 / \sqrt B
-
-    the error that appendix B gives a batch of B inputs, constant and logarithms left out: the largest plausible
-    reading (the gradient's terms have a standard deviation of at most 1), so the one with the largest bound. The lemma's
-    noise is an error that an opponent may choose; a batch's is not, so that the runs may leave the plateau late for
-    other reasons, but none may leave it before the bound.
-
-    The lemma says that there is a parity; initialisation and inputs do not prefer any coordinate, so what holds for one
-    support holds for all, and a run draws one.
+    steps within which the loss stays at :math:`1 - \tau_g` or above, on some parity; no coordinate is preferred, so that
+    a run draws one support. Both layers are trained on the hinge loss from the labels, on fresh inputs, from appendix B's
+    symmetric initialisation (biases frozen): the outputs at the learning rate :math:`\eta`, the weights, whose gradients
+    are m times smaller, at :math:`m \eta`. A run ends when the held-out loss first is at most :math:`1 - \tau_g`, with
+    :math:`\tau_g = 1 / \sqrt B`, the error that appendix B gives a batch of B inputs, constant and logarithms left out:
+    the largest plausible reading, so the one with the largest bound. The lemma's noise is chosen by an opponent, a
+    batch's is not, so that runs may leave the plateau late for other reasons, but none may leave it before the bound.
 
     Table rows, one: `reached`, `step` (the first evaluation at or below the threshold, or the last step), `samples`
     (:math:`B` a step), `loss` (held-out, at that step; not finite if the run diverged), `noise` (:math:`\tau_g`), `bound`
     (steps). Evaluations are 5 % of the steps apart, and each of the first 20 steps is one.
-
-    Paper, Lemma B.10.
 
     >>> row = WidthTradeOff(11, 2, 16, 64, max_steps=1000).rows()[0]
     >>> row["reached"], row["loss"] <= 1 - row["noise"], row["step"] > row["bound"]
@@ -184,9 +137,6 @@ class WidthTradeOff(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     batch_size: int  # B
     learning_rate: float = 0.03  # eta; 0.03 trains at widths and batches from 16 to 1024
     max_steps: int = 100_000  # after which a run is given up
@@ -194,46 +144,26 @@ class WidthTradeOff(Experiment):
     seed: int = 0  # decides support, initialisation and inputs
 
     @property
-    def noise(self) -> float:
-        """Error of a batch's gradient, :math:`\\tau_g`."""
-        return 1 / math.sqrt(self.batch_size)
-
-    @property
-    def bound(self) -> float:
-        """Lemma B.10's steps."""
-        supports = math.comb(self.n_bits, self.support_size)
-        return supports * self.delta * self.noise**2 / (2 * self.width)
-
-    @property
     def work(self) -> float:
-        """Three products a step, up to the last; most runs end long before."""
+        # three products a step, up to the last; most runs end long before
         return 3.0 * self.max_steps * self.batch_size * self.width * self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        """Train until the loss leaves the plateau."""
-        step, loss = self._run()
-        return [
-            {
-                "reached": loss <= 1 - self.noise,
-                "step": step,
-                "samples": step * self.batch_size,
-                "loss": loss,
-                "noise": self.noise,
-                "bound": self.bound,
-            }
-        ]
+        noise = 1 / math.sqrt(self.batch_size)
+        supports = math.comb(self.n_bits, self.support_size)
+        bound = supports * self.delta * noise**2 / (2 * self.width)
+        step, loss = self._run(1 - noise)
+        found = {"reached": loss <= 1 - noise, "step": step, "samples": step * self.batch_size}
+        return [found | {"loss": loss, "noise": noise, "bound": bound}]
 
-    def _run(self) -> tuple[int, float]:
+    def _run(self, threshold: float) -> tuple[int, float]:
         d, k, m, n = self.n_bits, self.support_size, self.width, self.batch_size
         name = (d, k, m, n, self.learning_rate, self.seed)
         rng = generator("width trade-off", *name)
         support = rng.choice(d, k, replace=False)
         # as `network.initial`, which draws the biases before the outputs
-        half_w, half_a, half_b = (
-            signs(rng, m // 2, d),
-            signs(rng, m // 2) / m,
-            rng.integers(1 - k, k, m // 2) / k,
-        )
+        half_w, half_a = signs(rng, m // 2, d), signs(rng, m // 2) / m
+        half_b = rng.integers(1 - k, k, m // 2) / k
         w = np.tile(half_w, (2, 1)).astype(np.float32)  # (m, d)
         b, a = np.tile(half_b, 2).astype(np.float32), np.concatenate([half_a, -half_a]).astype(np.float32)
         held_out = signs(generator("width trade-off, held out", *name), N_EVALUATION, d).astype(np.float32)
@@ -253,7 +183,7 @@ class WidthTradeOff(Experiment):
                 if step == evaluate_at or step == self.max_steps:
                     f = np.maximum(held_out @ w.T + b, 0) @ a
                     loss = float(np.maximum(0, 1 - f * held_out_y).mean(dtype=np.float64))
-                    if loss <= 1 - self.noise or not math.isfinite(loss):
+                    if loss <= threshold or not math.isfinite(loss):
                         return step, loss
                     evaluate_at = max(step + 1, int(EVALUATION_RATIO * step))
         return self.max_steps, loss

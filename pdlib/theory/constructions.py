@@ -31,7 +31,6 @@ from pdlib.theory import setting
 
 ENUMERATED = 16  # largest d whose whole cube the tables go through; above, inputs are drawn
 LARGEST_SUPPORT = 12  # k of Proposition C.3 by Lemma C.4: 2^k units in the second layer
-INPUTS_AT_ONCE = 8192
 EXACT = 1e-9  # outputs this close to the label count as equal: far above rounding, far below any failure
 
 Array = NDArray[np.float64]
@@ -41,9 +40,7 @@ Layers = tuple[tuple[Array, Array], ...]  # (W, b) of each layer: W (out, in), b
 
 
 def mlp(layers: Layers, inputs: Array) -> Array:
-    r"""Return :math:`W_L \sigma(\cdots \sigma(W_1 x + b_1) \cdots) + b_L` of each input.
-
-    Shapes (..., in) to (..., out); `layers` holds W, of shape (out, in), and b of each.
+    r"""Return :math:`W_L \sigma(\cdots \sigma(W_1 x + b_1) \cdots) + b_L` of each input, shapes (..., in) to (..., out).
 
     >>> absolute = ((np.array([[1.0], [-1.0]]), np.zeros(2)), (np.array([[1.0, 1.0]]), np.zeros(1)))
     >>> mlp(absolute, np.array([[-3.0], [2.0]])).tolist()
@@ -62,13 +59,8 @@ def mlp(layers: Layers, inputs: Array) -> Array:
 class Transformer:
     r"""A table of embeddings, causal attention and a position-wise MLP, nothing else: bits in, an answer at the end out.
 
-    Only the last position is computed. The embeddings are never made: with two tokens, scores and values are tables by
-    position,
-
-    .. math:: \sum_i \alpha_i W_V^\top x_i = \sum_i \alpha_i u_{0,i} + \sum_i \alpha_i z_i (u_{1,i} - u_{0,i}),
-              \qquad u_{z,i} = W_V^\top \mathrm{table}_{z,i}.
-
-    (Paper, appendix C.2.1, first two displays.) Uniform attention, values doubled, an MLP of one linear layer:
+    Only the last position is computed, and embeddings are never made: with two tokens, scores and values are tables by
+    position. (Paper, appendix C.2.1, first two displays.) Uniform attention, values doubled, an MLP of one linear layer:
 
     >>> still, double = np.zeros((1, 1)), np.array([[2.0]])
     >>> table = np.array([[[0.0], [0.0], [0.0]], [[1.0], [2.0], [6.0]]])
@@ -82,41 +74,8 @@ class Transformer:
     W_V: Array  # (embedding, value)
     layers: Layers  # of the MLP; the first takes `value` numbers
 
-    def __post_init__(self) -> None:
-        require(
-            self.W_Q.ndim == self.W_V.ndim == 2
-            and self.W_Q.shape == self.W_K.shape
-            and len(self.W_Q) == len(self.W_V),
-            f"W_Q, W_K, W_V of shapes {self.W_Q.shape}, {self.W_K.shape}, {self.W_V.shape}",
-            "(embedding, head), (embedding, head), (embedding, value)",
-            "Transpose them if they were written to be applied from the left.",
-        )
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Number of units of each hidden layer of the MLP."""
-        return tuple(len(W) for W, _ in self.layers[:-1])
-
-    @property
-    def largest_entry(self) -> float:
-        """Largest absolute value among all weights and biases of the MLP."""
-        return max(float(np.abs(part).max()) for layer in self.layers for part in layer)
-
-    @property
-    def operator_norm(self) -> float:
-        """Largest operator norm for L_infinity (absolute row sum) among the MLP's weight matrices."""
-        return max(float(np.abs(W).sum(axis=1).max()) for W, _ in self.layers)
-
     def attended(self, bits: NDArray[Any]) -> Array:
-        """Return what attention hands the MLP at the last position, shape (batch, value).
-
-        `bits` has the shape (batch, position) and entries -1 or +1; anything else is an error.
-        """
-        n_bits = self.table.shape[1]
-        require(
-            bits.ndim == 2 and bits.shape[1] == n_bits, f"bits of shape {bits.shape}", f"(batch, {n_bits})"
-        )
-        require(bool((np.abs(bits) == 1).all()), "bits with other entries", "entries -1 and +1")
+        """Return what attention hands the MLP at the last position, shape (batch, value); bits are (batch, position)."""
         z = bits == 1
         query = self.table[:, -1] @ self.W_Q  # (token of the last position, head)
         scores = np.einsum("ah,zih->azi", query, self.table @ self.W_K)
@@ -137,6 +96,11 @@ CORNERS = np.array([2.0, 1.0, -1.0, -2.0])  # where a trapezoid bends, in units 
 RISES = np.array([1.0, -1.0, -1.0, 1.0])  # by how many slopes it bends there
 
 
+def _corners(points: Array, gap: float) -> Array:
+    """Return the biases of units that bend at the corners of a trapezoid around each point, 4 each."""
+    return np.asarray((CORNERS - 4 * points[:, None] / gap).ravel())
+
+
 def interpolation_1d(points: Array, values: Array, gap: float) -> Layers:
     r"""Lemma C.2: a two-layer ReLU network that is f on points of the line, and constant near each of them.
 
@@ -148,20 +112,17 @@ def interpolation_1d(points: Array, values: Array, gap: float) -> Layers:
     of different points do not meet.
 
     `points`, shape (n,), keep a distance of at least `gap`, :math:`\Delta`; `values`, shape (n,) or (n, output), are f.
-    There are 4 n hidden units, and the largest entries are as the lemma states them (paper, after Liu et al. 2022, Lemma
-    1): :math:`|W_1| \le 4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le B_y`, :math:`b_2 = 0`.
+    There are 4 n hidden units; `Interpolation1D` measures the entries. Paper, after Liu et al. 2022, Lemma 1.
 
     >>> layers = interpolation_1d(np.array([0.0, 1.0]), np.array([5.0, -7.0]), gap=1.0)
     >>> mlp(layers, np.array([[-0.25], [0.25], [0.5], [0.75], [1.0]])).ravel().tolist()
     [5.0, 5.0, 0.0, -7.0, -7.0]
     """
-    points, values = np.asarray(points, np.float64), np.asarray(values, np.float64)
     require(points.ndim == 1, f"points of shape {points.shape}", "(n,)", "For more inputs use interpolation.")
-    values = _checked_values(points[:, None], values, gap)
+    points, values = _checked(points[:, None], values, gap)
     W_1 = np.full((4 * len(points), 1), 4 / gap)
-    b_1 = (CORNERS - 4 * points[:, None] / gap).ravel()
     W_2 = (values.T[:, :, None] * RISES).reshape(values.shape[1], -1)
-    return (W_1, b_1), (W_2, np.zeros(values.shape[1]))
+    return (W_1, _corners(points[:, 0], gap)), (W_2, np.zeros(values.shape[1]))
 
 
 def interpolation(points: Array, values: Array, gap: float) -> Layers:
@@ -175,10 +136,8 @@ def interpolation(points: Array, values: Array, gap: float) -> Layers:
     Values in one coordinate may be closer than :math:`\Delta`: it is enough that any two points differ by
     :math:`\Delta` in some coordinate, since the trapezoid of the one is 0 within :math:`\Delta/4` of the other there.
 
-    `points` have the shape (n, input), `values` (n,) or (n, output). The widths are :math:`d_1 = 4 \sum_i |X_i|`, :math:`d_2
-    = |X|`, and the largest entries as the lemma states them (paper, after Liu et al. 2022, Lemma 2): :math:`|W_1| \le
-    4/\Delta`, :math:`|b_1| \le 4 B_x/\Delta + 2`, :math:`|W_2| \le 1`, :math:`|b_2| \le d_\text{in}`, :math:`|W_3| \le
-    B_y`, :math:`b_3 = 0`.
+    `points` have the shape (n, input), `values` (n,) or (n, output). The widths are :math:`4 \sum_i |X_i|` and :math:`|X|`;
+    `InterpolationND` measures the entries. Paper, after Liu et al. 2022, Lemma 2.
 
     >>> xor = interpolation(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0]), gap=1.0)
     >>> mlp(xor, np.array([[0.2, 0.9], [1.25, 0.75]])).ravel().round(12).tolist()
@@ -186,27 +145,26 @@ def interpolation(points: Array, values: Array, gap: float) -> Layers:
     >>> [len(b) for _, b in xor]
     [16, 4, 1]
     """
-    points, values = np.asarray(points, np.float64), np.asarray(values, np.float64)
     require(points.ndim == 2, f"points of shape {points.shape}", "(n, input)")
-    values = _checked_values(points, values, gap)
+    points, values = _checked(points, values, gap)
     n, n_inputs = points.shape
-    columns = [np.unique(points[:, i], return_inverse=True) for i in range(n_inputs)]
+    columns = [np.unique(column, return_inverse=True) for column in points.T]
     width = 4 * sum(len(unique) for unique, _ in columns)
     W_1, b_1, W_2 = np.zeros((width, n_inputs)), np.zeros(width), np.zeros((n, width))
     start = 0
     for i, (unique, which) in enumerate(columns):
         stop = start + 4 * len(unique)
         W_1[start:stop, i] = 4 / gap
-        b_1[start:stop] = (CORNERS - 4 * unique[:, None] / gap).ravel()
+        b_1[start:stop] = _corners(unique, gap)
         W_2[np.arange(n)[:, None], start + 4 * which.reshape(-1, 1) + np.arange(4)] = RISES
         start = stop
     b_2 = np.full(n, 1.0 - n_inputs)
     return (W_1, b_1), (W_2, b_2), (values.T.copy(), np.zeros(values.shape[1]))
 
 
-def _checked_values(points: Array, values: Array, gap: float) -> Array:
-    """Return the values with shape (n, output), after checking all three."""
-    setting.check_above_0(gap=gap)
+def _checked(points: Array, values: Array, gap: float) -> tuple[Array, Array]:
+    """Return points and values of shape (n, output), after checking all three."""
+    setting.check_numbers(gap=gap)
     require(
         values.ndim in (1, 2) and len(values) == len(points) > 0,
         f"values of shape {values.shape} for {len(points)} points",
@@ -222,7 +180,15 @@ def _checked_values(points: Array, values: Array, gap: float) -> Array:
         f"points at least gap = {gap:.6g} apart",
         "Lower the gap, or drop points that are equal.",
     )
-    return values.reshape(len(values), -1)
+    return points.astype(np.float64), values.reshape(len(values), -1).astype(np.float64)
+
+
+def norms(layers: Layers) -> dict[str, float]:
+    """Return the largest absolute weight or bias, and the largest operator norm for L_infinity, which is a row sum."""
+    return {
+        "largest_entry": max(float(np.abs(part).max()) for layer in layers for part in layer),
+        "operator_norm": max(float(np.abs(W).sum(axis=1).max()) for W, _ in layers),
+    }
 
 
 # ------------------------------------------------------- Proposition C.1: the attention selects the support
@@ -235,11 +201,9 @@ def smallest_sharpness(n_bits: int, support_size: int) -> float:
 
     .. math:: u = \frac{e^c t + r}{k e^c + d - k}, \qquad u - \frac{t}{k} = \frac{r - t (d-k)/k}{k e^c + d - k}.
 
-    The largest distance is :math:`(d-k)/(k e^c + d - k)`, the attention's mass off the support, at the two inputs whose
-    ones are all the positions off the support, or all those on it (`worst_inputs`). Lemma C.2 tolerates
-    :math:`\Delta/4 = 1/(4k)`, so that c must be at least
-
-    .. math:: c^* = \log \frac{(4k-1)(d-k)}{k}.
+    The largest distance is the attention's mass off the support, at the two `worst_inputs`: the ones are all positions
+    off the support, or all those on it. Lemma C.2 tolerates :math:`\Delta/4 = 1/(4k)`, so that c must be at least
+    :math:`\log \frac{(4k-1)(d-k)}{k}`.
 
     >>> round(smallest_sharpness(100, 6), 3)
     5.887
@@ -258,18 +222,6 @@ def worst_inputs(n_bits: int, support: Sequence[int]) -> Array:
     return np.stack([-inside, inside])
 
 
-def count_parity(support_size: int) -> Layers:
-    r"""The MLP of Proposition C.1: from the share t/k of ones to :math:`(-1)^{k-t}`, by Lemma C.2.
-
-    4(k+1) units; largest entry 4k + 2 (a bias), largest operator norm max(4k, 4(k+1)) = 4(k+1).
-
-    >>> mlp(count_parity(2), np.array([[0.0], [0.5], [1.0]])).ravel().tolist()
-    [1.0, -1.0, 1.0]
-    """
-    ones = np.arange(support_size + 1)
-    return interpolation_1d(ones / support_size, _sign(support_size - ones), 1 / support_size)
-
-
 def attention_selects(
     n_bits: int,
     support: Sequence[int],
@@ -277,7 +229,7 @@ def attention_selects(
     repaired: bool,
     last_encoding: Literal["e3", "e4"] | None = None,
 ) -> Transformer:
-    r"""Proposition C.1: the attention averages over the support, the MLP takes the parity of the count.
+    r"""Proposition C.1: the attention averages over the support, the MLP takes the parity of the count, by Lemma C.2.
 
     The paper's concrete example: :math:`x_i = v_{z_i} + p_i` in four dimensions, :math:`v_1 = W_V = e_1`,
     :math:`v_0 = e_2`, :math:`p_i = e_3` in the support, :math:`e_4` off it. As printed, :math:`W_Q = W_K` keep
@@ -286,22 +238,20 @@ def attention_selects(
     support; with :math:`p_n = e_4` the query is 0 and attention uniform. Repaired, :math:`W_Q` makes the query from
     :math:`e_3` and :math:`e_4` alike, and only :math:`W_K` tells them apart.
 
-    The matrices are printed as 2 x 4, for the left of a column (as in the proof's :math:`x_i^\top W_Q^\top W_K x_d`);
-    :math:`X W_Q` takes their transposes, 4 x 2. Their entries are :math:`\sqrt c` here, so that the score
-    is c; with the printed c in each it would be c squared.
+    The matrices are printed as 2 x 4, for the left of a column; :math:`X W_Q` takes their transposes. Their entries are
+    :math:`\sqrt c` here, so that the score is c; with the printed c in each it would be c squared.
 
-    `support` are zero-based positions, distinct, 1 <= k < d of them; `sharpness` is c > 0, the score of a position in it,
-    see `smallest_sharpness`; `last_encoding` is :math:`p_n`, by default what the support says, as with any other position.
+    `support` are zero-based positions; `sharpness` is c > 0, the score of a position in it, see `smallest_sharpness`;
+    `last_encoding` is :math:`p_n`, by default what the support says, as with any other position.
 
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> attention_selects(3, (0, 1), 9.0, repaired=True).outputs(x).ravel().round(9).tolist()
     [-1.0, 1.0]
     """
-    positions = check_support(n_bits, support)
-    setting.check_above_0(sharpness=sharpness)
+    k = len(support)
     table = np.zeros((2, n_bits, 4))
     table[0, :, 1] = table[1, :, 0] = 1.0  # v_0 = e2, v_1 = e1
-    inside = np.isin(np.arange(n_bits), positions)
+    inside = np.isin(np.arange(n_bits), support)
     if last_encoding is not None:
         inside[-1] = last_encoding == "e3"
     table[:, inside, 2] = table[:, ~inside, 3] = 1.0
@@ -310,7 +260,9 @@ def attention_selects(
     W_Q = W_K.copy()
     if repaired:
         W_Q[3, 0] = sqrt(sharpness)
-    return Transformer(table, W_Q, W_K, np.eye(4, 1), count_parity(len(positions)))
+    ones = np.arange(k + 1)
+    parts = interpolation_1d(ones / k, _sign(k - ones), 1 / k)  # from the share t/k of ones
+    return Transformer(table, W_Q, W_K, np.eye(4, 1), parts)
 
 
 # ------------------------------------------------------------- Proposition C.3: the attention is uniform
@@ -322,31 +274,22 @@ def zigzag(n_bits: int, support: Sequence[int]) -> Layers:
     .. math:: s = \sum_{i \in S} z_i, \qquad h = \sigma(s) + 2 \sum_{j=1}^{k-1} (-1)^j \sigma(s - j), \qquad
               y = (-1)^k (1 - 2 h)
 
-    where :math:`z_i` is 1 for a bit +1 and 0 for -1. Each unit of the first layer adds up the support; together they
-    go up and down once for each one, so that h is 0 at even counts and 1 at odd ones. No entry of a weight or bias
-    exceeds max(2, k - 1), no row sums to more than 2k - 1 in absolute value.
-
-    Proposition C.3 asks for some three-layer MLP of width at most :math:`2^k` and norm at most :math:`2^{k+2}`. Its proof
-    takes Lemma C.4's, which is wider for k up to 5.
+    Each unit of the first layer adds up the support; together they go up and down once for each one, so that h is 0 at
+    even counts and 1 at odd ones. Proposition C.3 asks for some three-layer MLP of width at most :math:`2^k` and norm at
+    most :math:`2^{k+2}`, which this one keeps to; its proof takes Lemma C.4's, which is wider for k up to 5.
 
     >>> layers = zigzag(3, (0, 1))
     >>> mlp(layers, np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).ravel().tolist()
     [-1.0, -1.0, 1.0, 1.0]
-    >>> [len(b) for _, b in layers]
-    [2, 1, 1]
     """
-    positions = check_support(n_bits, support)
-    k = len(positions)
+    k = len(support)
     W_1 = np.zeros((k, n_bits))
-    W_1[:, positions] = 1.0
+    W_1[:, list(support)] = 1.0
     turns = 2 * _sign(np.arange(k))
     turns[0] = 1.0  # up from nothing by one, then down and up by two
-    sign = 1.0 if k % 2 == 0 else -1.0
-    return (
-        (W_1, -np.arange(k, dtype=np.float64)),
-        (turns[None], np.zeros(1)),
-        (np.array([[-2 * sign]]), np.array([sign])),
-    )
+    sign = (-1.0) ** k
+    last = np.array([[-2 * sign]]), np.array([sign])
+    return (W_1, -np.arange(k, dtype=np.float64)), (turns[None], np.zeros(1)), last
 
 
 def uniform_attention(
@@ -355,27 +298,21 @@ def uniform_attention(
     r"""Proposition C.3: queries and keys are 0, so that :math:`\alpha_i = 1/d`; the MLP does the rest.
 
     The attention copies all tokens into a vector of length d: the embedding of token i is :math:`z_i e_i`, and with
-    :math:`W_V = d I` the last position receives :math:`(z_1, \dots, z_d)`. Its MLP ignores what is off the support:
-
-    - `"zigzag"`: widths k and 1; see `zigzag`.
-    - `"lemma"`: that of Lemma C.4 with :math:`\Delta = 1`, widths 8k and :math:`2^k`.
+    :math:`W_V = d I` the last position receives :math:`(z_1, \dots, z_d)`. The MLP is `zigzag`, or that of Lemma C.4 with
+    :math:`\Delta = 1`, of widths 8k and :math:`2^k`.
 
     >>> x = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
     >>> uniform_attention(3, (0, 1)).outputs(x).ravel().tolist()
     [-1.0, 1.0]
-    >>> uniform_attention(3, (0, 1), "lemma").widths
-    (16, 4)
     """
-    positions = check_support(n_bits, support)
-    k = len(positions)
+    k = len(support)
     if layers == "zigzag":
         parts = zigzag(n_bits, support)
     else:
-        _check_lemma(k)
         points = np.array(list(product((0.0, 1.0), repeat=k)))
         (W_1, b_1), *rest = interpolation(points, _sign(k - points.sum(axis=1)), 1.0)
         wide = np.zeros((len(W_1), n_bits))
-        wide[:, positions] = W_1
+        wide[:, list(support)] = W_1
         parts = ((wide, b_1), *rest)
     table = np.stack([np.zeros((n_bits, n_bits)), np.eye(n_bits)])
     still = np.zeros((n_bits, 1))
@@ -406,24 +343,6 @@ def _sign(n: NDArray[Any]) -> Array:
     return signs
 
 
-def check_support(n_bits: int, support: Sequence[int]) -> list[int]:
-    """Return the support, or raise `SpecError` unless it is of distinct positions, 1 <= k < d of them."""
-    positions = [int(i) for i in support]
-    is_one = len(set(positions)) == len(positions) and set(positions) <= set(range(n_bits))
-    require(is_one, f"support = {support}", f"distinct positions from 0 to {n_bits - 1}")
-    setting.check_below(n_bits, len(positions))
-    return positions
-
-
-def _check_lemma(support_size: int) -> None:
-    require(
-        support_size <= LARGEST_SUPPORT,
-        f"support_size k = {support_size}",
-        f"at most {LARGEST_SUPPORT}, since the second layer has 2^k units",
-        "Lower support_size, or take the zigzag, which has k.",
-    )
-
-
 # --------------------------------------------------------------------------------------------------- tables
 
 
@@ -441,16 +360,15 @@ def drawn_support(n_bits: int, support_size: int, seed: int, last: bool | None =
 
 
 def _inputs(n_bits: int, n_samples: int, seed: int, first: Array | None = None) -> Iterator[Array]:
-    """Yield the cube, or `n_samples` inputs of which the first are `first` and the others random, in pieces."""
+    """Yield the cube, or `n_samples` inputs of which the first are `first` and the others random, in blocks."""
     if n_bits <= ENUMERATED:
         cube = setting.cube(n_bits)
-        yield from (cube[i : i + INPUTS_AT_ONCE] for i in range(0, len(cube), INPUTS_AT_ONCE))
+        yield from np.split(cube, range(setting.INPUTS_AT_ONCE, len(cube), setting.INPUTS_AT_ONCE))
         return
-    rng = setting.generator("inputs", n_bits, seed)
-    for start in range(0, n_samples, INPUTS_AT_ONCE):
-        bits = setting.signs(rng, min(INPUTS_AT_ONCE, n_samples - start), n_bits)
-        if start == 0 and first is not None:
+    for bits in setting.drawn(setting.generator("inputs", n_bits, seed), n_samples, n_bits):
+        if first is not None:
             bits[: len(first)] = first[: len(bits)]
+            first = None
         yield bits
 
 
@@ -501,35 +419,33 @@ class SupportSelection(Calculation):
 
     @property
     def work(self) -> float:
-        """Roughly how many multiply-adds it takes."""
         n_inputs = 2.0**self.n_bits if self.n_bits <= ENUMERATED else float(self.n_samples)
         return n_inputs * (20 * self.n_bits + 8 * (self.support_size + 1))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each reading."""
         d, k = self.n_bits, self.support_size
         support = drawn_support(d, k, self.seed, self.last_in_support)
-        sharpness = smallest_sharpness(d, k) + self.sharpness_offset
+        worst, sharpness = worst_inputs(d, support), smallest_sharpness(d, k) + self.sharpness_offset
         repaired = self.example == "repaired"
-        readings: list[Literal["e3", "e4"]] = ["e3"] if self.last_in_support else ["e4"]
-        if not repaired and not self.last_in_support:
-            readings = ["e3", "e4"]
+        n_others: dict[Literal["e3", "e4"], int] = {
+            "e3": 1,
+            "e4": d - k,
+        }  # that attention mixes in, by reading
+        if repaired or self.last_in_support:
+            n_others = {"e3" if self.last_in_support else "e4": 0}
         rows = []
-        for reading in readings:
+        for reading, others in n_others.items():
             network = attention_selects(d, support, sharpness, repaired, reading)
-            n_others = 0 if repaired or self.last_in_support else 1 if reading == "e3" else d - k
-            inputs = _inputs(d, self.n_samples, self.seed, worst_inputs(d, support))
             rows.append(
                 {"reading": f"p_n = {reading}"}
-                | _errors(network, support, inputs)
+                | _errors(network, support, _inputs(d, self.n_samples, self.seed, worst))
                 | {
-                    "least_error": least_error(k, n_others),
-                    "leak": float(network.attended(worst_inputs(d, support))[0, 0]),  # the ones are off it
+                    "least_error": least_error(k, others),
+                    "leak": float(network.attended(worst)[0, 0]),  # the ones are off it
                     "tolerance": 1 / (4 * k),
-                    "hidden": network.widths[0],
+                    "hidden": len(network.layers[0][0]),
                     "hidden_bound": 4 * (k + 1),
-                    "largest_entry": network.largest_entry,
-                    "operator_norm": network.operator_norm,
+                    **norms(network.layers),
                     "norm_bound": 4 * k * (k + 1),
                     "sharpness": sharpness,
                 }
@@ -555,12 +471,15 @@ class UniformAttention(Calculation):
     def __post_init__(self) -> None:
         setting.check_fields(self)
         setting.check_below(self.n_bits, self.support_size)
-        if self.layers == "lemma":
-            _check_lemma(self.support_size)
+        require(
+            self.layers == "zigzag" or self.support_size <= LARGEST_SUPPORT,
+            f"support_size k = {self.support_size}",
+            f"at most {LARGEST_SUPPORT}, since the second layer has 2^k units",
+            "Lower support_size, or take the zigzag, which has k.",
+        )
 
     @property
     def work(self) -> float:
-        """Roughly how many multiply-adds it takes."""
         d, k = self.n_bits, self.support_size
         n_inputs = 2.0**d if d <= ENUMERATED else float(self.n_samples)
         units = k if self.layers == "zigzag" else 8 * k
@@ -568,21 +487,13 @@ class UniformAttention(Calculation):
         return n_inputs * (d * (d + units) + second)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the one row."""
         d, k = self.n_bits, self.support_size
         support = drawn_support(d, k, self.seed)
         network = uniform_attention(d, support, self.layers)
-        return [
-            _errors(network, support, _inputs(d, self.n_samples, self.seed))
-            | {
-                "width_1": network.widths[0],
-                "width_2": network.widths[1],
-                "printed_width": 2**k,
-                "largest_entry": network.largest_entry,
-                "operator_norm": network.operator_norm,
-                "norm_bound": 2 ** (k + 2),
-            }
-        ]
+        (first, _), (second, _), _ = network.layers
+        found = _errors(network, support, _inputs(d, self.n_samples, self.seed))
+        widths = {"width_1": len(first), "width_2": len(second), "printed_width": 2**k}
+        return [found | widths | norms(network.layers) | {"norm_bound": 2 ** (k + 2)}]
 
 
 PERTURBATIONS = (0.0, 0.1, 0.2, 0.25, 0.26, 0.3, 0.4, 0.5)  # as shares of Delta
@@ -614,11 +525,12 @@ def _lemma_rows(lemma: Lemma, n: int, n_inputs: int, n_outputs: int, seed: int) 
             error = max(error, float(np.abs(found - values).max()))
         lost = bound_y * min(1.0, 4 * n_inputs * max(0.0, share - 0.25))
         rows.append({"quantity": "output", "perturbation": share, "max_error": error, "formula": lost})
-    weight_bounds = [4 / gap, *[1.0] * (len(layers) - 2), bound_y]
-    bias_bounds = [4 * bound_x / gap + 2, *[float(n_inputs)] * (len(layers) - 2), 0.0]
+    inner = len(layers) - 2
+    weight_bounds = [4 / gap, *[1.0] * inner, bound_y]
+    bias_bounds = [4 * bound_x / gap + 2, *[float(n_inputs)] * inner, 0.0]
     width_bounds = [4 * sum(len(np.unique(column)) for column in points.T), n]
     for i, (W, b) in enumerate(layers):
-        if i < len(layers) - 1:
+        if i <= inner:
             rows.append({"quantity": f"width_{i + 1}", "value": len(b), "bound": width_bounds[i]})
         size, row_sum = float(np.abs(W).max()), float(np.abs(W).sum(axis=1).max())
         rows.append(
@@ -645,14 +557,10 @@ class Interpolation1D(setting.Experiment):
     seed: int = 0  # decides points, gap, values and perturbations
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each perturbation, then one for each width, weight matrix and bias."""
-        return _lemma_rows(
-            lambda points, *rest: interpolation_1d(points[:, 0], *rest),
-            self.n_points,
-            1,
-            self.n_outputs,
-            self.seed,
-        )
+        def lemma(points: Array, values: Array, gap: float) -> Layers:
+            return interpolation_1d(points[:, 0], values, gap)
+
+        return _lemma_rows(lemma, self.n_points, 1, self.n_outputs, self.seed)
 
 
 @dataclass(frozen=True)
@@ -669,5 +577,4 @@ class InterpolationND(setting.Experiment):
     seed: int = 0  # decides points, gap, values and perturbations
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each perturbation, then one for each width, weight matrix and bias."""
         return _lemma_rows(interpolation, self.n_points, self.n_inputs, 1, self.seed)

@@ -7,7 +7,6 @@ Each experiment is a `Calculation`. The gradient's error :math:`\\tau_g` is that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from math import log, log2, nan, sqrt
 from typing import Any, ClassVar, get_args
 
@@ -18,36 +17,27 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from pdlib.specs import require
+from pdlib.theory import network as net
 from pdlib.theory.majority import coefficient, walsh_hadamard
-from pdlib.theory.network import (
-    INPUTS_AT_ONCE,
-    Decay,
-    Network,
-    batch_gradient,
-    degree_1,
-    first_rate,
-    first_stage,
-    first_step,
-    initial,
-    monomial_coefficients,
-    outputs,
-    outputs_on_cube,
-    population_gradient,
-    unit_coefficients,
-)
-from pdlib.theory.setting import Experiment, check_enumerable, cube, generator, parity, signs
+from pdlib.theory.network import Network, batch_gradient, initial, population_gradient
+from pdlib.theory.setting import NetworkExperiment, cube, drawn, generator, parity, separates
 from pdlib.theory.two_stage import sample_words
-
-TRANSFORMED = 19  # largest d whose network is written out on the whole cube
-N_SAMPLES = 65_536  # inputs for the norm of a network beyond that
 
 
 def _groups(support_size: int) -> dict[str, slice]:
     return {"in_support": slice(None, support_size), "off_support": slice(support_size, None)}
 
 
+def _largest(values: NDArray[np.float64]) -> float:
+    return float(np.abs(values).max())
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
 @dataclass(frozen=True)
-class PopulationGradient(Experiment):
+class PopulationGradient(NetworkExperiment):
     r"""Claim B.3: the gradient over the whole cube against the formula, sign included.
 
     Table rows, one for each group (`in_support`, `off_support`): `enumerated` and `formula` (largest absolute values),
@@ -58,17 +48,10 @@ class PopulationGradient(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d, at most 15
-    support_size: int  # k
-    width: int  # m
+    most_bits: ClassVar[float] = 15
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_enumerable(self.n_bits, 15)
-
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each group of coordinates."""
         d, k = self.n_bits, self.support_size
         network = initial(d, k, self.width, generator("population gradient", d, k, self.width, self.seed))
         enumerated = batch_gradient(network, cube(d), parity(cube(d), k))
@@ -76,21 +59,14 @@ class PopulationGradient(Experiment):
         rows = []
         for group, columns in _groups(k).items():
             e, f = enumerated[:, columns], formula[:, columns]
-            size = float(np.abs(f).max())
-            rows.append(
-                {
-                    "group": group,
-                    "enumerated": float(np.abs(e).max()),
-                    "formula": size,
-                    "error": float(np.abs(e - f).max()) / size,
-                    "printed_error": float(np.abs(e + f).max()) / size,
-                }
-            )
+            size = _largest(f)
+            errors = {"error": _largest(e - f) / size, "printed_error": _largest(e + f) / size}
+            rows.append({"group": group, "enumerated": _largest(e), "formula": size} | errors)
         return rows
 
 
 @dataclass(frozen=True)
-class FirstStep(Experiment):
+class FirstStep(NetworkExperiment):
     r"""Claim B.4 and Lemma B.2: batch gradients and the weights after the first step, by batch size.
 
     Table rows, one for each batch size, decay (`cancelling`, `printed`) and group of coordinates:
@@ -101,11 +77,8 @@ class FirstStep(Experiment):
     - `printed_centre_error`: the same from the printed centre, which for the support is :math:`|\zeta_{k-1}|` times the
       right one; `printed_bound`: :math:`\tau_g / |\zeta_{k-1}|` for the support, else as `bound`;
     - `gradient_error`, `gradient_rms`: largest and root mean square error of the gradient, m times over; `tau_g`: what the
-      largest does not exceed with probability 1 - delta, Claim B.4 with the constants of Hoeffding's inequality, since
-      the terms lie in [-1, 1], and of a union over m d coordinates,
-
-      .. math:: m \, |\hat g_{ij} - g_{ij}| \le \tau_g = \sqrt{\frac{2 \log(2 m d / \delta)}{B}}
-
+      largest does not exceed with probability 1 - delta, by Hoeffding's inequality, since the terms lie in [-1, 1], and a
+      union over m d coordinates, :math:`\tau_g = \sqrt{2 \log(2 m d / \delta) / B}`;
     - `separated`: share of neurons whose smallest absolute weight in the support exceeds the largest off it.
 
     >>> rows = FirstStep(11, 2, 16, (4096,), delta=0.1).rows()
@@ -114,25 +87,20 @@ class FirstStep(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     batch_sizes: tuple[int, ...]  # B_1, independent draws each
     delta: float = 0.1
     seed: int = 0
 
     @property
     def work(self) -> float:
-        """Multiply-adds of all batches."""
         return float(sum(self.batch_sizes)) * 2 * self.n_bits * self.width
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each batch size, decay and group of coordinates."""
         d, k, m = self.n_bits, self.support_size, self.width
         identity = (d, k, m, self.seed)
         network = initial(d, k, m, generator("first step", *identity))
         population = population_gradient(network, k)
-        right = first_step(network, population, support_size=k).weights
+        right = net.first_step(network, population, support_size=k).weights
         printed = right.copy()
         printed[:, :k] *= abs(coefficient(d, k - 1))
         rows = []
@@ -140,26 +108,23 @@ class FirstStep(Experiment):
             gradient = sampled_gradient(network, k, batch_size, generator("batch", batch_size, *identity))
             tau = sqrt(2 * log(2 * m * d / self.delta) / batch_size)
             bound = tau / (k * abs(coefficient(d, k - 1)))
-            for decay in get_args(Decay):
-                weights = first_step(network, gradient, support_size=k, decay=decay).weights
-                size = np.abs(weights)
-                separated = float((size[:, :k].min(axis=1) > size[:, k:].max(axis=1)).mean())
-                for group, columns in _groups(k).items():
-                    at = (slice(None), columns)
-                    off = m * (gradient - population)[at]
+            for decay in get_args(net.Decay):
+                weights = net.first_step(network, gradient, support_size=k, decay=decay).weights
+                for group, at in _groups(k).items():
+                    off = m * (gradient - population)[:, at]
                     rows.append(
                         {
                             "batch_size": batch_size,
                             "decay": decay,
                             "group": group,
-                            "error": float(np.abs(weights - right)[at].max()),
+                            "error": _largest((weights - right)[:, at]),
                             "bound": bound,
-                            "printed_centre_error": float(np.abs(weights - printed)[at].max()),
+                            "printed_centre_error": _largest((weights - printed)[:, at]),
                             "printed_bound": k * bound if group == "in_support" else bound,
-                            "gradient_error": float(np.abs(off).max()),
-                            "gradient_rms": float(np.sqrt((off**2).mean())),
+                            "gradient_error": _largest(off),
+                            "gradient_rms": _rms(off),
                             "tau_g": tau,
-                            "separated": separated,
+                            "separated": float(separates(weights, k).mean()),
                         }
                     )
         return rows
@@ -170,27 +135,24 @@ def sampled_gradient(
 ) -> NDArray[np.float64]:
     """Return the mean gradient of the hinge loss from labels over fresh inputs, shape (neuron, bit)."""
     total = np.zeros_like(network.weights)
-    for start in range(0, batch_size, INPUTS_AT_ONCE):
-        n = min(INPUTS_AT_ONCE, batch_size - start)
-        x = signs(rng, n, network.weights.shape[1])
-        total += n * batch_gradient(network, x, parity(x, support_size))
+    for x in drawn(rng, batch_size, network.weights.shape[1]):
+        total += len(x) * batch_gradient(network, x, parity(x, support_size))
     return total / batch_size
 
 
 @dataclass(frozen=True)
-class FirstStageTeacher(Experiment):
+class FirstStageTeacher(NetworkExperiment):
     r"""Lemma B.5 and Corollary B.6: Fourier coefficients of the network after an infinite-batch first stage.
 
-    Table rows, one for each group:
+    Table rows, one for each group, by the Walsh-Hadamard transform (`route`) of the network on the cube:
 
-    - `in_support`, `off_support`: the :math:`|c_j|` of degree 1, on the cube for d up to 19 and by binomial sums for any d;
-      `binomial_error` is the largest difference of the two routes over the group's largest coefficient, `majority` the
-      largest :math:`|E f \, \mathrm{Maj} \, x_j|`, which Corollary B.6 puts at :math:`c_j / 2`;
-    - `even`, `odd_higher`: the others; beyond d = 19 those of degree 2 and 3 alone, by binomial sums;
-    - `norm`: :math:`E f^2` as `mean`; beyond d = 19 over 65,536 inputs.
+    - `in_support`, `off_support`: the :math:`|c_j|` of degree 1; `binomial_error` is the largest difference from binomial
+      sums over the group's largest coefficient, `majority` the largest :math:`|E f \, \mathrm{Maj} \, x_j|`, which
+      Corollary B.6 puts at :math:`c_j / 2`;
+    - `even`, `odd_higher`: the others;
+    - `norm`: :math:`E f^2` as `mean`
 
-    with `minimum`, `mean`, `maximum` of the absolute values, `n_monomials`, and `route` (`transform`, `binomial`,
-    `sampled`).
+    with `minimum`, `mean`, `maximum` of the absolute values and `n_monomials`.
 
     >>> rows = {row["group"]: row for row in FirstStageTeacher(11, 2, 32).rows()}
     >>> rows["in_support"]["binomial_error"] < 1e-12, rows["even"]["maximum"] < 1e-15
@@ -198,74 +160,42 @@ class FirstStageTeacher(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
+    most_bits: ClassVar[float] = 19
     aligned: bool = False  # whether the initialisation has the signs that the proof assumes: see `initial`
     seed: int = 0
 
     @property
     def work(self) -> float:
-        """Operations on the cube, or on the monomials of degree 3."""
-        return self.width * (2.0**self.n_bits if self.n_bits <= TRANSFORMED else float(self.n_bits**3))
+        return self.width * 2.0**self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each group of coefficients, and one for the norm."""
         d, k, m = self.n_bits, self.support_size, self.width
-        network = first_stage(
-            d, k, m, generator("first-stage teacher", d, k, m, self.seed), aligned=self.aligned
-        )
-        binomial = degree_1(network, k)
-        on_cube = d <= TRANSFORMED
-        if on_cube:
-            f = outputs_on_cube(network)
-            coefficients = walsh_hadamard(f)
-            x = cube(d)
-            vote = np.abs((f * np.sign(x.sum(axis=1))) @ x / len(x))  # (bit,)
-            first = coefficients[2 ** np.arange(d)]
-            degree = np.bitwise_count(np.arange(2**d))
-            others = {
-                "even": coefficients[degree % 2 == 0],
-                "odd_higher": coefficients[(degree % 2 == 1) & (degree > 1)],
-            }
-            square = float((f**2).mean())
-        else:
-            first, vote = binomial, np.full(d, nan)
-            others = {
-                group: monomial_coefficients(network, k, np.array(list(combinations(range(d), size))))
-                for group, size in (("even", 2), ("odd_higher", 3))
-            }
-            rng = generator("norm", d, k, m, self.seed)
-            square = float((outputs(network, signs(rng, N_SAMPLES, d)) ** 2).mean())
-        route = "transform" if on_cube else "binomial"
+        rng = generator("first-stage teacher", d, k, m, self.seed)
+        network = net.first_stage(d, k, m, rng, aligned=self.aligned)
+        binomial, f, x = net.degree_1(network, k), net.outputs_on_cube(network), cube(d)
+        vote = (f * np.sign(x.sum(axis=1))) @ x / len(x)  # (bit,)
+        coefficients = walsh_hadamard(f)
+        first, degree = coefficients[2 ** np.arange(d)], np.bitwise_count(np.arange(2**d))
         rows = []
         for group, at in _groups(k).items():
-            largest = max(float(np.abs(binomial[at]).max()), np.finfo(float).tiny)
-            error = float(np.abs(first[at] - binomial[at]).max()) / largest if on_cube else nan
-            rows.append(_sizes(group, route, first[at], error, float(vote[at].max())))
-        rows += [_sizes(group, route, c) for group, c in others.items()]
-        norm_row = _sizes("norm", "transform" if on_cube else "sampled", np.array([square]))
-        return [*rows, norm_row | {"n_monomials": 0, "minimum": nan, "maximum": nan}]
+            largest = max(_largest(binomial[at]), np.finfo(float).tiny)
+            error = _largest(first[at] - binomial[at]) / largest
+            rows.append(_sizes(group, first[at]) | {"binomial_error": error, "majority": _largest(vote[at])})
+        rows.append(_sizes("even", coefficients[degree % 2 == 0]))
+        rows.append(_sizes("odd_higher", coefficients[(degree % 2 == 1) & (degree > 1)]))
+        square = {"mean": float((f**2).mean()), "n_monomials": 0, "minimum": nan, "maximum": nan}
+        return [*rows, _sizes("norm", f) | square]
 
 
-def _sizes(
-    group: str, route: str, coefficients: NDArray[np.float64], error: float = nan, vote: float = nan
-) -> dict[str, Any]:
+def _sizes(group: str, coefficients: NDArray[np.float64]) -> dict[str, Any]:
     size = np.abs(coefficients)
-    return {
-        "group": group,
-        "route": route,
-        "n_monomials": len(size),
-        "minimum": float(size.min()),
-        "mean": float(size.mean()),
-        "maximum": float(size.max()),
-        "binomial_error": error,
-        "majority": vote,
-    }
+    row = {"group": group, "route": "transform", "n_monomials": len(size), "minimum": float(size.min())}
+    more = {"mean": float(size.mean()), "maximum": float(size.max()), "binomial_error": nan, "majority": nan}
+    return row | more
 
 
 @dataclass(frozen=True)
-class SeparationShare(Experiment):
+class SeparationShare(NetworkExperiment):
     r"""How often the infinite-batch teacher's degree-1 coefficients show the support at all.
 
     .. math:: c_u = \frac{2}{m} \sum_{i \le m/2} \operatorname{sign}(\zeta) \, \chi_{S \triangle \{u\}}(w_i) \, h(b_i)
@@ -283,37 +213,32 @@ class SeparationShare(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     n_draws: int = 200  # initialisations
     seed: int = 0
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the one row."""
         d, k, m = self.n_bits, self.support_size, self.width
         rng = generator("separation", d, k, m, self.seed)
         on_grid = bias_coefficients(d, k)  # (2k - 1, 2)
         n_separated, sums = 0, np.zeros(2)
         for _ in range(self.n_draws):
-            network = initial(d, k, m, rng)
-            w, a = network.weights[: m // 2], network.outputs[: m // 2]
+            w, biases, a = (part[: m // 2] for part in initial(d, k, m, rng))
             chi = parity(w, k) * np.sign(a)  # the sign of a comes twice in c, once in the weight, once in f
-            h = on_grid[np.rint(network.biases[: m // 2] * k).astype(int) + k - 1]  # (neuron, 2)
+            h = on_grid[np.rint(biases * k).astype(int) + k - 1]  # (neuron, 2)
             c = np.abs((chi[:, None] * h).T @ (w * np.sign(a)[:, None])) * 2 / m  # (2, bit)
-            inside, outside = c[0, :k], c[1, k:]
-            n_separated += bool(inside.min() > outside.max())
-            sums += inside.mean(), outside.mean()
-        spread = np.sqrt(2 / m * (on_grid**2).mean(axis=0))
+            n_separated += bool(separates(np.append(c[0, :k], c[1, k:]), k))
+            sums += c[0, :k].mean(), c[1, k:].mean()
+        mean_in, mean_off = (sums / self.n_draws).tolist()
+        spread_in, spread_off = np.sqrt(2 / m * (on_grid**2).mean(axis=0)).tolist()
         return [
             {
                 "n_draws": self.n_draws,
                 "n_separated": n_separated,
-                "mean_in": float(sums[0]) / self.n_draws,
-                "mean_off": float(sums[1]) / self.n_draws,
-                "normal_share": normal_share(d, k, float(spread[0]), float(spread[1])),
-                "normal_in": float(spread[0]) * sqrt(2 / np.pi),
-                "normal_off": float(spread[1]) * sqrt(2 / np.pi),
+                "mean_in": mean_in,
+                "mean_off": mean_off,
+                "normal_share": normal_share(d, k, spread_in, spread_off),
+                "normal_in": spread_in * sqrt(2 / np.pi),
+                "normal_off": spread_off * sqrt(2 / np.pi),
             }
         ]
 
@@ -329,9 +254,7 @@ def bias_coefficients(n_bits: int, support_size: int) -> NDArray[np.float64]:
     d, k = n_bits, support_size
     inside = 1 / (2 * k)
     outside = inside * abs(coefficient(d, k + 1) / coefficient(d, k - 1))
-    return np.array(
-        [unit_coefficients(d, k, inside, outside, b / k, (1, 0), (0, 1)) for b in range(1 - k, k)]
-    )
+    return np.array([net.unit_coefficients(d, k, inside, outside, b / k) for b in range(1 - k, k)])
 
 
 def normal_share(n_bits: int, support_size: int, spread_in: float, spread_off: float) -> float:
@@ -352,7 +275,7 @@ def normal_share(n_bits: int, support_size: int, spread_in: float, spread_off: f
 
 
 @dataclass(frozen=True)
-class BatchSizes(Experiment):
+class BatchSizes(NetworkExperiment):
     r"""The remark on batch size: the same inputs taken in steps of B, labels only, for several B.
 
     Each run sees the same n inputs in the same order and takes n / B steps of the first stage at the rate :math:`\eta_1 B /
@@ -370,9 +293,6 @@ class BatchSizes(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     n_samples: int  # n, inputs in all
     batch_sizes: tuple[int, ...]  # B, divisors of n
     seed: int = 0
@@ -380,25 +300,20 @@ class BatchSizes(Experiment):
     def __post_init__(self) -> None:
         super().__post_init__()
         left = [size for size in self.batch_sizes if self.n_samples % size]
-        require(
-            not left,
-            f"batch sizes {left} for n_samples = {self.n_samples}",
-            "divisors of n_samples, so that every run sees all inputs",
-        )
+        said, expected = f"batch sizes {left} for n_samples = {self.n_samples}", "divisors of n_samples"
+        require(not left, said, f"{expected}, so that every run sees all inputs")
 
     @property
     def work(self) -> float:
-        """Multiply-adds of all runs."""
         return 2.0 * len(self.batch_sizes) * self.n_samples * self.width * self.n_bits
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each batch size."""
         d, k, m = self.n_bits, self.support_size, self.width
         identity = (d, k, m, self.seed)
         start = initial(d, k, m, generator("batch sizes", *identity))
         words = sample_words(self.n_samples, d, generator("batch sizes inputs", self.n_samples, *identity))
-        rate = first_rate(d, k, m)
-        whole_step = np.sqrt(((rate * population_gradient(start, k)) ** 2).mean())
+        rate = net.first_rate(d, k, m)
+        whole_step = _rms(rate * population_gradient(start, k))
         rows = []
         for batch_size in self.batch_sizes:
             step = rate * batch_size / self.n_samples
@@ -413,7 +328,7 @@ class BatchSizes(Experiment):
                     "separation": log2(pooled[:k].min() / pooled[k:].max()),
                     "share": float((order < k).all(axis=1).mean()),
                     "inactive": n_inactive / self.n_samples,
-                    "drift": float(np.sqrt((grown**2).mean()) / whole_step),
+                    "drift": _rms(grown) / whole_step,
                 }
             )
         return rows
@@ -427,7 +342,6 @@ def steps_from_labels(weights, biases, outputs, words, support_size, batch_size,
     """
     weights = weights.copy()
     n_neurons, n_bits = weights.shape
-    one = np.uint64(1)
     x, before = np.empty(n_bits), np.empty(n_neurons)
     step = np.zeros((n_neurons, n_bits))
     n_inactive = 0
@@ -436,7 +350,7 @@ def steps_from_labels(weights, biases, outputs, words, support_size, batch_size,
         for e in range(start, start + batch_size):
             y = 1.0
             for j in range(n_bits):
-                x[j] = 1.0 - 2.0 * np.float64((words[e, j >> 6] >> np.uint64(j & 63)) & one)
+                x[j] = 1.0 - 2.0 * np.float64((words[e, j >> 6] >> np.uint64(j & 63)) & np.uint64(1))
                 if j < support_size:
                     y *= x[j]
             f = 0.0

@@ -12,7 +12,6 @@ from math import comb, nan, pi
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.specs import require
@@ -61,7 +60,7 @@ def gap(n_bits: int, support_size: int) -> float:
 
 
 def walsh_hadamard(values: NDArray[Any]) -> NDArray[np.float64]:
-    r"""Return all Fourier coefficients of a function on the cube, by the fast transform.
+    r"""Return all Fourier coefficients of a function on the cube: a discrete Fourier transform of 2 points in each bit.
 
     .. math:: \hat f(S) = 2^{-d} \sum_x f(x) \chi_S(x)
 
@@ -72,48 +71,19 @@ def walsh_hadamard(values: NDArray[Any]) -> NDArray[np.float64]:
     >>> walsh_hadamard(x[:, 0] - 2 * x[:, 1] * x[:, 2]).tolist()
     [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -2.0, 0.0]
     """
-    array = np.array(values, dtype=np.float64)  # a copy: the transform works in place
-    require(
-        array.ndim == 1 and array.size > 0 and array.size & (array.size - 1) == 0,
-        f"values of shape {array.shape}",
-        "a vector whose length is a power of two",
-    )
-    _transform(array)
-    array /= array.size
-    return array
-
-
-@njit(cache=True)
-def _transform(values):  # type: ignore[no-untyped-def]
-    """Replace `values` by its sums with every parity; two levels a pass, since memory is what takes the time."""
-    size = len(values)
-    half = 1
-    while 4 * half <= size:
-        for start in range(0, size, 4 * half):
-            for i in range(start, start + half):
-                a, b = values[i], values[i + half]
-                c, d = values[i + 2 * half], values[i + 3 * half]
-                ab, a_b, cd, c_d = a + b, a - b, c + d, c - d
-                values[i], values[i + half] = ab + cd, a_b + c_d
-                values[i + 2 * half], values[i + 3 * half] = ab - cd, a_b - c_d
-        half *= 4
-    if half < size:
-        for i in range(half):
-            a, b = values[i], values[i + half]
-            values[i], values[i + half] = a + b, a - b
+    n_bits = len(values).bit_length() - 1
+    transformed = np.fft.fftn(values.reshape((2,) * n_bits)).real
+    return np.asarray(transformed.ravel() / 2**n_bits)
 
 
 @dataclass(frozen=True)
 class Majority(Experiment):
     r"""Majority's coefficients by degree: exact, enumerated, and two orders.
 
-    Table rows, one for each odd degree i:
-
-    - `degree`; `exact`, the absolute value of the closed form; `enumerated`, the same averaged over the cube; nan beyond
-      15 bits;
-    - `printed`: the paper's order (list of notations, appendix B), :math:`i^{-1/3} / \binom{d}{i}`;
-    - `right`: the order that holds for :math:`1 \ll i \ll d`, since the squares of degree i sum to about
-      :math:`(2 / (\pi i))^{3/2}`: :math:`(2/\pi)^{3/4} \, i^{-3/4} \binom{d}{i}^{-1/2}`.
+    Table rows, one for each odd `degree` i: `exact`, the absolute value of the closed form; `enumerated`, the same
+    averaged over the cube, nan beyond 15 bits; `printed`, the paper's order (list of notations, appendix B), :math:`i^{-1/3}
+    / \binom{d}{i}`; `right`, the order that holds for :math:`1 \ll i \ll d`, since the squares of degree i sum to about
+    :math:`(2 / (\pi i))^{3/2}`: :math:`(2/\pi)^{3/4} \, i^{-3/4} \binom{d}{i}^{-1/2}`.
 
     O'Donnell, Analysis of Boolean Functions (2014), section 5.3.
 
@@ -126,7 +96,6 @@ class Majority(Experiment):
     n_bits: int  # d, odd
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each odd degree."""
         d = self.n_bits
         by_set = walsh_hadamard(np.sign(cube(d).sum(axis=1))) if d <= BRUTE_FORCE else None
         return [
@@ -155,11 +124,9 @@ class FourierGap(Experiment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reason = "at least 5, so that an even k lies below d / 2"
-        require(self.n_bits >= 5, f"n_bits d = {self.n_bits}", reason, "Take 5 or more.")
+        require(self.n_bits >= 5, f"n_bits d = {self.n_bits}", "at least 5, so that an even k is below d / 2")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each even support size."""
         d = self.n_bits
         return [
             {

@@ -16,18 +16,13 @@ from numpy.typing import NDArray
 
 from pdlib.specs import require
 from pdlib.theory.majority import coefficient
-from pdlib.theory.setting import check_enumerable, check_setting, check_width, cube, parity, signs
+from pdlib.theory.setting import INPUTS_AT_ONCE, check_enumerable, check_setting, cube, parity, signs
 
 Decay = Literal["cancelling", "printed"]
-INPUTS_AT_ONCE = 8192  # rows of an input matrix that are worked on together
 
 
 class Network(NamedTuple):
-    """One hidden layer of rectified units with a scalar output.
-
-    >>> Network(np.ones((2, 3)), np.zeros(2), np.array([0.5, -0.5])).weights.shape
-    (2, 3)
-    """
+    """One hidden layer of rectified units with a scalar output."""
 
     weights: NDArray[np.float64]  # w, (neuron, bit)
     biases: NDArray[np.float64]  # b, (neuron,)
@@ -43,16 +38,15 @@ def initial(
     steps of 1/k, :math:`a_i \sim U(\{\pm 1/m\})`; then :math:`w_{i+m/2} = w_i`, :math:`b_{i+m/2} = b_i`,
     :math:`a_{i+m/2} = -a_i`.
 
-    d is odd, k even and below d, m even; anything else is an error. If `aligned`, it is assumed what the proof of Lemma
-    B.5 does without loss of generality: :math:`a_i = 1/m` for :math:`i \le m/2` (which loses none) and :math:`w_{ij} =
-    \operatorname{sign} \zeta_{k-1}` in the support (which does). Paper, appendix B, "Symmetric initialization".
+    If `aligned`, it is assumed what the proof of Lemma B.5 does without loss of generality: :math:`a_i = 1/m` for
+    :math:`i \le m/2` (which loses none) and :math:`w_{ij} = \operatorname{sign} \zeta_{k-1}` in the support (which does).
+    Paper, appendix B, "Symmetric initialization".
 
     >>> network = initial(5, 2, 8, np.random.default_rng(0))
     >>> network.weights.shape, bool(np.abs(outputs(network, cube(5))).max() < 1e-15)
     ((8, 5), True)
     """
-    check_setting(n_bits, support_size)
-    check_width(width)
+    check_setting(n_bits, support_size, width)
     half, k = width // 2, support_size
     weights = signs(rng, half, n_bits)
     biases = rng.integers(1 - k, k, half) / k
@@ -85,11 +79,7 @@ def hidden(network: Network, bits: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def hinge(f: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
-    r"""Return :math:`\max(0, 1 - f(x) t(x))` of each example.
-
-    >>> hinge(np.array([2.0, 0.5, -1.0]), np.array([1.0, 1.0, 1.0])).tolist()
-    [0.0, 0.5, 2.0]
-    """
+    r"""Return :math:`\max(0, 1 - f(x) t(x))` of each example."""
     loss: NDArray[np.float64] = np.maximum(0.0, 1.0 - f * targets)
     return loss
 
@@ -113,13 +103,11 @@ def population_gradient(network: Network, support_size: int) -> NDArray[np.float
     weights, biases, a = network
     d, k = weights.shape[1], support_size
     check_setting(d, k)
-    half = len(a) // 2
-    first, second = (
-        np.column_stack(part)
-        for part in ((weights[:half], biases[:half], a[:half]), (weights[half:], biases[half:], -a[half:]))
-    )
+    m = len(a)
+    neurons = np.column_stack([weights, biases, np.where(np.arange(m) < m // 2, a, -a)])
+    are_twins = np.array_equal(neurons[: m // 2], neurons[m // 2 :])
     require(
-        np.array_equal(first, second) and bool((np.abs(weights) == 1).all() and (np.abs(biases) < 1).all()),
+        are_twins and bool((np.abs(weights) == 1).all() and (np.abs(biases) < 1).all()),
         "a network that is no symmetric initialisation",
         "weights of -1 and +1, biases in (-1, 1) and mirrored twins",
         "Enumerate the cube for any other.",
@@ -135,10 +123,6 @@ def batch_gradient(network: Network, bits: NDArray[Any], targets: NDArray[Any]) 
     .. math:: -\frac{a_i}{B} \sum_b 1[f(x_b) t_b < 1] \, 1[\langle w_i, x_b \rangle + b_i \ge 0] \, t_b \, x_b
 
     `bits` are the inputs, shape (example, bit); `targets` labels or a teacher's outputs, shape (example,).
-
-    >>> network = Network(np.array([[1.0, 1.0]]), np.array([0.0]), np.array([0.25]))
-    >>> batch_gradient(network, np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([1.0, 1.0])).tolist()
-    [[-0.125, -0.125]]
     """
     require(len(targets) == len(bits) > 0, f"{len(targets)} targets for {len(bits)} inputs", "one for each")
     total = np.zeros_like(network.weights)
@@ -151,11 +135,7 @@ def batch_gradient(network: Network, bits: NDArray[Any], targets: NDArray[Any]) 
 
 
 def first_rate(n_bits: int, support_size: int, width: int) -> float:
-    r"""Return Lemma B.2's learning rate :math:`\eta_1 = m / (k |\zeta_{k-1}|)`.
-
-    >>> first_rate(3, 2, 8)
-    8.0
-    """
+    r"""Return Lemma B.2's learning rate :math:`\eta_1 = m / (k |\zeta_{k-1}|)`."""
     check_setting(n_bits, support_size)
     return width / (support_size * abs(coefficient(n_bits, support_size - 1)))
 
@@ -169,11 +149,6 @@ def first_step(
 
     The decay `"cancelling"` means :math:`2 \eta_1 \lambda_1 = 1`, which takes the initial weights away and leaves what
     Lemma B.2 says; `"printed"` is :math:`\lambda_1 = 1`, which leaves :math:`(1 - 2 \eta_1) w^{(0)}`.
-
-    >>> network = initial(5, 2, 4, np.random.default_rng(0))
-    >>> stepped = first_step(network, population_gradient(network, 2), support_size=2)
-    >>> np.unique(np.abs(stepped.weights[:, :2])).tolist()  # 1 / (2 k)
-    [0.25]
     """
     require(decay in get_args(Decay), f"decay = {decay!r}", "'cancelling' or 'printed'")
     width, d = network.weights.shape
@@ -198,109 +173,67 @@ def first_stage(
 
 
 def unit_coefficients(
-    n_bits: int, support_size: int, inside: float, outside: float, bias: float, *degrees: tuple[int, int]
-) -> list[float]:
-    r"""Return Fourier coefficients of one rectified unit whose weights are positive and have two values, exactly.
+    n_bits: int, support_size: int, inside: float, outside: float, bias: float
+) -> tuple[float, float]:
+    r"""Return degree-1 coefficients of one rectified unit whose weights are positive and have two values, exactly.
 
-    .. math:: h_{pq} = E[\sigma(A X + C Y + b) \, \chi_T(x)], \qquad
-              X = \sum_{j \le k} x_j, \quad Y = \sum_{j > k} x_j
+    .. math:: h_u = E[\sigma(A X + C Y + b) \, x_u], \qquad X = \sum_{j \le k} x_j, \quad Y = \sum_{j > k} x_j
 
-    where T has p coordinates of the support and q others, by sums over the numbers of negative signs. Inputs are paired
-    with their opposites, so that for one coordinate all terms have one sign and nothing cancels.
+    with u in the support, then off it, by sums over the numbers of negative signs. Inputs are paired with their
+    opposites, so that all terms have one sign and nothing cancels. `inside`, `outside` and `bias` are A, C and b.
 
-    `inside`, `outside` and `bias` are A, C and b; `degrees` are pairs (p, q).
-
-    >>> unit_coefficients(3, 2, 1.0, 1.0, 0.0, (1, 0), (0, 1))
-    [0.5, 0.5]
+    >>> unit_coefficients(3, 2, 1.0, 1.0, 0.0)
+    (0.5, 0.5)
     """
     d, k = n_bits, support_size
     x = k - 2.0 * np.arange(k + 1)  # X, by the number of negative signs
     y = (d - k) - 2.0 * np.arange(d - k + 1)
     unit = np.maximum(inside * x[:, None] + outside * y[None, :] + bias, 0.0)  # (k + 1, d - k + 1)
-    found = []
-    for p, q in degrees:
-        mass_in, mass_off = _monomial_mass(k, p), _monomial_mass(d - k, q)
-        # half the sum over X of mass(X) (unit(X) -+ unit(-X)), and so for Y: mass is even or odd as p or q is
-        folded = (unit + (-1) ** p * unit[::-1]) / 2
-        folded = (folded + (-1) ** q * folded[:, ::-1]) / 2
-        found.append(float(mass_in @ folded @ mass_off))
-    return found
+    (even_in, odd_in), (even_off, odd_off) = _masses(k), _masses(d - k)
+    over_x, over_y = unit - unit[::-1], unit + unit[::-1]
+    over_x, over_y = over_x + over_x[:, ::-1], over_y - over_y[:, ::-1]
+    return float(odd_in @ over_x @ even_off) / 4, float(even_in @ over_y @ odd_off) / 4
 
 
 @cache
-def _monomial_mass(n: int, degree: int) -> NDArray[np.float64]:
-    """Return E[1(r of n signs are negative) x_1 ... x_degree] for r = 0 ... n: Krawtchouk's numbers over 2^n."""
-    return np.array(
-        [
-            sum((-1) ** s * comb(degree, s) * comb(n - degree, r - s) for s in range(min(degree, r) + 1))
-            / 2**n
-            for r in range(n + 1)
-        ]
-    )
-
-
-def monomial_coefficients(
-    network: Network, support_size: int, monomials: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    r"""Return exact Fourier coefficients of f on given monomials, any d, for neurons with two sizes of weights.
-
-    .. math:: c_T = \sum_i a_i \, h_{pq}(A_i, C_i, b_i) \prod_{j \in T} \operatorname{sign} w_{ij}
-
-    with :math:`h_{pq}` as in `unit_coefficients`. The outputs a may be any.
-
-    `monomials` are distinct positions, all of one degree, shape (monomial, degree).
-    """
-    d, k = network.weights.shape[1], support_size
-    check_setting(d, k)
-    size, degree = np.abs(network.weights), monomials.shape[1]
-    inside, outside = size[:, 0], size[:, k]
-    expected = np.where(np.arange(d) < k, inside[:, None], outside[:, None])
-    require(
-        np.allclose(size, expected, rtol=1e-12, atol=0),
-        "neurons with weights of several sizes",
-        "one size in the support and one off it, as after a first stage by the population gradient",
-        "Take the Walsh-Hadamard transform of the outputs on the cube.",
-    )
-    splits = [(p, degree - p) for p in range(degree + 1) if p <= k and degree - p <= d - k]
-    kinds, which = np.unique(
-        np.column_stack([inside, outside, network.biases]), axis=0, return_inverse=True
-    )  # (kind, 3): as many as there are biases
-    h = np.array([unit_coefficients(d, k, *kind, *splits) for kind in kinds.tolist()])[which.ravel()]
-    sign = np.sign(network.weights)
-    n_inside = (monomials < k).sum(axis=1)
-    found = np.zeros(len(monomials))
-    for column, (p, _) in enumerate(splits):
-        group = np.flatnonzero(n_inside == p)
-        weight = network.outputs * h[:, column]
-        for start in range(0, len(group), INPUTS_AT_ONCE):
-            rows = group[start : start + INPUTS_AT_ONCE]
-            product = sign[:, monomials[rows, 0]]  # (neuron, monomial)
-            for position in range(1, degree):
-                product = product * sign[:, monomials[rows, position]]
-            found[rows] = weight @ product
-    return found
+def _masses(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return P(r of n signs are negative) and E[1(r of n signs are negative) x_1], for r = 0 ... n."""
+    sets = [comb(n, r) for r in range(n + 1)]
+    first = [sets[r] * (n - 2 * r) // n / 2**n for r in range(n + 1)]  # whole numbers, rounded once
+    return np.array([size / 2**n for size in sets]), np.array(first)
 
 
 def degree_1(network: Network, support_size: int) -> NDArray[np.float64]:
-    r"""Return :math:`c_j = E[f(x) x_j]` exactly, shape (bit,), any d, for neurons with two sizes of weights.
+    r"""Return :math:`c_j = E[f(x) x_j]` exactly, shape (bit,), for neurons with two sizes of weights; any d.
 
-    The paper's Lemma B.5 bounds them; see `monomial_coefficients`.
+    .. math:: c_j = \sum_i a_i \, h_j(A_i, C_i, b_i) \operatorname{sign} w_{ij}
+
+    with h as in `unit_coefficients`. The outputs a may be any. The paper's Lemma B.5 bounds c.
 
     >>> network = first_stage(5, 2, 4, np.random.default_rng(0))
     >>> by_enumeration = outputs_on_cube(network) @ cube(5) / 2**5
     >>> bool(np.allclose(degree_1(network, 2), by_enumeration, rtol=0, atol=1e-15))
     True
     """
-    return monomial_coefficients(network, support_size, np.arange(network.weights.shape[1])[:, None])
+    d, k = network.weights.shape[1], support_size
+    check_setting(d, k)
+    size, sign = np.abs(network.weights), np.sign(network.weights)
+    two = size[:, [0, k]]  # A and C of each neuron
+    require(
+        np.allclose(size, np.repeat(two, (k, d - k), axis=1), rtol=1e-12, atol=0),
+        "neurons with weights of several sizes",
+        "one size in the support and one off it, as after a first stage by the population gradient",
+        "Take the Walsh-Hadamard transform of the outputs on the cube.",
+    )
+    # as many kinds of neurons as there are biases, (kind, 3)
+    kinds, which = np.unique(np.column_stack([two, network.biases]), axis=0, return_inverse=True)
+    h = np.array([unit_coefficients(d, k, *kind) for kind in kinds.tolist()])[which.ravel()]
+    groups = np.arange(k), np.arange(k, d)  # copies of columns: a view is summed in another order
+    return np.concatenate([(network.outputs * h[:, i]) @ sign[:, at] for i, at in enumerate(groups)])
 
 
 def outputs_on_cube(network: Network) -> NDArray[np.float64]:
-    """Return f on the whole cube, shape (2^d,), in the order of `pdlib.theory.setting.cube`; d at most 20.
-
-    >>> network = first_stage(5, 2, 4, np.random.default_rng(0))
-    >>> bool(np.allclose(outputs_on_cube(network), outputs(network, cube(5))))
-    True
-    """
+    """Return f on the whole cube, shape (2^d,), in the order of `pdlib.theory.setting.cube`; d at most 20."""
     d = network.weights.shape[1]
     check_enumerable(d)
     n_low = d // 2

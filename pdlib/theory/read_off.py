@@ -24,8 +24,17 @@ from scipy.special import ndtr
 
 from pdlib.specs import Spec, require
 from pdlib.theory.majority import coefficient
-from pdlib.theory.network import INPUTS_AT_ONCE, Network, degree_1, first_stage, outputs
-from pdlib.theory.setting import Experiment, check_fields, generator, philox, signs
+from pdlib.theory.network import Network, degree_1, first_stage, outputs
+from pdlib.theory.setting import (
+    INPUTS_AT_ONCE,
+    Experiment,
+    check_fields,
+    drawn,
+    generator,
+    philox,
+    separates,
+    signs,
+)
 from pdlib.theory.sliced import sums_of_signs
 from pdlib.theory.two_stage import teacher_progress
 
@@ -49,21 +58,16 @@ class Target(Spec):
         """Return the target as a weighted sum of parities, or None if it is a network."""
         return None
 
-    def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
-        """Return the target as a network, and how many initialisations were drawn for it."""
-        raise NotImplementedError
+    def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network | None, int]:
+        """Return the target as a network, None if it is a sum, and how many initialisations were drawn for it."""
+        return None, 1
 
 
 @dataclass(frozen=True)
 class LabelTarget(Target):
-    """The labels themselves, :math:`f = y`.
-
-    >>> LabelTarget().parities(11, 2)
-    ((1.0, (0, 1)),)
-    """
+    """The labels themselves, :math:`f = y`."""
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
-        """Return y."""
         return ((1.0, tuple(range(support_size))),)
 
 
@@ -83,21 +87,16 @@ class ConstructedTarget(Target):
     exponent: float  # c > 0 of the theorem's loss O(d^-c)
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
-        """Return y and the k coordinates with their weights."""
-        e = float(n_bits**-self.exponent)
-        return (
-            (1 - e, tuple(range(support_size))),
-            *((e / support_size, (j,)) for j in range(support_size)),
-        )
+        e, k = float(n_bits**-self.exponent), support_size
+        return ((1 - e, tuple(range(k))), *((e / k, (j,)) for j in range(k)))
 
 
 @dataclass(frozen=True)
 class IntermediateTarget(Target):
     """The teacher after its first stage, by the population gradient.
 
-    At random initialisation its degree-1 coefficients are sums over neurons of random signs, so that now and then
-    one of the support is smaller than one off it, and no batch whatever shows the support. Initialisations are drawn
-    until the support is separated; how often it is not is a measurement of its own (`SeparationShare`).
+    Initialisations are drawn until its degree-1 coefficients separate the support, since else no batch shows it;
+    `SeparationShare` measures how often they do.
     """
 
     version: ClassVar[int] = 1
@@ -105,7 +104,6 @@ class IntermediateTarget(Target):
     aligned: bool = False  # whether the weights in the support have the signs that Lemma B.5's proof assumes
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
-        """Return the first network whose degree-1 coefficients separate the support."""
         rng = generator("intermediate teacher", n_bits, support_size, self.width, self.aligned, seed)
         for attempt in range(1, ATTEMPTS + 1):
             network = first_stage(n_bits, support_size, self.width, rng, aligned=self.aligned)
@@ -127,19 +125,8 @@ class TrainedTarget(Target):
     max_steps: int = 10_000_000  # after which it stops anyway; the loss reached stands in the table
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
-        """Return the trained network."""
         *_, last = teacher_progress(n_bits, support_size, self.width, self.epsilon, self.max_steps, seed)
         return last.network, 1
-
-
-def separates(sizes: NDArray[Any], support_size: int) -> bool:
-    """Whether the k largest magnitudes are those of the support, the first k.
-
-    >>> separates(np.array([0.3, -0.2, 0.1]), 2), separates(np.array([0.3, -0.1, 0.1]), 2)
-    (True, False)
-    """
-    size = np.abs(sizes)
-    return bool(size[:support_size].min() > size[support_size:].max())
 
 
 def student_gradients(
@@ -162,17 +149,15 @@ def student_gradients(
         sums = sums_of_signs(inputs, n_bits, n_inputs, tuple(m for _, m in parities), students)
         return np.asarray(np.einsum("c,icj->ij", np.array([w for w, _ in parities]), sums) / n_inputs)
     assert network is not None
-    rng = np.random.Generator(inputs)
     total = np.zeros(students.shape)
-    for start in range(0, n_inputs, INPUTS_AT_ONCE):
-        x = signs(rng, min(INPUTS_AT_ONCE, n_inputs - start), n_bits)
+    for x in drawn(np.random.Generator(inputs), n_inputs, n_bits):
         total += (x @ students.T > 0).T.astype(float) @ (outputs(network, x)[:, None] * x)
     return total / n_inputs
 
 
 def is_read(gradients: NDArray[Any], support_size: int) -> bool:
     """Whether the support is read off by the root mean square over neurons; with one neuron, by its magnitude."""
-    return separates(np.sqrt((gradients**2).mean(axis=0)), support_size)
+    return bool(separates(np.sqrt((gradients**2).mean(axis=0)), support_size))
 
 
 @dataclass(frozen=True)
@@ -182,11 +167,8 @@ class ReadOff(Experiment):
     Table rows, one for each batch tried, in the order of trial: `batch_size`, `n_draws` (a batch is left as soon as its
     outcome is certain), `n_read`, `chosen` (the answer; no row has it if `max_batch` was not enough), and, the same in
     all rows, `n_attempts` (initialisations drawn for the target), `minimum_in` and `maximum_off` (degree-1 coefficients
-    of the target), `norm` (mean square of the target), `predicted` (batch at which independent normal coordinates with
-    the exact means and variances would be read with probability one half; for one neuron; not a number for a
-    trained network, whose higher coefficients enter too).
-
-    Paper, Theorem B.1, Claims B.3 and B.4.
+    of the target), `norm` (mean square of the target), `predicted` (see `predicted_batch`; nan when pooled, and for a
+    trained network, whose higher coefficients enter too). Paper, Theorem B.1, Claims B.3 and B.4.
 
     >>> rows = ReadOff(11, 2, LabelTarget(), "one", n_draws=10, seed=0).rows()
     >>> answer = [row["batch_size"] for row in rows if row["chosen"]]
@@ -196,7 +178,8 @@ class ReadOff(Experiment):
 
     version: ClassVar[int] = 1
     mirrored: ClassVar[bool] = False  # the gradients of a student's neurons are those of independent draws
-    n_bits: int  # d, at most 127
+    most_bits: ClassVar[float] = 127
+    n_bits: int  # d
     support_size: int  # k
     target: Target  # what the student's first stage learns from
     rule: Literal["one", "pooled"] = "one"  # one neuron, or the root mean square over `width`
@@ -207,24 +190,19 @@ class ReadOff(Experiment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.n_bits < 128, f"n_bits d = {self.n_bits}", "at most 127")
         smallest = round(2 ** (FIRST_EXPONENT / RESOLUTION))
         expected = f"at least {smallest}, the first batch tried"
         require(self.max_batch >= smallest, f"max_batch = {self.max_batch}", expected)
-        require(
-            (self.rule == "one") == (self.width == 1),
-            f"width = {self.width} with rule {self.rule!r}",
-            "1 with rule 'one', more with 'pooled'",
-        )
+        said = f"width = {self.width} with rule {self.rule!r}"
+        require((self.rule == "one") == (self.width == 1), said, "1 with rule 'one', more with 'pooled'")
 
     @property
     def work(self) -> float:
-        """Some ten batches of the expected size."""
         gap = abs(coefficient(self.n_bits, self.support_size - 1)) / 2
-        return 30 / gap**2 * self.n_draws * self.n_bits * self.width
+        return 30 / gap**2 * self.n_draws * self.n_bits * self.width  # some ten batches of the expected size
 
     def rows(self) -> list[dict[str, Any]]:
-        """Double the batch until it is enough, then bisect the last octave."""
+        # the batch is doubled until it is enough, then the last octave is bisected
         shared = self.shared()
         largest = min(self.max_batch, HOPELESS) if shared["predicted"] == inf else self.max_batch
         tried: list[dict[str, Any]] = []
@@ -250,39 +228,31 @@ class ReadOff(Experiment):
 
     def _share(self, batch_size: int) -> dict[str, Any]:
         """Return how many draws of this batch read the support; stop when half have, or can no longer."""
-        network = self._network()[0]
+        d, k, (network, _) = self.n_bits, self.support_size, self._network()
         n = n_read = 0
         while n < self.n_draws and 2 * n_read < self.n_draws and 2 * (n - n_read) <= self.n_draws:
             name = (self.fingerprint, batch_size, n)
-            students = signs(generator("students", *name), self.width, self.n_bits)
-            gradients = student_gradients(
-                self.target, network, self.n_bits, self.support_size, students, batch_size, *name
-            )
-            n_read += is_read(gradients, self.support_size)
+            students = signs(generator("students", *name), self.width, d)
+            n_read += is_read(student_gradients(self.target, network, d, k, students, batch_size, *name), k)
             n += 1
         return {"batch_size": batch_size, "n_draws": n, "n_read": n_read, "chosen": False}
 
     def _network(self) -> tuple[Network | None, int]:
-        if self.target.parities(self.n_bits, self.support_size) is not None:
-            return None, 1
         return _network(self.target, self.n_bits, self.support_size, self.seed)
 
     def shared(self) -> dict[str, Any]:
         """Return what is known of the target before any draw."""
-        d, k = self.n_bits, self.support_size
-        network, n_attempts = self._network()
-        parities = self.target.parities(d, k)
-        c = np.zeros(d)
+        d, k, (network, n_attempts) = self.n_bits, self.support_size, self._network()
+        c, weight_of_labels = np.zeros(d), 0.0
         if network is not None:
             c = degree_1(network, k)
             x = signs(generator("norm", self.fingerprint), 2 * INPUTS_AT_ONCE, d)
-            norm, weight_of_labels = float((outputs(network, x) ** 2).mean()), 0.0
+            norm = float((outputs(network, x) ** 2).mean())
         else:
-            assert parities is not None
-            for weight, coordinates in parities[1:]:
+            (weight_of_labels, _), *others = parities = self.target.parities(d, k) or ()
+            for weight, coordinates in others:
                 c[list(coordinates)] += weight
             norm = sum(weight**2 for weight, _ in parities)  # distinct parities are orthogonal
-            weight_of_labels = parities[0][0]
         is_known = self.rule == "one" and not isinstance(self.target, TrainedTarget)
         return {
             "n_attempts": n_attempts,
@@ -294,7 +264,7 @@ class ReadOff(Experiment):
 
 
 @cache
-def _network(target: Target, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
+def _network(target: Target, n_bits: int, support_size: int, seed: int) -> tuple[Network | None, int]:
     return target.network(n_bits, support_size, seed)
 
 
@@ -307,8 +277,8 @@ def predicted_batch(
     support, :math:`\tfrac12 (c_j + \hat y \, \zeta_{k+1} \chi_{S \cup j}(w))` off it, variance
     :math:`\mathrm{E}[f^2] / (2B)`, and no covariance to first order. The signs are averaged over the student's weights.
 
-    `coefficients` are c_j, shape (d,), the target's degree-1 coefficients; `weight_of_labels` is :math:`\hat y`, the weight
-    of the label's parity in the target; `norm` is :math:`\mathrm{E}[f^2]`. Infinite if no batch reads it.
+    `coefficients` are c_j, shape (d,), `weight_of_labels` is :math:`\hat y`, the weight of the label's parity in the target,
+    `norm` is :math:`\mathrm{E}[f^2]`. Infinite if no batch reads it.
 
     >>> 100 < predicted_batch(11, 2, np.zeros(11), 1.0, 1.0) < 1000
     True
@@ -316,19 +286,15 @@ def predicted_batch(
     k = support_size
     z_in, z_off = (weight_of_labels * coefficient(n_bits, degree) for degree in (k - 1, k + 1))
     noise = np.sqrt(norm / 2)
-    in_, off = coefficients[:k], coefficients[k:]
-    patterns: list[tuple[float, NDArray[Any], NDArray[Any]]] = []
-    if weight_of_labels == 0 or not in_.any():
-        patterns.append((1.0, (in_ + z_in) / 2, (off + z_off) / 2))
-    else:  # equal coefficients in the support: only the number of agreeing signs matters
-        for n_agree in range(k + 1):
-            sign = np.where(np.arange(k) < n_agree, 1.0, -1.0)
-            patterns.append((comb(k, n_agree) / 2**k, (in_ + sign * z_in) / 2, (off + z_off) / 2))
+    in_, off = coefficients[:k], (coefficients[k:] + z_off) / 2
+    chi: list[tuple[float, Any]] = [(1.0, 1.0)]  # how likely which signs in the support are
+    if weight_of_labels != 0 and in_.any():  # equal coefficients: only the number of agreeing signs matters
+        chi = [(comb(k, n) / 2**k, np.where(np.arange(k) < n, 1.0, -1.0)) for n in range(k + 1)]
 
     def excess(log2_batch: float) -> float:
         share = sum(
-            weight * read_off_probability(2.0**log2_batch, inside, outside, noise)
-            for weight, inside, outside in patterns
+            weight * read_off_probability(2.0**log2_batch, (in_ + sign * z_in) / 2, off, noise)
+            for weight, sign in chi
         )
         return share - 0.5
 
@@ -350,8 +316,7 @@ def read_off_probability(
     smallest magnitude in the support. By Gauss-Legendre quadrature around the smallest mean of the support.
 
     `batch_size` is B > 0, any real number; `signal_in` and `signal_off` are the means, shapes (k,) and (d - k,); `noise` is
-    :math:`\sigma > 0`, the standard deviation of one input's gradient, by default that of labels, half of whose terms, all
-    of them signs, are switched off.
+    :math:`\sigma > 0`, the standard deviation of one input's gradient, by default that of labels.
 
     >>> round(read_off_probability(1.0, np.zeros(2), np.zeros(3)), 12)  # no signal: one of C(5, 2) sets
     0.1

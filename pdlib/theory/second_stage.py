@@ -1,4 +1,4 @@
-"""The second stage, measured: steps until a teacher is good, and the best that any second stage could reach.
+"""The second stage, measured: steps until a teacher is good, what its loss says, and the best any second stage could reach.
 
 Lemma B.7 and Corollary B.8 as experiments, and the step of Theorem B.1's proof that calls the student's second stage
 "exactly equal" to the teacher's.
@@ -6,6 +6,7 @@ Lemma B.7 and Corollary B.8 as experiments, and the step of Theorem B.1's proof 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
 from typing import Any, ClassVar, Literal
@@ -16,15 +17,23 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack, identity
 
 from pdlib.specs import require
-from pdlib.theory.network import Network, degree_1, first_stage, hidden, initial
-from pdlib.theory.setting import Experiment, check_enumerable, check_width, cube, generator, parity
+from pdlib.theory.network import Network, degree_1, first_stage, hidden, hinge, initial
+from pdlib.theory.setting import (
+    ENUMERABLE,
+    Experiment,
+    NetworkExperiment,
+    check_setting,
+    cube,
+    generator,
+    parity,
+)
 from pdlib.theory.two_stage import second_stage_rate, second_stage_steps, teacher_progress
 
 LARGEST_PROGRAM = 11  # bits of the largest cube whose best output weights are sought: 2048 inputs
 
 
 @dataclass(frozen=True)
-class SecondStage(Experiment):
+class SecondStage(NetworkExperiment):
     r"""Lemma B.7 and Corollary B.8: hinge loss and degree-1 correlations along a teacher's second stage.
 
     First stage by the population gradient (an infinite batch), then batch-1 SGD on the output weights, labels only.
@@ -35,17 +44,12 @@ class SecondStage(Experiment):
     (whether the lemma's conditions hold with constants of 1, :math:`m \ge 2^k k \log(k / \delta)` and :math:`d \ge k^4
     \log(k d / \epsilon)`), `reached` (whether the loss is at most epsilon).
 
-    Paper, Lemma B.7, Corollary B.8.
-
     >>> row = SecondStage(11, 2, 32, epsilon=0.1, max_steps=10**6, n_evaluation=2048).rows()[-1]
     >>> row["reached"], row["step"] < row["bound_steps"], row["max_degree_1"] <= 0.1, row["in_regime"]
     (True, True, True, False)
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
     epsilon: float  # loss sought
     delta: float = 0.1  # enters the lemma's width alone
     max_steps: int = 1_000_000  # where to stop
@@ -55,11 +59,10 @@ class SecondStage(Experiment):
 
     @property
     def work(self) -> float:
-        """Additions of all steps, a quarter of the bits each."""
+        # additions of all steps, a quarter of the bits each
         return self.max_steps * self.width * self.n_bits / 4
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each evaluation."""
         d, k, m = setting = (self.n_bits, self.support_size, self.width)
         in_regime = m >= 2**k * k * log(k / self.delta) and d >= k**4 * log(k * d / self.epsilon)
         progress = teacher_progress(
@@ -81,6 +84,58 @@ class SecondStage(Experiment):
         ]
 
 
+@dataclass(frozen=True)
+class FinalTeachers(Experiment):
+    r"""Corollary B.8: hinge loss and largest degree-1 correlation of many predictors, over the whole cube.
+
+    If :math:`|f| \le 1` then :math:`|E[f x_i]| = |E[(f - y) x_i]| \le E|f - y| = E[1 - f y]`, the hinge loss, which no
+    longer sees f beyond 1.
+
+    Table rows: `predictor`, `largest` (of :math:`|f|`), `loss`, `correlation` (the largest :math:`|E[f x_i]|`).
+    The predictors: `2y + x_1`; `constructed`, for several losses e, :math:`(1 - e) y + (e/k) \sum_S x_j`; `wrong on a
+    share`, y with its sign turned, on a random share of the inputs, to that of :math:`x_1`; `clipped noise`, y plus noise
+    and a random linear function, clipped to [-1, 1]; `unclipped noise`, the same function times 2, not clipped.
+
+    >>> FinalTeachers(7, 2).rows()[0]
+    {'predictor': '2y + x_1', 'largest': 3.0, 'loss': 0.0, 'correlation': 1.0}
+    """
+
+    version: ClassVar[int] = 1
+    most_bits: ClassVar[float] = ENUMERABLE
+    n_bits: int  # d
+    support_size: int  # k
+    n_random: int = 20  # predictors of each random kind
+    seed: int = 0
+
+    def rows(self) -> list[dict[str, Any]]:
+        x = cube(self.n_bits)
+        y = parity(x, self.support_size)
+        return [
+            {
+                "predictor": name,
+                "largest": float(np.abs(f).max()),
+                "loss": float(hinge(f, y).mean()),
+                "correlation": float(np.abs(f @ x).max() / len(x)),
+            }
+            for name, f in self._predictors(x, y)
+        ]
+
+    def _predictors(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        k = self.support_size
+        yield "2y + x_1", 2 * y + x[:, 0]
+        for e in (0.01, 0.1, 0.5):
+            yield "constructed", (1 - e) * y + e / k * x[:, :k].sum(axis=1)
+        rng = generator("final teachers", self.n_bits, k, self.seed)
+        for _ in range(self.n_random):
+            turned = rng.random(len(y)) < rng.uniform(0, 0.5)
+            yield "wrong on a share", np.where(turned, x[:, 0], y)
+            noise = rng.normal(0, rng.uniform(0, 1), len(y)) + x @ rng.normal(0, 0.3, self.n_bits)
+            yield "clipped noise", np.clip(y + noise, -1, 1)
+            yield "unclipped noise", 2 * (y + noise)
+
+
 def best_outputs(units: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     r"""Return the output weights of least mean hinge loss, and that loss, by linear programming.
 
@@ -89,7 +144,7 @@ def best_outputs(units: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[np
     `units` is what the hidden units give, shape (example, neuron); `targets` are labels, shape (example,).
 
     >>> a, loss = best_outputs(np.array([[1.0], [3.0]]), np.array([1.0, -1.0]))
-    >>> a.tolist(), loss  # no weight does better than 0: f = a and 3 a must have opposite signs
+    >>> a.tolist(), loss  # f = a and 3 a must have opposite signs
     ([-0.3333333333333333], 0.6666666666666666)
     """
     n, m = units.shape
@@ -107,11 +162,10 @@ def best_outputs(units: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[np
 
 
 @dataclass(frozen=True)
-class BestSecondStage(Experiment):
+class BestSecondStage(NetworkExperiment):
     r"""The least hinge loss that any second stage could reach, after an infinite-batch first stage.
 
-    The student's weights after its first stage are given; the best output weights over the whole cube are found by linear
-    programming, so that no training of the outputs does better.
+    The best output weights over the whole cube are found by linear programming: no training of the outputs does better.
 
     From labels, neurons have the signs of :math:`\chi_{S \setminus \{j\}}(w_i)` in the support: :math:`2^k` directions. From
     an intermediate teacher the gradient of neuron i is :math:`-\tfrac12 a_i c_j`, the teacher's degree-1 coefficients (it is
@@ -122,8 +176,6 @@ class BestSecondStage(Experiment):
     `n_directions` (distinct ones, up to sign), `spread_in` (smallest over largest absolute weight in the support, of the
     first neuron), `ratio_off` (largest absolute weight off it over the smallest in it: the support is separated below 1).
 
-    Paper, proof of Theorem B.1.
-
     >>> labels = BestSecondStage(9, 2, 32, "labels").rows()[0]
     >>> intermediate = BestSecondStage(9, 2, 32, "intermediate", teacher_width=256).rows()[0]
     >>> labels["best_loss"] < 0.01, intermediate["n_directions"]
@@ -131,9 +183,7 @@ class BestSecondStage(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d, at most 11
-    support_size: int  # k
-    width: int  # m of the student
+    most_bits: ClassVar[float] = LARGEST_PROGRAM
     supervision: Literal["labels", "intermediate"]  # of the student's first stage
     teacher_width: int = 0  # m of the intermediate teacher; 0 with labels
     aligned: bool = False  # whether who sees labels has the initial signs that Lemma B.5's proof assumes
@@ -142,15 +192,14 @@ class BestSecondStage(Experiment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_enumerable(self.n_bits, LARGEST_PROGRAM)
         if self.supervision == "intermediate":
-            check_width(self.teacher_width)
+            check_setting(width=self.teacher_width)
         else:
             require(self.teacher_width == 0, f"teacher_width = {self.teacher_width} with labels", "0")
 
     @property
     def work(self) -> float:
-        """A rough count of the simplex method's operations."""
+        # a rough count of the simplex method's operations
         return len(self.scales) * 2.0**self.n_bits * self.width * 2000
 
     def student(self) -> Network:
@@ -166,7 +215,6 @@ class BestSecondStage(Experiment):
         return student._replace(weights=np.sign(student.outputs)[:, None] * c / (2 * k * largest))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each scale."""
         student, k = self.student(), self.support_size
         # twins and neurons that agree by chance leave the program singular, not smaller in what it can say
         neurons = np.unique(np.column_stack([student.weights, student.biases]).round(14), axis=0)
@@ -200,36 +248,29 @@ class SharedDirection(Experiment):
     For :math:`d \to \infty` the weights off the support vanish, and for a wide teacher at random initialisation the
     coefficients :math:`c_j` in it are independent normal. A student of any width then has the units
     :math:`\sigma(\pm \langle v, x \rangle + b)`, v along c, b on the grid: 2k - 1 kinks on a line, along which parity may
-    change sign many more times. (With equal :math:`c_j`, as at the aligned initialisation, it changes k times, and the kinks
-    lie where it needs them.)
+    change sign many more times.
 
     Table rows, by `draw` of c: `spread_in` (smallest over largest :math:`|c_j|`), `sign_changes` (of parity along
     the line), `lemma_loss` (least hinge loss with :math:`\max_j |v_j| = 1 / (2k)`), `best_loss` and `best_scale` (least over
     the scales).
 
-    >>> [round(row["best_loss"], 9) for row in SharedDirection(2, n_draws=3).rows()]
-    [0.0, 0.0, 0.0]
     >>> max(row["best_loss"] for row in SharedDirection(6, n_draws=5).rows()) > 0.3
     True
     """
 
     version: ClassVar[int] = 1
-    support_size: int  # k, at most 11
+    most_bits: ClassVar[float] = LARGEST_PROGRAM
+    support_size: int  # k
     n_draws: int = 100  # of c
     scales: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # factors on v
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_enumerable(self.support_size, LARGEST_PROGRAM)
-
     @property
     def work(self) -> float:
-        """A rough count of the simplex method's operations."""
+        # a rough count of the simplex method's operations
         return 1e5 * self.n_draws * (len(self.scales) + 1) * 2.0**self.support_size
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each draw."""
         k = self.support_size
         rng = generator("shared direction", k, self.seed)
         x = cube(k)

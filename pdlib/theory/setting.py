@@ -8,6 +8,7 @@ The fields of the theory's calculations share their names and ranges, so that on
 ==================================  ==============================================================
 `n_bits`, `support_size`, `width`   d, odd; k, even, below d; m, even, since neurons are mirrored
 `epsilon`, `delta`                  the loss sought, the probability of failure allowed: in (0, 1)
+`c`                                 exponent of Theorem B.1's loss: at least 1
 `seed`                              decides all that is drawn; a whole number of at least 0
 other numbers                       whole ones of at least 1; finite ones above 0
 ==================================  ==============================================================
@@ -17,8 +18,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from pdlib.specs import Calculation, Spec, require, whole
 
 ENUMERABLE = 20  # largest d whose whole cube is written out: 2^20 points
+INPUTS_AT_ONCE = 8192  # rows of an input matrix that are worked on together
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,22 @@ class Experiment(Calculation):
     """A calculation of appendix B: its fields are checked by their names, see above."""
 
     mirrored: ClassVar[bool] = True  # whether `width` is that of a network whose neurons have twins
+    most_bits: ClassVar[float] = inf  # largest d, or k of a calculation without d
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_setting(**{name: vars(self)[name] for name in ("n_bits", "support_size") if name in vars(self)})
+        sizes = {name: vars(self)[name] for name in ("n_bits", "support_size") if name in vars(self)}
+        check_setting(**sizes)
+        check_enumerable(max(sizes.values(), default=0), self.most_bits)
+
+
+@dataclass(frozen=True)
+class NetworkExperiment(Experiment):
+    """A calculation with networks of appendix B."""
+
+    n_bits: int  # d
+    support_size: int  # k
+    width: int  # m
 
 
 def check_fields(spec: Spec, but: str = "") -> None:
@@ -46,38 +61,56 @@ def check_fields(spec: Spec, but: str = "") -> None:
     Whole numbers where other ones may stand are turned into floats, so that 1 and 1.0 are the same spec.
     """
     hints = get_type_hints(type(spec))
-    for field in (field for field in fields(spec) if field.name != but):
-        value = _checked(field.name, getattr(spec, field.name), hints[field.name])
-        object.__setattr__(spec, field.name, value)
-        if field.name == "width" and getattr(spec, "mirrored", True):
-            check_width(value)
+    for name in (field.name for field in fields(spec) if field.name != but):
+        object.__setattr__(spec, name, _checked(name, getattr(spec, name), hints[name]))
+        if name == "width" and getattr(spec, "mirrored", True):
+            check_setting(width=getattr(spec, name))
+
+
+def check_numbers(**values: float) -> None:
+    """Raise `SpecError` unless each number is in the range that its name stands for.
+
+    >>> check_numbers(epsilon=0.1, delta=1.0)
+    Traceback (most recent call last):
+    ...
+    pdlib.specs.SpecError: delta = 1.0: expected a number in (0, 1).
+    """
+    for name, value in values.items():
+        _checked(name, value, float)
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:
-    said = f"{name} = {value!r}"
     if get_origin(kind) is tuple:
-        require(len(value) > 0, said, f"at least one of the {name.replace('_', ' ')}")
+        require(len(value) > 0, f"{name} = {value!r}", f"at least one of the {name.replace('_', ' ')}")
         return tuple(_checked(f"{name}[{i}]", v, get_args(kind)[0]) for i, v in enumerate(value))
+    is_one, expected = _range(name, value, kind)
+    require(is_one, f"{name} = {value!r}", expected)
+    return float(value) if kind is float else value
+
+
+def _range(name: str, value: Any, kind: Any) -> tuple[bool, str]:
+    """Return whether a value is one that its name and type allow, and which ones are."""
+    is_number = isinstance(value, (int, float)) and isfinite(value)
     if get_origin(kind) is Literal:
-        require(value in get_args(kind), said, " or ".join(map(repr, get_args(kind))))
-    elif kind is bool:
-        require(type(value) is bool, said, "True or False")
-    elif name in ("epsilon", "delta"):
-        check_shares(**{name: value})
-    elif kind is float:
-        check_above_0(**{name: value})
-        return float(value)
-    elif name in ("seed", "teacher_width"):  # a width of 0: no teacher
-        require(type(value) is int and value >= 0, said, "a whole number of at least 0")
-    elif kind is int:
-        whole(**{name: value})
-    else:
-        require(isinstance(value, kind), said, f"a {kind.__name__}")
-    return value
+        return value in get_args(kind), " or ".join(map(repr, get_args(kind)))
+    if kind is bool:
+        return type(value) is bool, "True or False"
+    if name in ("epsilon", "delta"):
+        return is_number and 0 < value < 1, "a number in (0, 1)"
+    if name == "c":
+        return is_number and value >= 1, "a finite number of at least 1, as Theorem B.1 does"
+    if kind is float:
+        return is_number and value > 0, "a finite number above 0"
+    if kind is int:
+        least = 0 if name in ("seed", "teacher_width") else 1  # a teacher's width of 0: no teacher
+        return type(value) is int and value >= least, f"a whole number of at least {least}"
+    return isinstance(value, kind), f"a {kind.__name__}"
 
 
-def check_setting(n_bits: int | None = None, support_size: int | None = None) -> None:
-    """Raise `SpecError` unless d is odd, k even and 2 <= k < d; either may be left out.
+def check_setting(
+    n_bits: int | None = None, support_size: int | None = None, width: int | None = None
+) -> None:
+    """Raise `SpecError` unless d is odd, k even, 2 <= k < d and m even; what is left out is not checked.
 
     >>> check_setting(11, 4)
     >>> check_setting(10, 4)
@@ -85,84 +118,30 @@ def check_setting(n_bits: int | None = None, support_size: int | None = None) ->
     ...
     pdlib.specs.SpecError: n_bits d = 10: expected an odd number, since majority has ties at even d. Take 9 or 11.
     """
-    if n_bits is not None:
-        whole(n_bits=n_bits)
-        near = f"Take {n_bits - 1} or {n_bits + 1}."
-        require(
-            n_bits % 2 == 1, f"n_bits d = {n_bits}", "an odd number, since majority has ties at even d", near
-        )
-    if support_size is not None:
-        whole(support_size=support_size)
-        require(
-            support_size % 2 == 0,
-            f"support_size k = {support_size}",
-            "an even number, since the coefficients of majority at k - 1 and k + 1 are 0 for odd k",
-            f"Take {support_size - 1} or {support_size + 1}." if support_size > 1 else "Take 2.",
-        )
-        if n_bits is not None:
-            check_below(n_bits, support_size)
+    vanish = "an even number, since the coefficients of majority at k - 1 and k + 1 are 0 for odd k"
+    for name, letter, value, rest, expected in (
+        ("n_bits", "d", n_bits, 1, "an odd number, since majority has ties at even d"),
+        ("support_size", "k", support_size, 0, vanish),
+        ("width", "m", width, 0, "an even number, since each neuron has a mirrored twin"),
+    ):
+        if value is not None:
+            whole(**{name: value})
+            near = f"Take {value - 1} or {value + 1}." if value > 1 else "Take 2."
+            require(value % 2 == rest, f"{name} {letter} = {value}", expected, near)
+    if n_bits is not None and support_size is not None:
+        check_below(n_bits, support_size)
 
 
 def check_below(n_bits: int, support_size: int) -> None:
     """Raise `SpecError` unless 1 <= k < d."""
     whole(support_size=support_size)
-    require(
-        support_size < n_bits,
-        f"support_size k = {support_size}",
-        f"fewer than n_bits d = {n_bits}",
-        "Lower support_size or raise n_bits.",
-    )
+    said, expected = f"support_size k = {support_size}", f"fewer than n_bits d = {n_bits}"
+    require(support_size < n_bits, said, expected, "Lower support_size or raise n_bits.")
 
 
-def check_width(width: int) -> None:
-    """Raise `SpecError` unless m is an even whole number.
-
-    >>> check_width(7)
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: width m = 7: expected an even number, since each neuron has a mirrored twin. Take 6 or 8.
-    """
-    whole(width=width)
-    near = f"Take {width - 1} or {width + 1}." if width > 1 else "Take 2."
-    require(
-        width % 2 == 0, f"width m = {width}", "an even number, since each neuron has a mirrored twin", near
-    )
-
-
-def check_enumerable(n_bits: int, largest: int = ENUMERABLE) -> None:
-    """Raise `SpecError` if the cube of 2^d points is too large to write out.
-
-    >>> check_enumerable(30)
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: n_bits d = 30: expected at most 20, the largest cube that is enumerated. Draw inputs instead.
-    """
-    require(
-        n_bits <= largest,
-        f"n_bits d = {n_bits}",
-        f"at most {largest}, the largest cube that is enumerated",
-        "Draw inputs instead.",
-    )
-
-
-def check_shares(**values: float) -> None:
-    """Raise `SpecError` unless every named value lies strictly between 0 and 1.
-
-    >>> check_shares(epsilon=0.1, delta=1.0)
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: delta = 1.0: expected a number in (0, 1).
-    """
-    for name, value in values.items():
-        is_one = isinstance(value, (int, float)) and 0 < value < 1
-        require(is_one, f"{name} = {value!r}", "a number in (0, 1)")
-
-
-def check_above_0(**values: float) -> None:
-    """Raise `SpecError` unless every named value is a finite number above 0."""
-    for name, value in values.items():
-        is_one = isinstance(value, (int, float)) and isfinite(value) and value > 0
-        require(is_one, f"{name} = {value!r}", "a finite number above 0")
+def check_enumerable(n_bits: int, largest: float = ENUMERABLE) -> None:
+    """Raise `SpecError` if the cube of 2^d points is too large to write out."""
+    require(n_bits <= largest, f"n_bits d = {n_bits}", f"at most {largest}, the largest that is computed")
 
 
 def generator(*identity: Any) -> np.random.Generator:
@@ -196,6 +175,12 @@ def signs(rng: np.random.Generator, *shape: int) -> NDArray[np.float64]:
     return np.asarray(2.0 * rng.integers(0, 2, shape) - 1.0, dtype=np.float64)
 
 
+def drawn(rng: np.random.Generator, n_inputs: int, n_bits: int) -> Iterator[NDArray[np.float64]]:
+    """Yield uniform inputs in blocks of at most `INPUTS_AT_ONCE`."""
+    for start in range(0, n_inputs, INPUTS_AT_ONCE):
+        yield signs(rng, min(INPUTS_AT_ONCE, n_inputs - start), n_bits)
+
+
 def parity(bits: NDArray[Any], support_size: int) -> NDArray[Any]:
     r"""Return :math:`y = \prod_{j \le k} x_j` of each input, shape (example,).
 
@@ -204,3 +189,13 @@ def parity(bits: NDArray[Any], support_size: int) -> NDArray[Any]:
     """
     product: NDArray[Any] = bits[:, :support_size].prod(axis=1)
     return product
+
+
+def separates(values: NDArray[Any], support_size: int) -> NDArray[np.bool_]:
+    """Return whether the k largest magnitudes along the last axis are those of the support, the first k.
+
+    >>> separates(np.array([[0.3, -0.2, 0.1], [0.3, -0.1, 0.1]]), 2).tolist()
+    [True, False]
+    """
+    size = np.abs(values)
+    return np.asarray(size[..., :support_size].min(axis=-1) > size[..., support_size:].max(axis=-1))

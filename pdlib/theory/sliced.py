@@ -32,7 +32,7 @@ _count_bits: Any = intrinsic(_population_count)
 
 
 @njit(cache=True, inline="always")
-def _half_add(planes: NDArray[np.uint64], carry: NDArray[np.uint64], first: int, last: int) -> None:
+def _half_add(planes, carry, first, last):  # type: ignore[no-untyped-def]
     """Add one bit a lane, `carry`, to the digits `first` ... `last` of the lanes' counts."""
     for p in range(first, last):
         for t in range(carry.shape[0]):
@@ -42,15 +42,7 @@ def _half_add(planes: NDArray[np.uint64], carry: NDArray[np.uint64], first: int,
 
 
 @njit(cache=True)
-def _add_tile(
-    words: NDArray[np.uint64],
-    last: np.uint64,
-    channels: NDArray[np.uint64],
-    flips: NDArray[np.uint64],
-    planes: NDArray[np.uint64],
-    carry: NDArray[np.uint64],
-    out: NDArray[np.int64],
-) -> None:
+def _add_tile(words, last, channels, flips, planes, carry, out):  # type: ignore[no-untyped-def]
     """Add a tile's sums to `out` (neuron, channel, coordinate); words (coordinate, word), flips (neuron, coordinate)."""
     n_bits, n = words.shape
     half = (n_bits - 1) // 2

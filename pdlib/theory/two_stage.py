@@ -19,16 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.specs import require, whole
-from pdlib.theory.network import (
-    INPUTS_AT_ONCE,
-    Network,
-    batch_gradient,
-    first_stage,
-    hidden,
-    hinge,
-    outputs,
-)
-from pdlib.theory.setting import check_above_0, check_setting, cube, generator, parity, signs
+from pdlib.theory.network import Network, batch_gradient, first_stage, hidden, hinge, outputs
+from pdlib.theory.setting import INPUTS_AT_ONCE, check_numbers, check_setting, cube, generator, parity, signs
 
 STEPS_AT_ONCE = 2**16  # steps of the second stage whose inputs are drawn together
 NIBBLE = 4  # bits of an input that look up one partial sum
@@ -52,11 +44,8 @@ def bits_of_words(words: NDArray[np.uint64], n_bits: int) -> NDArray[np.float64]
 
 def _partial_sums(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums of weights over each four bits for all 16 sign patterns: shape (d / 4 up, 16, neuron)."""
-    n_neurons, d = weights.shape
-    padded = np.zeros((n_neurons, -(-d // NIBBLE) * NIBBLE))
-    padded[:, :d] = weights
-    patterns = cube(NIBBLE)  # (16, 4)
-    sums = padded.reshape(n_neurons, -1, NIBBLE) @ patterns.T  # (neuron, d / 4 up, 16)
+    padded = np.pad(weights, ((0, 0), (0, -weights.shape[1] % NIBBLE)))
+    sums = padded.reshape(len(weights), -1, NIBBLE) @ cube(NIBBLE).T  # (neuron, d / 4 up, 16)
     return np.ascontiguousarray(sums.transpose(1, 2, 0))
 
 
@@ -115,11 +104,7 @@ def _outputs_stage(  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of Algorithm 1: its length, batch, rate and decay.
-
-    >>> Stage(n_steps=10, batch_size=1, learning_rate=0.01).decay
-    0.0
-    """
+    """One stage of Algorithm 1: its length, batch, rate and decay."""
 
     n_steps: int  # T, from 0
     batch_size: int  # B
@@ -127,11 +112,11 @@ class Stage:
     decay: float = 0.0  # lambda, of the penalty lambda |w|^2; from 0
 
     def __post_init__(self) -> None:
-        steps, decay = self.n_steps, self.decay
-        require(type(steps) is int and steps >= 0, f"n_steps = {steps!r}", "a whole number of at least 0")
         whole(batch_size=self.batch_size)
-        check_above_0(learning_rate=self.learning_rate)
-        require(isfinite(decay) and decay >= 0, f"decay = {decay!r}", "a finite number of at least 0")
+        check_numbers(learning_rate=self.learning_rate)
+        for name in ("n_steps", "decay"):
+            value = getattr(self, name)
+            require(isfinite(value) and value >= 0, f"{name} = {value!r}", "a finite number of at least 0")
 
 
 def train(
@@ -155,10 +140,8 @@ def train(
     1], is the weight of the labels beside a teacher. Paper, Algorithm 1 and section 3.2.
 
     >>> from pdlib.theory.network import first_rate, initial
-    >>> from pdlib.theory.setting import generator
     >>> rng = generator("an example")
-    >>> start = initial(11, 2, 32, rng)
-    >>> rate = first_rate(11, 2, 32)
+    >>> start, rate = initial(11, 2, 32, rng), first_rate(11, 2, 32)
     >>> taught = train(start, 2, Stage(1, 20_000, rate, 0.5 / rate), Stage(20_000, 1, 0.01), rng)
     >>> x = signs(rng, 1000, 11)
     >>> bool(hinge(outputs(taught, x), parity(x, 2)).mean() < 0.1)
@@ -172,15 +155,11 @@ def train(
         for start in range(0, first.batch_size, INPUTS_AT_ONCE):
             n = min(INPUTS_AT_ONCE, first.batch_size - start)
             x = bits_of_words(sample_words(n, d, rng), d)
-            share = n / first.batch_size
-            y = parity(x, support_size)
-            if teachers[0] is None:
-                gradient += share * batch_gradient(network, x, y)
-            else:
-                if alpha > 0:
-                    gradient += share * alpha * batch_gradient(network, x, y)
-                t = outputs(teachers[0], x)
-                gradient += share * (1 - alpha) * batch_gradient(network, x, t)
+            targets = [(1.0, parity(x, support_size))]
+            if teachers[0] is not None:
+                targets = [(alpha, targets[0][1]), (1 - alpha, outputs(teachers[0], x))]
+            for weight, t in targets:
+                gradient += n / first.batch_size * weight * batch_gradient(network, x, t)
         kept = 1 - 2 * first.learning_rate * first.decay
         network = network._replace(weights=kept * network.weights - first.learning_rate * gradient)
     return train_outputs(network, support_size, second, rng, teacher=teachers[1], alpha=alpha)
@@ -213,20 +192,12 @@ def train_outputs(
 
 
 def second_stage_steps(n_bits: int, support_size: int, width: int, epsilon: float) -> float:
-    r"""Return Lemma B.7's number of batch-1 steps on the output weights, :math:`T_2 = m d^2 k^3 / \epsilon^2`.
-
-    >>> round(second_stage_steps(11, 2, 24, 0.1))
-    2323200
-    """
+    r"""Return Lemma B.7's number of batch-1 steps on the output weights, :math:`T_2 = m d^2 k^3 / \epsilon^2`."""
     return width * n_bits**2 * support_size**3 / epsilon**2
 
 
 def second_stage_rate(n_bits: int, support_size: int, width: int, epsilon: float) -> float:
-    r"""Return Lemma B.7's learning rate, :math:`\eta_2 = 4 k^{1.5} / (d \sqrt{m (T_2 - 1)})`.
-
-    >>> f"{second_stage_rate(11, 2, 24, 0.1):.3g}"
-    '0.000138'
-    """
+    r"""Return Lemma B.7's learning rate, :math:`\eta_2 = 4 k^{1.5} / (d \sqrt{m (T_2 - 1)})`."""
     steps = second_stage_steps(n_bits, support_size, width, epsilon)
     return 4 * sqrt(support_size**3) / (n_bits * sqrt(width * (steps - 1)))
 
@@ -255,11 +226,6 @@ def teacher_progress(
 
     First stage by the population gradient, second at batch 1 with Lemma B.7's rate, times a factor, until the hinge
     loss on `n_evaluation` held-out inputs is at most epsilon, or `max_steps`.
-
-    >>> *_, last = teacher_progress(11, 2, 32, epsilon=0.5, max_steps=2**20, seed=0)
-    >>> x = signs(generator("an example"), 1000, 11)
-    >>> bool(hinge(outputs(last.network, x), parity(x, 2)).mean() < 0.55)
-    True
     """
     setting = (n_bits, support_size, width)
     network = first_stage(*setting, generator("teacher", *setting, seed))
