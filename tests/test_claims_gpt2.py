@@ -19,7 +19,8 @@ from judging import (
     tuned,
 )
 
-from pdlib.claims import effects, judge
+from pdlib.claims import judge
+from pdlib.claims.effects import text as effects
 from pdlib.claims.judge import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Criterion
 
 T0, LEVELS = 1400, (4, 3, 2)

@@ -19,7 +19,8 @@ from judging import (
     tuned,
 )
 
-from pdlib.claims import effects, judge
+from pdlib.claims import judge
+from pdlib.claims.effects import text as effects
 from pdlib.claims.judge import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, Criterion
 
 T0, LENGTHS = 1600, (0.25, 0.5, 1.0, 2.0)

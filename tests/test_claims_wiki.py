@@ -15,7 +15,8 @@ from judging import (
     tuned,
 )
 
-from pdlib.claims import effects, judge
+from pdlib.claims import judge
+from pdlib.claims.effects import text as effects
 from pdlib.claims.judge import NOT_REPRODUCED, REPRODUCED, Criterion
 
 RIVALS = ("one_shot", "one_shot_hard", "cross_entropy")
