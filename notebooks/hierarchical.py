@@ -209,7 +209,7 @@ teaching = list(dict.fromkeys(data_seed(s) for s in used))
 teacher_table = joined(
     ({"method": "teacher", "seed": s}, teachers[s]) for s in teaching
 )
-candidate_table = tables.numbered_rows(
+candidate_table = tables.candidate_rows(
     teacher_table, {s: candidates[s] for s in teaching}
 )
 asked = {data_seed(s) for s in seeds}

@@ -100,10 +100,7 @@ def plot_parse(spans: pd.DataFrame, ax: Axes) -> Axes:
         ax.text(x, -level, str(symbol), fontsize=8.5, bbox=box | {"edgecolor": edge}, zorder=2, **CENTERED)
     for level in range(depth):
         last = spans[spans.level == level].stop - 1
-        look: Style = {
-            "color": LEVELS[level % len(LEVELS)][0],
-            "marker": MARKERS[level % len(MARKERS)],
-        }
+        look: Style = {"color": LEVELS[level % len(LEVELS)][0], "marker": MARKERS[level % len(MARKERS)]}
         heights = np.full(len(last), -depth - 0.6 - 0.3 * level)
         ax.scatter(last, heights, s=16, label=f"last token of a span of level {level}", **look)
     ax.set_yticks(range(-depth, 1), [str(level) for level in range(depth, -1, -1)])

@@ -268,12 +268,7 @@ def _kinds(ax: Axes, names: Sequence[str]) -> None:
 
 
 def plot_accuracy(
-    table: pd.DataFrame,
-    ax: Axes,
-    by: str = "method",
-    looks: Looks = METHODS,
-    *,
-    chance: float | None = 0.5,
+    table: pd.DataFrame, ax: Axes, by: str = "method", looks: Looks = METHODS, *, chance: float | None = 0.5
 ) -> Axes:
     """Draw held-out accuracy against steps for each value of `by`: means over seeds, 95 % intervals, a line at chance.
 

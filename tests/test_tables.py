@@ -15,6 +15,7 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from pdlib import tables
+from pdlib.comparison import best_rates
 from pdlib.tables import (
     Candidates,
     candidate_rows,
@@ -417,7 +418,7 @@ def test_the_best_rate_is_that_of_the_highest_mean_over_the_run_with_the_same_tr
             for step, a in ((0, early), (10, late))
         ]
     )
-    best = tables.best_rate(table)
+    best = best_rates(table, [0.1, 0.2], 2, at_end=False)
     assert best.learning_rate.tolist() == [0.2, 0.1]
     assert best.mean_accuracy.tolist() == pytest.approx([0.9, 0.6])
     assert best.n_tried.tolist() == [2, 2]
@@ -498,7 +499,7 @@ def test_a_teacher_of_a_tree_that_does_not_settle_has_no_candidates_and_is_left_
 
 def test_numbered_candidates_keep_their_order_and_the_teachers_accuracy() -> None:
     teacher = staircase().assign(seed=3, method="teacher")
-    rows = tables.numbered_rows(teacher, {3: (10, 50, 50)})
+    rows = tables.candidate_rows(teacher, {3: (10, 50, 50)})
     assert rows.to_dict("list") == {
         "seed": [3, 3, 3],
         "candidate": [1, 2, 3],
