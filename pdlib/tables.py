@@ -578,15 +578,12 @@ def tree_rows(features: Sequence[Sequence[int]], paths: Sequence[Sequence[tuple[
     """
     rows: dict[str, dict[str, Any]] = {}
     for label, path in enumerate(paths):
-        names, signs = (
-            [*(str(node) for node, _ in path), f"class {label + 1}"],
-            [0, *(sign for _, sign in path)],
-        )
-        for depth, (name, sign) in enumerate(zip(names, signs, strict=True)):
-            row = {"parent": names[depth - 1] if depth else "", "child": name, "sign": sign, "depth": depth}
-            rows.setdefault(name, row | {"place": [], "text": name})["place"].append(
-                (label + 0.5) / len(paths)
-            )
+        names, parent = [*(str(node) for node, _ in path), f"class {label + 1}"], ""
+        for depth, name in enumerate(names):
+            sign = path[depth - 1][1] if depth else 0
+            row = {"parent": parent, "child": name, "sign": sign, "depth": depth, "text": name, "place": []}
+            rows.setdefault(name, row)["place"].append((label + 0.5) / len(paths))
+            parent = name
     for name, row in rows.items():
         row["place"] = float(np.mean(row["place"]))
         if name.isdigit():
