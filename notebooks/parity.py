@@ -81,7 +81,6 @@ from pdlib import (
     claims,
     diagrams,
     labels,
-    pages,
     tables,
 )
 from pdlib import figures as plots
@@ -98,12 +97,11 @@ from pdlib.comparison import (
 )
 from pdlib.probes.monomials import monomial_correlations
 from pdlib.probes.softness import Softness
+from pdlib.schedules import Progressive
 from pdlib.specs import Labels, Measurement, Training
 from pdlib.tables import data_seed, joined
 
-parameters = pages.check_parameters(globals())
-plots.house_style()
-runs = PageRuns("parity", profile, parameters=parameters)
+runs = PageRuns.of("parity", globals())
 
 # %% [markdown]
 # ## The setting
@@ -208,8 +206,7 @@ Markdown(
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
-plots.finish(fig, runs.provenance(teachers[s] for s in teaching), 4)
-plt.show()
+runs.show(fig, (teachers[s] for s in teaching), 4)
 
 # %% [markdown]
 # Each teacher stays at chance for long and then learns within a few checkpoints ({numref}`fig-parity-teacher`). When
@@ -237,25 +234,25 @@ control = monomial_correlations(
 
 # %% mystnb={"figure": {"name": "fig-parity-correlations", "caption": "Mean absolute correlation of the teacher's prediction with degree-1 monomials (left: paper, Figure 2, middle) and degree-3 monomials (right), in and off the support, over seeds with 95 % intervals; step 0 is each teacher's checkpoint ②. Dotted: the largest of the off-support ones. Dashed: what a monomial that the teacher ignores would show."}, "image": {"alt": "Correlations against steps around the transition: the in-support line rises sharply near step zero and falls again."}}
 probe = MonomialCorrelations(degrees=(1, 2, 3), n_samples=n_probe_samples)
-measured = runs.by_seed(
-    lambda s: Measurement(
-        teacher(s),
-        probe,
-        tables.thinned(
-            teacher(s).checkpoints, candidates[s].middle, probe_every
-        ),
-    ),
-    teaching,
-)
-correlations = joined(({"seed": s}, r) for s, r in measured.items())
 
+
+def probed(of, candidates, seeds, part="core"):
+    """The correlations of teachers, and the runs that measured them."""
+    specs = {}
+    for s in seeds:
+        middle = candidates[s].middle
+        steps = tables.thinned(of(s).checkpoints, middle, probe_every)
+        specs[s] = Measurement(of(s), probe, steps)
+    return runs.tabled(specs, "seed", part=part)
+
+
+correlations, measured = probed(teacher, candidates, teaching)
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
 around = plots.aligned(correlations, candidate_table)
 for ax, degree in zip(axes, (1, 3), strict=True):
     plots.plot_correlations(around, ax, degree, label="steps from ②")
     ax.set_xlim(-12 * checkpoint_every, 20 * checkpoint_every)
-plots.finish(fig, runs.provenance(measured.values()), 4)
-plt.show()
+runs.show(fig, measured.values(), 4)
 
 # %% [markdown]
 # {numref}`fig-parity-correlations` is R1: near the transition, and only there, single coordinates of the support
@@ -285,7 +282,8 @@ def student(seed, supervision, rate, width=student_width, steps=n_steps):
 
 def methods(seed):
     t = teacher(seed)
-    return usual_methods(t, checkpoint_every) | candidate_methods(
+    every = Progressive(n_steps // checkpoint_every, checkpoint_every)
+    return usual_methods(t, every) | candidate_methods(
         t, candidates[data_seed(seed)], two_checkpoint_steps
     )
 
@@ -315,8 +313,7 @@ shown = students.table[
     students.table.method.isin(["cross_entropy", "one_shot", "progressive"])
 ]
 plots.plot_accuracy(pd.concat([teacher_table, shown]), ax)
-plots.finish(fig, runs.provenance(students.records), 2)
-plt.show()
+runs.show(fig, students.records, 2)
 
 # %% mystnb={"figure": {"name": "fig-parity-two-checkpoints", "caption": "Held-out accuracy of (2, T) students: one intermediate checkpoint for T steps, then the final one; one-shot distillation for comparison. Means over seeds with 95 % intervals (paper: Figure 2, right)."}, "image": {"alt": "Accuracy against training steps of students of the checkpoints before, in and after the transition, and of one-shot distillation."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
@@ -326,8 +323,7 @@ plots.plot_accuracy(
     ],
     ax,
 )
-plots.finish(fig, runs.provenance(students.records), 2)
-plt.show()
+runs.show(fig, students.records, 2)
 
 # %% [markdown]
 # **What to see.** In {numref}`fig-parity-accuracy` the progressive student rises with its teacher, though it is a
@@ -343,10 +339,7 @@ everyone = pd.concat([teacher_table, students.table])
 tables.reach_table(everyone, 0.9, ["method"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-parity-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
-fig, ax = plt.subplots(figsize=(6.6, 3.9))
-plots.plot_rates(students.tuning, ax, students.rates)
-plots.finish(fig, runs.provenance(students.tuning_records), 3)
-plt.show()
+runs.show_rates(students)
 
 # %% [markdown]
 # ### Hard labels of a perfect teacher are labels
@@ -386,19 +379,15 @@ on_slider = tables.around_transition(
     teacher(source).checkpoints, candidates[source], slider_checkpoints
 )
 rate = students.rate("two_checkpoint_middle")
-slid = runs(
-    [
-        student(
-            source,
-            chosen_checkpoints(teacher(source), [c], two_checkpoint_steps),
-            rate,
-        )
-        for c in on_slider
-    ]
-)
-slider_table = joined(
-    ({"checkpoint": c}, r) for c, r in zip(on_slider, slid, strict=True)
-)
+slid = {
+    c: student(
+        source,
+        chosen_checkpoints(teacher(source), [c], two_checkpoint_steps),
+        rate,
+    )
+    for c in on_slider
+}
+slider_table, slid = runs.tabled(slid, "checkpoint")
 
 # %% tags=["nbval-ignore-output"]
 diagrams.interactive_checkpoints(
@@ -417,8 +406,7 @@ plots.plot_checkpoint_quality(
     final,
     ax,
 )
-plots.finish(fig, runs.provenance(slid), 2)
-plt.show()
+runs.show(fig, slid.values(), 2)
 
 # %% [markdown]
 # ## Ablations
@@ -464,8 +452,7 @@ if "widths" in page_tables:
     plots.plot_reach(
         steps, tables.reached(steps, ["width"]), ax, by="width"
     )
-    plots.finish(fig, runs.provenance(by_width.records))
-    plt.show()
+    runs.show(fig, by_width.records)
 
 # %% [markdown]
 # ### A wider student (Figure 8)
@@ -505,8 +492,7 @@ if figures == "all" and wide_student_width:
     plots.plot_accuracy(
         wide.table[wide.table.method.str.contains("two")], axes[1]
     )
-    plots.finish(fig, runs.provenance(wide.records))
-    plt.show()
+    runs.show(fig, wide.records)
 
 # %% [markdown]
 # ### A teacher trained at a higher rate (Figure 9)
@@ -531,21 +517,8 @@ if figures == "all" and fast_steps:
     page_tables["fast_candidates"] = tables.candidate_rows(
         fast_table, {s: fast_candidates[s] for s in fast_teaching}
     )
-    fast_measured = runs.by_seed(
-        lambda s: Measurement(
-            fast_specs[s],
-            probe,
-            tables.thinned(
-                fast_specs[s].checkpoints,
-                fast_candidates[s].middle,
-                probe_every,
-            ),
-        ),
-        fast_teaching,
-        "ablations",
-    )
-    page_tables["fast_correlations"] = joined(
-        ({"seed": s}, r) for s, r in fast_measured.items()
+    page_tables["fast_correlations"], _ = probed(
+        fast_specs.get, fast_candidates, fast_teaching, "ablations"
     )
     fast_students = compare(
         runs,
@@ -574,14 +547,9 @@ if "fast_students" in page_tables:
         plots.plot_correlations(around, ax, degree, label="steps from ②")
         ax.set_xlim(-10 * checkpoint_every, 15 * checkpoint_every)
     plots.plot_accuracy(fast_students.table, axes[2])
-    plots.finish(
-        fig,
-        runs.provenance(
-            [*(fast[s] for s in fast_teaching), *fast_students.records]
-        ),
-        4,
+    runs.show(
+        fig, [*(fast[s] for s in fast_teaching), *fast_students.records], 4
     )
-    plt.show()
 
 # %% [markdown]
 # (parity-temperature)=
@@ -641,8 +609,7 @@ if "temperatures" in page_tables:
     plots.plot_strip(speed, ax, "targets", "accuracy", list(names), names)
     ax.set_ylabel("mean accuracy over the run")
     ax.set_ylim(0.4, 1.03)
-    plots.finish(fig, runs.provenance(by_temperature.records))
-    plt.show()
+    runs.show(fig, by_temperature.records)
 
 # %% [markdown]
 # ### When the transition comes
@@ -671,19 +638,11 @@ if figures == "all" and variants:
         for name in variants
         for s in variant_seeds
     }
-    found = runs(list(varied.values()), "ablations")
-    compared = {("teacher", s): teachers[s] for s in variant_seeds}
-    compared |= dict(zip(varied, found, strict=True))
+    _, found = runs.tabled(varied, "method", "seed", part="ablations")
+    found = {("teacher", s): teachers[s] for s in variant_seeds} | found
     page_tables["variants"] = joined(
-        (
-            {
-                "method": name,
-                "seed": s,
-                "machine": record.provenance["machine"],
-            },
-            record,
-        )
-        for (name, s), record in compared.items()
+        ({"method": m, "seed": s, "machine": r.provenance["machine"]}, r)
+        for (m, s), r in found.items()
     )
     varied = page_tables["variants"]
     steps = tables.steps_to_reach(varied, 0.75, ["method", "seed"])
@@ -727,7 +686,7 @@ if profile == "paper":
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 display(claims.by_criterion(verdicts), runs.cost_table())
 
 # %% [markdown]
@@ -796,8 +755,7 @@ if paper:
     for ax in (axes[0, 0], *axes[1]):
         ax.set_xlim(-1.2e6, 2e6)
         ax.set_xlabel("steps from ②")
-    plots.finish(fig, runs.provenance(paper_runs), 4)
-    plt.show()
+    runs.show(fig, paper_runs, 4)
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and 1,000 (right; paper: Figure 8); below (2, 1M) students. From labels and one-shot with hard labels are one line. Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
 if paper:
@@ -821,8 +779,7 @@ if paper:
         plots.plot_accuracy(table[of_two], below)
         above.set_title(f"width {width}", fontsize=10)
     plots.mark_read_off(of_figure("Figure 1 (left)"), axes[0, 0])
-    plots.finish(fig, runs.provenance(paper_runs), 4)
-    plt.show()
+    runs.show(fig, paper_runs, 4)
 
 # %% [markdown]
 # What to see, then four tables: how many runs got to 90 %, and when; the paper's numbers beside ours; the criteria, judged at

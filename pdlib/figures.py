@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -87,6 +88,19 @@ def house_style() -> None:
     mpl.rc("legend", frameon=False, fontsize=8.5)
     mpl.rc("lines", linewidth=1.8)
     mpl.rc("savefig", dpi=110)
+
+
+def panels(titles: Iterable[str], size: tuple[float, float], n_rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure with one panel per title, all with the same y axis."""
+    titles = list(titles)
+    n_columns = -(-len(titles) // n_rows)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharey=True, squeeze=False)
+    for ax in axes.flat[len(titles) :]:
+        ax.set_visible(False)
+    shown = list(axes.flat[: len(titles)])
+    for ax, title in zip(shown, titles, strict=True):
+        ax.set_title(title, fontsize=9)
+    return figure, shown
 
 
 def finish(figure: Figure, provenance: str, n_columns: int = 3) -> None:

@@ -580,14 +580,18 @@ def tree_rows(features: Sequence[Sequence[int]], paths: Sequence[Sequence[tuple[
     for label, path in enumerate(paths):
         names, parent = [*(str(node) for node, _ in path), f"class {label + 1}"], ""
         for depth, name in enumerate(names):
-            sign = path[depth - 1][1] if depth else 0
-            row = {"parent": parent, "child": name, "sign": sign, "depth": depth, "text": name, "place": []}
-            rows.setdefault(name, row)["place"].append((label + 0.5) / len(paths))
+            edge = {
+                "parent": parent,
+                "child": name,
+                "sign": path[depth - 1][1] if depth else 0,
+                "depth": depth,
+            }
+            rows.setdefault(name, {**edge, "place": []})["place"].append((label + 0.5) / len(paths))
             parent = name
     for name, row in rows.items():
         row["place"] = float(np.mean(row["place"]))
-        if name.isdigit():
-            row["text"] = " ".join(f"x{i + 1}" for i in features[int(name) - 1])
+        names = [f"x{i + 1}" for i in features[int(name) - 1]] if name.isdigit() else [name]
+        row["text"] = " ".join(names)
     order = ["depth", "place"]
     return pd.DataFrame(rows.values()).sort_values(order, kind="stable").reset_index(drop=True)
 
