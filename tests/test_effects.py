@@ -46,10 +46,7 @@ def test_a_gain_is_over_each_rival_in_the_same_ancestry() -> None:
 def test_of_several_tables_each_has_its_columns() -> None:
     found = shared.gain({**TWO, "wide": TWO["students"]}, ["students", "wide"], "a", ["b"])
     assert found.columns.tolist() == ["students b", "wide b"]
-    assert shared.reached({**TWO, "wide": TWO["students"]}, ["students", "wide"], ["a"], 0.99).shape == (
-        1,
-        2,
-    )
+    assert shared.reached({**TWO, "wide": TWO["students"]}, ["students", "wide"], ["a"], 0.99).shape == (1, 2)
 
 
 def test_rows_are_restricted_and_an_absent_setting_is_not_run() -> None:

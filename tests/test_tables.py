@@ -16,14 +16,7 @@ from scipy.interpolate import PchipInterpolator
 
 from pdlib import tables
 from pdlib.comparison import best_rates
-from pdlib.tables import (
-    Candidates,
-    candidate_rows,
-    curve,
-    mean_interval,
-    second_spike,
-    transition_candidates,
-)
+from pdlib.tables import Candidates, candidate_rows, curve, mean_interval, second_spike, transition_candidates
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
 
