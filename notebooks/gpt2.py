@@ -232,7 +232,7 @@ tables.last_rows(teacher_table, ["level", "seed"]).pivot_table(
     index="level", values=["accuracy", "loss_nats"]
 ).round(3)
 
-# %% mystnb={"figure": {"name": "fig-gpt2-teacher", "caption": "The teachers' held-out loss at each level; one thin line a seed; dotted: the exact posterior and the frequencies of the tokens asked for (paper: Figure 29a)."}, "image": {"alt": "Panels of loss against training steps: a rapid drop, then a slow tail, above the line of the exact posterior."}}
+# %% mystnb={"figure": {"name": "fig-gpt2-teacher", "caption": "The teachers' held-out loss at each level; one thin line per seed; dotted: the exact posterior and the frequencies of the tokens asked for (paper: Figure 29a)."}, "image": {"alt": "Panels of loss against training steps: a rapid drop, then a slow tail, above the line of the exact posterior."}}
 titles = [f"level {level}" for level in tasks]
 fig, axes = plots.panels(titles, (9.6, 3.6))
 for ax, level in zip(axes, tasks, strict=True):
@@ -274,7 +274,7 @@ runs.show(fig, measured.values(), 4)
 
 # %% [markdown]
 # **What to see** (laptop values). At every level most of the loss goes in the first tenth of training, without the plateau that BERT has; the tail
-# is long ({numref}`fig-gpt2-teacher`). At level 4, with one token a sentence, the drop is slowest. $M_{\mathrm{robust}}$ rises in the drop and then
+# is long ({numref}`fig-gpt2-teacher`). At level 4, with one token per sentence, the drop is slowest. $M_{\mathrm{robust}}$ rises in the drop and then
 # stays, $M_{\mathrm{close}}$ at $n = 3$ rises all along ({numref}`fig-gpt2-ngrams`): the teacher uses more and more of what lies before, with no
 # turn at one checkpoint that these seeds agree on.
 #
@@ -345,7 +345,7 @@ students = pd.concat(table for table, _, _ in core.values())
 chosen = pd.concat(rates for _, rates, _ in core.values())
 chosen.pivot(index="method", columns="level", values="learning_rate")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by level and method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "One panel a level: final accuracy against learning rate, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by level and method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "One panel per level: final accuracy against learning rate, one line per method."}}
 runs.show_rates(
     {
         f"level {level}": runs.choices[f"students L({level})"]
@@ -355,7 +355,7 @@ runs.show_rates(
 )
 
 
-# %% mystnb={"figure": {"name": "fig-gpt2-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by level of the loss and by method; means over seeds with 95 % intervals; dotted: the exact posterior (paper: Figure 30)."}, "image": {"alt": "One panel a level: accuracy at the end of runs of several lengths, one line a method."}}
+# %% mystnb={"figure": {"name": "fig-gpt2-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by level of the loss and by method; means over seeds with 95 % intervals; dotted: the exact posterior (paper: Figure 30)."}, "image": {"alt": "One panel per level: accuracy at the end of runs of several lengths, one line per method."}}
 def ceiling(level):
     rows = best[best.predictor == "posterior"].set_index("level")
     return float(rows.accuracy[level])
@@ -403,7 +403,7 @@ few = [s for s in ablation_seeds if s in seeds]
 
 # %% [markdown]
 # **What to see** (laptop values). Progressive distillation is not ahead of the better one-shot distillation at any level or length; after a
-# quarter of $T_0$ at level 2 it is behind. Level 4 asks for one token a sentence, and most students are still near their
+# quarter of $T_0$ at level 2 it is behind. Level 4 asks for one token per sentence, and most students are still near their
 # plateau after so few steps; when one leaves it differs between ancestries, which is what the wide intervals show.
 #
 # ## Ablations
@@ -415,7 +415,7 @@ few = [s for s in ablation_seeds if s in seeds]
 # Networks with fewer heads than the teacher, trained from the data in the same way, their initial scale fitted to their width as the teacher's is.
 # In the laptop runs the network with the fewest heads rises later at every level; by the end there is little between them.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-heads", "caption": "Held-out accuracy by number of heads, from the data alone, at each level; means over seeds with 95 % intervals (paper: Figure 28)."}, "image": {"alt": "One panel a level: accuracy against training steps, one line for each number of heads."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-heads", "caption": "Held-out accuracy by number of heads, from the data alone, at each level; means over seeds with 95 % intervals (paper: Figure 28)."}, "image": {"alt": "One panel per level: accuracy against training steps, one line for each number of heads."}}
 if figures == "all":
     counts = [n for n in head_counts if n != teacher_heads]
     fewer = {
@@ -447,7 +447,7 @@ if figures == "all":
 #
 # Twice the heads change little (laptop values): temperature 1 stays among the best at every level, and the spread at level 4 is as wide.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-large", "caption": "The same as the small student's figure for a student with more heads (paper: Figure 31)."}, "image": {"alt": "One panel a level: accuracy at the end of runs of several lengths, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-large", "caption": "The same as the small student's figure for a student with more heads (paper: Figure 31)."}, "image": {"alt": "One panel per level: accuracy at the end of runs of several lengths, one line per method."}}
 if figures == "all":
     larger = {
         level: trained(
@@ -476,7 +476,7 @@ if figures == "all":
 # it is then about as accurate after a quarter of $T_0$ as from the usual scale after half of it, whatever teaches it, and labels alone are nearly as
 # good as distillation: what a teacher shortens here is above all a start that was chosen badly.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-initial", "caption": "The small student with the usual initial scale (left) and with one that fits its width (right), at the main level; means over seeds with 95 % intervals; dotted: the exact posterior."}, "image": {"alt": "Two panels of final accuracy against run length, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-initial", "caption": "The small student with the usual initial scale (left) and with one that fits its width (right), at the main level; means over seeds with 95 % intervals; dotted: the exact posterior."}, "image": {"alt": "Two panels of final accuracy against run length, one line per method."}}
 if figures == "all":
     fitted, _, fitted_records = trained(
         student(main, std=scaled_std),

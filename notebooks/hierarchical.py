@@ -70,7 +70,7 @@ from pdlib.comparison import (
 from pdlib.probes.features import FeatureCorrelations, feature_correlations
 from pdlib.schedules import Progressive
 from pdlib.specs import Measurement, Training
-from pdlib.tables import data_seed, joined
+from pdlib.tables import data_seed
 
 runs = PageRuns.of("hierarchical", globals())
 REACHED = 0.99  # "100 %"
@@ -143,7 +143,7 @@ pd.DataFrame(way).assign(
 # %% [markdown]
 # ## Trained here and now
 #
-# A network of width 64 learns a tree of depth 2, two coordinates a feature, from 20,000 samples, on the machine that
+# A network of width 64 learns a tree of depth 2, two coordinates per feature, from 20,000 samples, on the machine that
 # executes this page: first the root's question, then the class.
 
 # %%
@@ -163,7 +163,7 @@ live.table.query("step == 20_000")[
 # %% [markdown]
 # ## The teachers, level by level
 #
-# One teacher a seed. Its accuracy at level $l$ is the share of held-out inputs whose predicted leaf lies below the right
+# One teacher per seed. Its accuracy at level $l$ is the share of held-out inputs whose predicted leaf lies below the right
 # node after $l$ questions; at the last level that is the accuracy. Its candidate checkpoints are chosen from this
 # accuracy alone, before any student is trained:
 
@@ -178,12 +178,7 @@ Markdown(
     "first checkpoint from which on the accuracy stays above 0.999."
 )
 
-
 # %%
-def with_teacher(ancestries):
-    return [s for s in ancestries if data_seed(s) in candidates]
-
-
 sources = list(dict.fromkeys(data_seed(s) for s in [*tuning_seeds, *seeds]))
 teachers = runs.by_seed(teacher, sources)
 candidates = tables.chosen(
@@ -192,16 +187,13 @@ candidates = tables.chosen(
         table, candidate_accuracies, chance=1 / task.n_classes
     ),
 )
-used, tuning_used, ablation_used = map(
-    with_teacher, (seeds, tuning_seeds, ablation_seeds)
+used, tuning_used, ablation_used = (
+    tables.with_teacher(of, candidates)
+    for of in (seeds, tuning_seeds, ablation_seeds)
 )
 teaching = list(dict.fromkeys(data_seed(s) for s in used))
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in teaching
-)
-candidate_table = tables.candidate_rows(
-    teacher_table, {s: candidates[s] for s in teaching}
-)
+teacher_table = tables.teacher_rows(teachers, teaching)
+candidate_table = tables.candidate_rows(teacher_table, candidates)
 asked = {data_seed(s) for s in seeds}
 Markdown(
     f"**{len(teaching)} of {len(asked)}** teachers settled within the budget. "
@@ -209,7 +201,7 @@ Markdown(
     "trained under them, and all that follows is about those that settled."
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-teachers", "caption": "Each teacher's accuracy by level of the tree, a panel a seed, with its candidate checkpoints ① to ⑥ on the accuracy of the last level, the class (paper: Figures 18a and 19a)."}, "image": {"alt": "A panel for each teacher: the curve of the first level rises first, that of the last level rises in steps later; six marks lie on the last one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-teachers", "caption": "Each teacher's accuracy by level of the tree, one panel per seed, with its candidate checkpoints ① to ⑥ on the accuracy of the last level, the class (paper: Figures 18a and 19a)."}, "image": {"alt": "A panel for each teacher: the curve of the first level rises first, that of the last level rises in steps later; six marks lie on the last one."}}
 n_rows = -(-len(teaching) // 3)
 titles = [f"seed {s}" for s in teaching]
 fig, axes = plots.panels(titles, (9.5, 0.8 + 2.2 * n_rows), n_rows)
@@ -274,7 +266,7 @@ for ax, degree in zip(axes, (1, 2), strict=True):
     plots.plot_features(features[features.seed == teaching[0]], ax, degree)
 runs.show(fig, [measured[teaching[0]]], 5)
 
-# %% mystnb={"figure": {"name": "fig-hierarchical-onsets", "caption": "All teachers: the first checkpoint at which the correlation with a node's feature, averaged over the classes below the node, is more than twice that of the rest; a mark a node."}, "image": {"alt": "For each teacher marks at different steps; those of the first level mostly come first, those of the last level are spread over a long time."}}
+# %% mystnb={"figure": {"name": "fig-hierarchical-onsets", "caption": "All teachers: the first checkpoint at which the correlation with a node's feature, averaged over the classes below the node, is more than twice that of the rest; one mark per node."}, "image": {"alt": "For each teacher marks at different steps; those of the first level mostly come first, those of the last level are spread over a long time."}}
 onsets = tables.onsets(features)
 fig, axes = plt.subplots(
     1, 2, figsize=(9.5, 1.4 + 0.3 * len(teaching)), sharey=True
@@ -374,17 +366,14 @@ tables.reach_table(by_width, REACHED, ["student", "method"])
 # %% tags=["nbval-ignore-output"]
 pd.concat({name: c.rates for name, c in students.items()}).round(3)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method: narrow (left) and wide student (right); the chosen rates are marked."}, "image": {"alt": "Two panels of final accuracy against learning rate, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method: narrow (left) and wide student (right); the chosen rates are marked."}, "image": {"alt": "Two panels of final accuracy against learning rate, one line per method."}}
 runs.show_rates(
     {f"{name} student": c for name, c in students.items()}, (9.5, 3.6)
 )
 
 # %%
 page_tables = {
-    "teacher": joined(
-        ({"method": "teacher", "seed": s}, teachers[data_seed(s)])
-        for s in used
-    ),
+    "teacher": tables.teacher_rows(teachers, used),
     "candidates": candidate_table,
     "features": features,
 } | {f"{name}_students": c.table for name, c in students.items()}
@@ -446,7 +435,7 @@ if figures == "all":
         )
     runs.show(fig, (r for c in chosen.values() for r in c.records))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-final", "caption": "Accuracy at the end of the budget for every single checkpoint and every pair that was run: a dot a seed, mean with 95 % interval beside it. From left to right, divided by lines: one checkpoint for T steps; one for 2T; two from the transition; two of which one lies outside. Dotted: 1 minus one over the number of classes, where all but one of the last level's nodes are learned."}, "image": {"alt": "Two panels, narrow and wide student, of final accuracies for single checkpoints and pairs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-final", "caption": "Accuracy at the end of the budget for every single checkpoint and every pair that was run: one dot per seed, mean with 95 % interval beside it. From left to right, divided by lines: one checkpoint for T steps; one for 2T; two from the transition; two of which one lies outside. Dotted: 1 minus one over the number of classes, where all but one of the last level's nodes are learned."}, "image": {"alt": "Two panels, narrow and wide student, of final accuracies for single checkpoints and pairs."}}
 signs = {
     name: "".join(plots.NUMBERS[i - 1] for i in c)
     for name, c in settings.items()
@@ -467,6 +456,7 @@ if figures == "all":
             ax.axvline(edge - 0.35, color="0.5", linewidth=0.8)
         ax.set_ylim(0, 1.06)
         ax.set_ylabel("final accuracy")
+        ax.label_outer()
     runs.show(fig, (r for c in chosen.values() for r in c.records))
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -522,7 +512,7 @@ if figures == "all":
         for name, c in by_temperature.items()
     }
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-temperature", "caption": "The pair ③⑤ by the teacher's temperature: mean accuracy over the run, a dot a seed, mean with 95 % interval beside it; narrow (left) and wide student (right) (paper: Figures 19c and 18c)."}, "image": {"alt": "Two panels of mean accuracy over the run for hard labels and for each temperature."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-temperature", "caption": "The pair ③⑤ by the teacher's temperature: mean accuracy over the run, one dot per seed, mean with 95 % interval beside it; narrow (left) and wide student (right) (paper: Figures 19c and 18c)."}, "image": {"alt": "Two panels of mean accuracy over the run for hard labels and for each temperature."}}
 if figures == "all":
     fig, axes = plots.panels(both, (9.5, 3.2))
     names = plots.temperature_names(targets)

@@ -172,29 +172,20 @@ live.table.query("step > 0")[["step", "accuracy"]].round(2)
 # %% [markdown]
 # ## The teachers and their transitions
 #
-# One teacher a seed. Its candidate checkpoints are chosen from its own accuracy, before any student is trained: ②
+# One teacher per seed. Its candidate checkpoints are chosen from its own accuracy, before any student is trained: ②
 # lies nearest to halfway between chance and perfect during the rise, ① is the last one before it that is still at chance
 # (below .52), ③ lies where the accuracy has settled for good.
 
-
 # %%
-def with_teacher(ancestries, candidates):
-    return [s for s in ancestries if data_seed(s) in candidates]
-
-
 sources = list(dict.fromkeys(data_seed(s) for s in [*tuning_seeds, *seeds]))
 teachers = runs.by_seed(teacher, sources)
 candidates = tables.learned(teachers)
-used = with_teacher(seeds, candidates)
+used = tables.with_teacher(seeds, candidates)
 teaching = list(dict.fromkeys(data_seed(s) for s in used))
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in teaching
-)
-candidate_table = tables.candidate_rows(
-    teacher_table, {s: candidates[s] for s in teaching}
-)
-tuning_used = with_teacher(tuning_seeds, candidates)
-ablation_used = with_teacher(ablation_seeds, candidates)
+teacher_table = tables.teacher_rows(teachers, teaching)
+candidate_table = tables.candidate_rows(teacher_table, candidates)
+tuning_used = tables.with_teacher(tuning_seeds, candidates)
+ablation_used = tables.with_teacher(ablation_seeds, candidates)
 asked = {data_seed(s) for s in seeds}
 Markdown(
     f"**{len(teaching)} of {len(asked)}** teachers learned within the budget. "
@@ -202,7 +193,7 @@ Markdown(
     "under them, and all that follows is about those that learned."
 )
 
-# %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line a seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
+# %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line per seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
@@ -338,7 +329,7 @@ runs.show(fig, students.records, 2)
 everyone = pd.concat([teacher_table, students.table])
 tables.reach_table(everyone, 0.9, ["method"])
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-parity-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-parity-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
 runs.show_rates(students)
 
 # %% [markdown]
@@ -420,10 +411,7 @@ runs.show(fig, slid.values(), 2)
 
 # %%
 page_tables = {
-    "teacher": joined(
-        ({"method": "teacher", "seed": s}, teachers[data_seed(s)])
-        for s in used
-    ),
+    "teacher": tables.teacher_rows(teachers, used),
     "candidates": candidate_table,
     "correlations": correlations,
     "students": students.table,
@@ -443,7 +431,7 @@ if figures == "all" and widths:
         width=by_width.table.method.astype(int)
     )
 
-# %% mystnb={"figure": {"name": "fig-parity-width", "caption": "Steps from labels alone to 90 % held-out accuracy against width: a dot a run, a triangle at the budget for a run that never got there; the line is the median of all runs, and ends where half of them did not. Above: how many reached it (paper: Figure 7, left)."}, "image": {"alt": "Steps to ninety percent accuracy against width, on logarithmic axes."}}
+# %% mystnb={"figure": {"name": "fig-parity-width", "caption": "Steps from labels alone to 90 % held-out accuracy against width: one dot per run, a triangle at the budget for a run that never got there; the line is the median of all runs, and ends where half of them did not. Above: how many reached it (paper: Figure 7, left)."}, "image": {"alt": "Steps to ninety percent accuracy against width, on logarithmic axes."}}
 if "widths" in page_tables:
     fig, ax = plt.subplots(figsize=(6.2, 3.7))
     steps = tables.steps_to_reach(
@@ -509,13 +497,10 @@ if figures == "all" and fast_steps:
     }
     fast = runs.by_seed(fast_specs.get, fast_specs, "ablations")
     fast_candidates = tables.learned(fast, settled=0.95)
-    fast_used = with_teacher(ablation_seeds, fast_candidates)
+    fast_used = tables.with_teacher(ablation_seeds, fast_candidates)
     fast_teaching = list(dict.fromkeys(data_seed(s) for s in fast_used))
-    fast_table = joined(
-        ({"method": "teacher", "seed": s}, fast[s]) for s in fast_teaching
-    )
     page_tables["fast_candidates"] = tables.candidate_rows(
-        fast_table, {s: fast_candidates[s] for s in fast_teaching}
+        tables.teacher_rows(fast, fast_teaching), fast_candidates
     )
     page_tables["fast_correlations"], _ = probed(
         fast_specs.get, fast_candidates, fast_teaching, "ablations"
@@ -529,7 +514,7 @@ if figures == "all" and fast_steps:
             fast_two_checkpoint_steps,
         ),
         learning_rates=student_rates,
-        tuning_seeds=with_teacher(tuning_seeds, fast_candidates),
+        tuning_seeds=tables.with_teacher(tuning_seeds, fast_candidates),
         seeds=fast_used,
         name="students of the fast teacher",
         part="ablations",
@@ -596,7 +581,7 @@ if figures == "all" and temperatures:
         )
     )
 
-# %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; a dot a seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
+# %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; one dot per seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
 if "temperatures" in page_tables:
     fig, ax = plt.subplots(figsize=(6.4, 3.4))
     speed = (
@@ -696,10 +681,10 @@ display(claims.by_criterion(verdicts), runs.cost_table())
 # The same page at the profile `paper`: $d = 100$, teachers of width 50,000, students of width 100, 20 million steps, a
 # checkpoint every 100,000, rates from the paper's grid. A teacher of this size is a long run, so there are few of them; each
 # has two students that share its labels and their inputs and differ in their initial weights. Intervals are over these
-# students and teachers together; what a teacher alone decides has one value a teacher.
+# students and teachers together; what a teacher alone decides has one value per teacher.
 #
 # `make reproduce PROFILE=paper PAGE=parity` trains students from the teachers' published hard labels, without a teacher;
-# `TEACHER=retrain` trains the teachers too. One-shot distillation at temperature 1 needs 20 million distributions a teacher,
+# `TEACHER=retrain` trains the teachers too. One-shot distillation at temperature 1 needs 20 million distributions per teacher,
 # which are not published: its tables are taken as they are.
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-two", "caption": "At the paper's size (paper: Figure 2). Above: each teacher's accuracy around its checkpoint ②, and the (2, 1M) students of width 100. Below: degree-1 correlations of the teachers' predictions at temperature 1, and of their hard labels. Crosses: read off the paper's figure, its ② laid on ours. Means with 95 % intervals, above over students, below over teachers."}, "image": {"alt": "Teacher accuracy, accuracy of (2, T) students, and degree-1 correlations at temperature 1 and of hard labels at the paper's size, with crosses for the paper's own numbers."}}

@@ -216,20 +216,16 @@ teachers = runs.by_seed(teacher, [*tuning_seeds, *seeds])
 candidates = tables.learned(
     teachers, settled=0.99, warmup=round(warmup_fraction * n_steps)
 )
-used = [s for s in seeds if s in candidates]
-tuning_used = [s for s in tuning_seeds if s in candidates]
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in used
-)
-candidate_table = tables.candidate_rows(
-    teacher_table, {s: candidates[s] for s in used}
-)
+used = tables.with_teacher(seeds, candidates)
+tuning_used = tables.with_teacher(tuning_seeds, candidates)
+teacher_table = tables.teacher_rows(teachers, used)
+candidate_table = tables.candidate_rows(teacher_table, candidates)
 Markdown(
     f"**{len(used)} of {len(seeds)}** teachers learned within the budget; "
     "no student was trained under the others."
 )
 
-# %% mystnb={"figure": {"name": "fig-heads-teacher", "caption": "The teachers' held-out accuracy, one thin line a seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition. Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise; three marked checkpoints on each curve."}}
+# %% mystnb={"figure": {"name": "fig-heads-teacher", "caption": "The teachers' held-out accuracy, one thin line per seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition. Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise; three marked checkpoints on each curve."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
@@ -312,7 +308,7 @@ students = compare(
 # %% tags=["nbval-ignore-output"]
 students.rates.round(4)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
 runs.show_rates(students)
 
 # %% mystnb={"figure": {"name": "fig-heads-accuracy", "caption": "Held-out accuracy of students with few heads by method, beside that of their teachers with many; means over seeds with 95 % intervals (paper: Figure 1, middle)."}, "image": {"alt": "Accuracy against training steps for the teacher, a student from labels, one-shot and progressive distillation."}}

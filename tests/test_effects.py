@@ -18,7 +18,7 @@ ONE_SHOT = ("one_shot", "one_shot_hard")
 
 
 def runs(curves: dict[str, list[float]], seeds: int = 4, every: int = 10, **columns: Any) -> pd.DataFrame:
-    """One row an evaluation: the same curve of each method in every ancestry, but for a little of the seed's own."""
+    """One row per evaluation: the same curve of each method in every ancestry, but for a little of the seed's own."""
     rows = [
         {"seed": s, "method": method, "step": every * i, "accuracy": a + 0.001 * s * (i > 0), **columns}
         for method, curve in curves.items()

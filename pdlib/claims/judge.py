@@ -105,7 +105,7 @@ class Criterion:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def values(self, tables: Tables) -> pd.DataFrame:
-        """Return the effect: a row per ancestry (or case), a column per rival, or the one column `""`.
+        """Return the effect: one row per ancestry (or case), one column per rival, or the one column `""`.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Judgement:
     """
 
     criterion: Criterion
-    frame: pd.DataFrame | None  # a row per ancestry, a column per rival; None without the tables
+    frame: pd.DataFrame | None  # one row per ancestry, one column per rival; None without the tables
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:

@@ -146,7 +146,7 @@ def _shown(judgement: Judgement) -> dict[str, Any]:
 
 
 def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a page's result as a table for reading, a row per criterion.
+    """Return a page's result as a table for reading, one row per criterion.
 
     Columns: `claim`, those of the criterion (`criterion`, `primary`, `measured`, `ancestries`, `agreeing`, `part_verdict`),
     and `verdict`, that of the claim, which is its primary criterion's.
@@ -166,12 +166,12 @@ def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def by_claim(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Return what `judge_page` returns for reading, a row per claim."""
+    """Return what `judge_page` returns for reading, one row per claim."""
     return verdicts.loc[verdicts.primary, ["claim", "ancestries", "verdict"]].reset_index(drop=True)
 
 
 def by_criterion(verdicts: pd.DataFrame) -> Styler:
-    """Return what `judge_page` returns for reading, a row per criterion, with what was measured; primary ones stand out."""
+    """Return what `judge_page` returns for reading, one row per criterion, with what was measured."""
     shown = verdicts[["claim", "criterion", "measured", "ancestries", "agreeing", "part_verdict"]]
     bold = verdicts.primary.map({True: "font-weight: bold", False: ""})
     style = shown.style.hide(axis="index").format(escape="html")
@@ -183,7 +183,7 @@ def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFram
 
     The tolerance is the 95 % prediction interval that the published ancestries give for as many new ones as were run; of
     exact values, the range of the published cases, with the same verdict. Columns: `claim`, `part`, `published`, `new`,
-    `low`, `high`, `inside`, `published_verdict`, `verdict`; a row per criterion and rival.
+    `low`, `high`, `inside`, `published_verdict`, `verdict`; one row per criterion and rival.
     """
     old = {j.criterion.title: j for j in judgements(published)}
     rows = []
@@ -233,7 +233,7 @@ def read_off(page: str) -> pd.DataFrame:
 
 
 def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataFrame:
-    """Return every claim of the paper with its verdicts: a row per claim, profile (the largest size first) and criterion.
+    """Return every claim of the paper with its verdicts: one row per claim, profile (the largest size first) and criterion.
 
     Columns: `claim`, `statement`, `source`, `page`, `profile`, `primary`, `criterion`, `measured`, `ancestries`, `agreeing`,
     `part_verdict`; and of the claim at this profile `verdict` (one word and the size), `remarks`, `cause` (why it is not
@@ -279,7 +279,7 @@ def _rows_of(
 
 
 def at_a_glance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per claim of the ledger, at the largest size run, the paper's numbered results first.
+    """Return one row per claim of the ledger, at the largest size run, the paper's numbered results first.
 
     Columns: `claim`, `the paper says`, `measured` (our effect with its interval), `agree` (ancestries), `verdict`, `cause`,
     `remarks`, `page`.

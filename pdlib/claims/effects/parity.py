@@ -138,7 +138,7 @@ def spread(tables: Tables, table: str, of: Sequence[str]) -> pd.Series[float]:
 
 
 def _along_path(tables: Tables, degree: int) -> pd.DataFrame:
-    """Mean correlation of the paper's class 1: a row a seed and rising step, a column a node of its path, 0 the rest."""
+    """Mean correlation of the paper's class 1: a row per seed and rising step, a column per node of its path, 0 the rest."""
     rows = _rows(tables, "features", {"degree": degree, "scope": "class_0"})
     return rows.pivot_table(index=["seed", "step"], columns="node", values="mean")
 

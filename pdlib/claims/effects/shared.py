@@ -39,13 +39,13 @@ def _rows(tables: Tables, table: str, where: Where | None = None) -> pd.DataFram
 
 
 def _by(rows: pd.DataFrame, by: str, measure: Measure, column: str = "accuracy") -> pd.DataFrame:
-    """Return what counts of each run: a row per ancestry, a column per value of `by`."""
+    """Return what counts of each run: one row per ancestry, one column per value of `by`."""
     runs = rows.groupby(["seed", by])[column]
     return (runs.last() if measure == "final" else runs.mean()).unstack()
 
 
 def _each(table: str | Sequence[str], effect: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """Return an effect of one table, or of several with a column per table (and rival)."""
+    """Return an effect of one table, or of several with one column per table (and rival)."""
     if isinstance(table, str):
         return effect(table)
     found = {name: effect(name) for name in table}
@@ -82,7 +82,7 @@ def gain(
     by: str = "method",
     where: Where | None = None,
 ) -> pd.DataFrame:
-    """Return what a method reaches minus what each rival of the same ancestry reaches, a column per rival."""
+    """Return what a method reaches minus what each rival of the same ancestry reaches, one column per rival."""
 
     def of_one(name: str) -> pd.DataFrame:
         found = _by(_rows(tables, name, where), by, measure)

@@ -50,7 +50,7 @@ def _in_each(
 
 
 def _columns(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return frames side by side, a column per column and setting."""
+    """Return frames side by side, one column per column and setting."""
     named = [
         frame.set_axis([", ".join(filter(None, (str(c), setting))) for c in frame], axis=1)
         for setting, frame in found.items()
@@ -68,7 +68,7 @@ def gain_in_each(
     measure: Measure = "final",
     where: Where | None = None,
 ) -> pd.DataFrame:
-    """Return the gain in each setting of a table, a column per rival and setting.
+    """Return the gain in each setting of a table, one column per rival and setting.
 
     Settings are the values of the columns `each` that the table holds, with `among` only texts that begin in one of these
     ways. All columns are judged together: "at every length" is one statement.
@@ -104,7 +104,7 @@ def gap_closing(
     each: Sequence[str] = (),
     where: Where | None = None,
 ) -> pd.DataFrame:
-    """Return the gain in a table's shortest runs minus that in its longest, a column per rival and setting."""
+    """Return the gain in a table's shortest runs minus that in its longest, one column per rival and setting."""
 
     def within(setting: Where) -> pd.DataFrame:
         lengths = _rows(tables, table, setting).horizon
@@ -131,7 +131,7 @@ def crossing(
 
 
 def lead_at_each_length(tables: Tables, table: str, of: str, where: Where | None = None) -> pd.DataFrame:
-    """Return the final accuracy of a student minus its teacher's at that step of its own run, a column per length."""
+    """Return the final accuracy of a student minus its teacher's at that step of its own run, one column per length."""
     return _columns(
         _in_each(
             tables, table, ["horizon"], where, lambda w: lead_over_teacher(tables, table, of, "final", w)
@@ -142,7 +142,7 @@ def lead_at_each_length(tables: Tables, table: str, of: str, where: Where | None
 def candidate_gain(
     tables: Tables, candidate: str, over: Literal["each", "first", "last"] = "each"
 ) -> pd.DataFrame:
-    """Return the final accuracy of a candidate's (2, T) student minus that of the grid's, a column per checkpoint of it.
+    """Return the final accuracy of a candidate's (2, T) student minus that of the grid's, one column per checkpoint of it.
 
     The grid are the checkpoints named by their step; `over` takes all of them, the first or the last.
     """
@@ -168,7 +168,7 @@ def rates_of_two_checkpoints(tables: Tables, over: Sequence[str]) -> pd.DataFram
 def improvement(
     tables: Tables, measures: Sequence[Sequence[Any]], of: str, over: Sequence[str], run: str = "longest"
 ) -> pd.DataFrame:
-    """Return how much better a student is than each rival by several measures, a column per measure and rival.
+    """Return how much better a student is than each rival by several measures, one column per measure and rival.
 
     A measure is `["robust", n]` or `["close", n]`, where less is better, or `["probe", levels]`, the probe's mean accuracy
     over so many levels from the root on. `run` is the shortest or the longest length of `students`; measures without a
@@ -214,7 +214,7 @@ def _first_at(steps: Any, values: Any, level: float) -> float:
 
 
 def _phases(tables: Tables) -> pd.DataFrame:
-    """Return where the phases of a teacher of text begin, in steps, a row a seed.
+    """Return where the phases of a teacher of text begin, in steps, one row per seed.
 
     `plateau`, where the loss comes within `NEAR` of that of copying; `drop`, where it leaves it below; `tail`, where three
     quarters of the way from copying to the end are done. A teacher that never leaves the plateau has an empty drop and an
@@ -304,7 +304,7 @@ def _of_runs(
 def fall_ratio(
     tables: Tables, fast: Span, slow: Sequence[Span], each: Sequence[str] = (), where: Where | None = None
 ) -> pd.DataFrame:
-    """Return the log2 of how fast the teacher's loss falls in one part of its run over how fast in others, a column each.
+    """Return the log2 of how fast the teacher's loss falls in one part of its run over how fast in others, one column each.
 
     Either is at least `STILL`: the logarithm of a slope of about 0 would be noise.
     """
@@ -413,7 +413,7 @@ def heads_delay(
 def change(
     tables: Tables, measure: str, n: int, at: Point, minus: Sequence[Point], where: Where | None = None
 ) -> pd.DataFrame:
-    """Return the teacher's median measure at one point of its run minus that at others, a column each."""
+    """Return the teacher's median measure at one point of its run minus that at others, one column each."""
     rows = _measured(tables, measure, n, where)
     value = _level(tables, rows, "median", at, where)
     return pd.DataFrame({f"at {p}": value - _level(tables, rows, "median", p, where) for p in minus})

@@ -1,4 +1,4 @@
-"""Effects of the page `theory`: of exact statements a value per case, of experiments one per ancestry.
+"""Effects of the page `theory`: of exact statements one value per case, of experiments one per ancestry.
 
 `of` is a formula of the table's columns, and `query` a condition on them, both as `pandas.DataFrame.eval` reads them.
 """
