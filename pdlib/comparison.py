@@ -38,22 +38,12 @@ STUDENT = SIBLINGS  # a student's seed is its ancestry's plus this: other weight
 
 @dataclass
 class PageRuns:
-    """The runs of a page: executed in one store and one pool of workers, and counted; the rates it chose, and how.
-
-    Parameters
-    ----------
-    page, profile
-        A smoke run shows no progress bar.
-    store
-        By default `Store()`.
-    parameters
-        All values that the page runs at, as `pdlib.pages.check_parameters` returns them.
-    """
+    """The runs of a page: executed in one store and one pool of workers, and counted; the rates it chose, and how."""
 
     page: str
-    profile: str
+    profile: str  # a smoke run shows no progress bar
     store: Store = field(default_factory=Store)
-    parameters: Mapping[str, object] | None = None
+    parameters: Mapping[str, object] | None = None  # all that the page runs at
     records: dict[str, Record] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)  # of each run, by fingerprint
     elapsed_s: dict[str, float] = field(default_factory=dict)
@@ -338,28 +328,11 @@ def compare(
     choices lie inside or `grow` rates were added on that side. A rate at which a method's training diverges is worthless to
     it, and ends the growth there.
 
-    Parameters
-    ----------
-    student
-        (seed, setting, learning rate) to a training; the setting is what makes the method, usually its
-        supervision.
-    methods
-        Seed to the setting of each method; the same names for each seed.
-    learning_rates
-        The grid, the same for every method.
-    tuning_seeds, seeds
-        Ancestries to choose on, and to report; none to report if only the choice is wanted.
-    name
-        Of the comparison, once on a page; its rates are shown and judged under it.
-    at_end
-        Whether rates are chosen by the accuracy at the end of the run, not by its mean over the run.
-    grow
-        Rates that may be added on each side.
-
-    Raises
-    ------
-    ValueError
-        If a seed is both chosen on and reported, or the page has compared something else by this name.
+    `student` makes a training of a seed, the setting that makes the method (usually its supervision) and a learning rate;
+    `methods` gives a seed the setting of each method, by the same names for each seed. Rates are chosen by the mean accuracy
+    over the run, or `at_end`. Without `seeds` to report only the choice is made. `name` is the comparison's on its page: its
+    rates are shown and judged under it. A seed that is both tuned on and reported, or a second comparison by this name, is a
+    ValueError.
     """
     if both := {data_seed(s) for s in tuning_seeds} & {data_seed(s) for s in seeds}:
         raise ValueError(f"seeds {sorted(both)} are both tuned on and reported: expected disjoint sets.")
@@ -430,16 +403,9 @@ def compare_lengths(
 ) -> Comparison:
     """Choose each method's rate at the shortest length, by the accuracy at its end, then run every length at that rate.
 
-    Each length is a run of its own, not a longer one cut short. The table has a column `horizon` too.
-
-    Parameters
-    ----------
-    student
-        (seed, setting, learning rate, steps) to a training.
-    horizons, n_steps
-        Lengths as shares of the teacher's steps, the shortest first, and these steps.
-    methods, seeds, name, part, choice
-        As of `compare`.
+    Each length is a run of its own, not a longer one cut short; the table has a column `horizon` too. `student` takes the
+    number of steps as well; `horizons` are lengths as shares of the teacher's `n_steps`, the shortest first. The rest is as
+    in `compare`.
     """
     shortest, *further = horizons
 

@@ -225,9 +225,9 @@ def _marks(points: pd.DataFrame, ax: Axes, y: str, looks: Looks, size: float) ->
     """Mark checkpoints on curves: columns `candidate`, `step` and `y`."""
     for candidate, (name, color, marker) in looks.items():
         at = points[points.candidate == candidate]
-        edge: Style = {"edgecolor": "black", "linewidth": 0.6, "zorder": 5}
         if len(at):
-            ax.scatter(at.step, at[y], s=size, color=color, marker=marker, label=name, **edge)
+            edge: Style = {"edgecolor": "black", "linewidth": 0.6, "zorder": 5, "label": name}
+            ax.scatter(at.step, at[y], s=size, color=color, marker=marker, **edge)
     return ax
 
 
@@ -357,10 +357,7 @@ def correlation_axes(rows: pd.DataFrame, ax: Axes, degree: int, label: str = "tr
 def plot_checkpoint_quality(
     teacher: pd.DataFrame, correlations: pd.DataFrame, final: pd.Series[float], ax: Axes
 ) -> Axes:
-    """Draw what a student of each checkpoint becomes, beside the checkpoint's accuracy and correlation.
-
-    `final` is the student's final accuracy, indexed by checkpoint; `correlations` as in `plot_correlations`.
-    """
+    """Draw a student's `final` accuracy by the checkpoint that taught it, beside that one's accuracy and correlation."""
     inside = correlations[(correlations.degree == 1) & (correlations.group == "in_support")]
     shown, inside = (t[t.step.between(final.index.min(), final.index.max())] for t in (teacher, inside))
     scaled = 0.5 + 0.5 * inside["mean"] / inside["mean"].max()

@@ -130,15 +130,14 @@ def _complaints(values: Mapping[str, object], declared: Mapping[str, Any]) -> li
     """A sentence for each value whose name or type is not declared."""
     lines = []
     for name, value in values.items():
+        kind = declared.get(name)
         if name not in declared:
             close = difflib.get_close_matches(name, declared, n=1)
             guess = f"; did you mean {close[0]}?" if close else "."
             lines.append(f"unknown parameter {name} = {value!r}{guess} Declared: {', '.join(declared)}.")
-        elif not _matches(value, declared[name]):
-            kind = declared[name]
-            lines.append(
-                f"{name} = {value!r} is {_type_of(value)}, expected {_spelled(kind)}{_hint(value, kind)}."
-            )
+        elif not _matches(value, kind):
+            wrong = f"{name} = {value!r} is {_type_of(value)}"
+            lines.append(f"{wrong}, expected {_spelled(kind)}{_hint(value, kind)}.")
         elif name in CHOICES and value not in CHOICES[name]:
             lines.append(f"{name} = {value!r}, expected one of {', '.join(CHOICES[name])}.")
     return lines

@@ -50,38 +50,19 @@ class RegisterError(ValueError):
 
 @dataclass(frozen=True)
 class Criterion:
-    """What would count as reproduction, registered before the run.
-
-    Parameters
-    ----------
-    claim, name
-        The claim's id, and what tells this criterion from its others.
-    words
-        The criterion in words, without the numbers of a run.
-    effect, arguments
-        One of `pdlib.claims.effects.EFFECTS` and its arguments by name.
-    side
-        `"above"`: the interval must lie above `threshold`; `"below"`: below it.
-    threshold
-        In the effect's unit.
-    since
-        When it was registered, UTC. No part of what it means.
-    primary
-        Whether it alone decides the claim's word.
-    interval
-        `"student"`: the mean over ancestries with Student's interval; `"share"`: values are 0 or 1, their share has
-        Wilson's; `"exact"`: values are exact ones of different cases, which all must clear the threshold.
-    """
+    """What would count as reproduction, registered before the run."""
 
     claim: str
-    name: str
-    words: str
-    effect: str
-    side: Literal["above", "below"]
-    threshold: float
-    since: datetime
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    primary: bool = False
+    name: str  # tells it from the claim's others
+    words: str  # without the numbers of a run
+    effect: str  # one of `pdlib.claims.effects.EFFECTS`
+    side: Literal["above", "below"]  # of the threshold, where the interval must lie
+    threshold: float  # in the effect's unit
+    since: datetime  # when it was registered, UTC; no part of what it means
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the effect
+    primary: bool = False  # whether it alone decides the claim's word
+    # of the mean over ancestries; of the share of values that are 1 and not 0 (Wilson's); or exact values of different
+    # cases, which all must clear the threshold
     interval: Literal["student", "share", "exact"] = "student"
 
     @property
@@ -92,29 +73,16 @@ class Criterion:
     @cached_property
     def hash(self) -> str:
         """Hexadecimal hash of the row and of the code of its effect with all helpers, formatting aside."""
-        row = [
-            self.claim,
-            self.name,
-            self.words,
-            self.side,
-            self.threshold,
-            dict(self.arguments),
-            self.primary,
-        ]
+        row = [getattr(self, name) for name in ("claim", "name", "words", "side", "threshold")]
+        row += [dict(self.arguments), self.primary]
         text = json.dumps([*row, self.interval, code_of(self.effect)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def values(self, tables: Tables) -> pd.DataFrame:
         """Return the effect: one row per ancestry (or case), one column per rival, or the one column `""`.
 
-        Raises
-        ------
-        MissingTableError
-            If a table is not there: the page did not make it.
-        UndecidedError
-            If censored runs leave the effect without a value.
-        ValueError
-            If a table lacks a method, a setting or a column that the criterion names, or an ancestry has no value.
+        It raises `MissingTableError` if the page did not make a table, `UndecidedError` if censored runs leave no value, and
+        ValueError if a table lacks what the criterion names, or an ancestry has no value.
         """
         try:
             found = EFFECTS[self.effect](tables, **self.arguments)
@@ -161,8 +129,6 @@ class Judgement:
     hold together at 95 %. All must clear the threshold; one that certainly does not refutes. The best rival of each
     ancestry is never taken: the maximum of noisy rivals is larger than any of them.
 
-    Examples
-    --------
     >>> since = datetime(2026, 1, 1, tzinfo=UTC)
     >>> faster = Criterion("R2", "faster", "a gain", "gain", "above", 0.0, since)
     >>> judged = Judgement(faster, pd.DataFrame({"labels": [2.0, 3.0, 4.0], "one_shot": [0.5, 2.0, -1.0]}))
@@ -260,10 +226,10 @@ class Judgement:
         row |= {"since": c.since.isoformat(), "hash": c.hash}
         if self.frame is None:
             return row | {"ancestries": None, "values": None}
-        ancestries = [a if isinstance(a, str) else int(a) for a in self.frame.index]
+        values = {str(rival): [float(v) for v in column] for rival, column in self.frame.items()}
         return row | {
-            "ancestries": ancestries,
-            "values": {str(rival): [float(v) for v in values] for rival, values in self.frame.items()},
+            "ancestries": [a if isinstance(a, str) else int(a) for a in self.frame.index],
+            "values": values,
         }
 
     @classmethod
@@ -302,14 +268,9 @@ class Claim:
 def register(path: Path = REGISTER) -> tuple[Claim, ...]:
     """Return every claim of the paper, in its order, parts of figures on their own.
 
-    Raises
-    ------
-    RegisterError
-        If a row names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, was
-        registered in the future, or contradicts the paper without the five checks; the message names the claim.
+    A row that names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, was
+    registered in the future, or contradicts the paper without the five checks is a `RegisterError`, which names the claim.
 
-    Examples
-    --------
     >>> [claim.id for claim in register()][:3]
     ['R1', 'R1 (Transformer)', 'R2']
     """
@@ -454,13 +415,7 @@ def lock_complaints(claims: Iterable[Claim], lock: Mapping[str, tuple[str, datet
 
 
 def write_lock(claims: Sequence[Claim], path: Path = LOCK) -> None:
-    """Register all criteria.
-
-    Raises
-    ------
-    RegisterError
-        If one has changed and still bears its old time: it would pass for older than it is.
-    """
+    """Register all criteria; one that has changed and still bears its old time is a `RegisterError`."""
     before = locked(path)
     for c in (c for claim in claims for c in claim.criteria):
         digest, since = before.get(c.title, ("", datetime.min.replace(tzinfo=UTC)))

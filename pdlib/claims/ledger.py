@@ -58,38 +58,24 @@ def judge_page(
     costs: Mapping[str, Mapping[str, float]] | None = None,
     edges: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Judge a page's claims, keep the result in the store, and return it as `verdict_table` does.
+    """Judge a page's claims on its tables, keep the result in the store, and return it as `verdict_table` does.
 
-    Parameters
-    ----------
-    page, profile
-        On a profile that is not judged (smoke) every verdict is "not judged", whatever was measured.
-    tables
-        The page's tidy tables, by name. A criterion whose tables are not there is "not run".
-    records
-        The runs behind them.
-    parameters
-        Those that the page ran at; it is published under a profile only if they are the profile's.
-    costs
-        What each part of the page cost.
-    edges
-        A sentence for each rate that was chosen at an end of its grid.
+    `records` are the runs behind the tables, `parameters` those that the page ran at (it is published under a profile only
+    if they are the profile's), `costs` what each part of the page cost, `edges` a sentence for each rate that was chosen at
+    an end of its grid. A criterion whose tables are not there is "not run"; at smoke size every verdict is "not judged".
     """
     records, store = list(records), store or Store()
     rows = [c.judge(tables).row() for claim in of_page(page) for c in claim.criteria]
-    result: dict[str, Any] = {
-        "page": page,
-        "profile": profile,
-        "parameters": None if parameters is None else dict(parameters),
-        "runs": [r.fingerprint for r in records],
-        "began": min((_began(r) for r in records), default=None),
-        "cost": {part: dict(values) for part, values in (costs or {}).items()},
-        "machines": sorted({str(r.provenance.get("machine")) for r in records}),
-        "dates": [f(str(r.provenance.get("date")) for r in records) for f in (min, max)] if records else [],
-        "commits": sorted({str(r.provenance.get("commit")) for r in records}),
-        "edges": list(edges),
-        "criteria": rows,
+    seen = {
+        key: sorted({str(r.provenance.get(key)) for r in records}) for key in ("machine", "commit", "date")
     }
+    result: dict[str, Any] = {"page": page, "profile": profile, "edges": list(edges), "criteria": rows}
+    result["parameters"] = None if parameters is None else dict(parameters)
+    result["runs"] = [r.fingerprint for r in records]
+    result["began"] = min((_began(r) for r in records), default=None)
+    result["cost"] = {part: dict(values) for part, values in (costs or {}).items()}
+    result |= {"machines": seen["machine"], "commits": seen["commit"]}
+    result["dates"] = [seen["date"][0], seen["date"][-1]] if records else []
     store.save_page(page, profile, result, tables if profile in KEPT else {})
     return verdict_table(result)
 
@@ -120,11 +106,7 @@ def sized(judgement: Judgement, profile: str) -> str:
 
 
 def remarks(judgement: Judgement, result: Mapping[str, Any], outdated: Collection[str] = ()) -> list[str]:
-    """Return what a reader must know of a verdict beside it.
-
-    That a criterion is younger than the runs which it judges, that it has changed since, or that a run is of an older
-    version of the code (`outdated`, fingerprints).
-    """
+    """Return what a reader must know of a verdict beside it: runs that are older than the criterion, or of other code."""
     found, criterion = [], judgement.criterion
     if result["began"] and criterion.since > datetime.fromisoformat(result["began"]):
         found.append("judged after the fact")
@@ -203,19 +185,17 @@ def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFram
             low, high = (min(one), max(one)) if exact else prediction_interval(one, len(other))
             slack = 1e-9 * max(1.0, abs(a))  # a deviation of zero leaves no room for the last bit
             inside = bool(a == b or low - slack <= b <= high + slack)
-            rows.append(
-                {
-                    "claim": j.criterion.claim,
-                    "part": j.criterion.name + (f" ({rival})" if rival else ""),
-                    "published": a,
-                    "new": b,
-                    "low": low,
-                    "high": high,
-                    "inside": inside and (not exact or j.verdict == before.verdict),
-                    "published_verdict": before.verdict,
-                    "verdict": j.verdict,
-                }
-            )
+            name = j.criterion.name + (f" ({rival})" if rival else "")
+            row = {
+                "claim": j.criterion.claim,
+                "part": name,
+                "published": a,
+                "new": b,
+                "low": low,
+                "high": high,
+            }
+            row["inside"] = inside and (not exact or j.verdict == before.verdict)
+            rows.append(row | {"published_verdict": before.verdict, "verdict": j.verdict})
     return pd.DataFrame(rows)
 
 
@@ -233,19 +213,12 @@ def read_off(page: str) -> pd.DataFrame:
 
 
 def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataFrame:
-    """Return every claim of the paper with its verdicts: one row per claim, profile (the largest size first) and criterion.
+    """Return every claim of the paper with its verdicts: one row per claim, profile (the largest first) and criterion.
 
-    Columns: `claim`, `statement`, `source`, `page`, `profile`, `primary`, `criterion`, `measured`, `ancestries`, `agreeing`,
-    `part_verdict`; and of the claim at this profile `verdict` (one word and the size), `remarks`, `cause` (why it is not
-    reproduced, or not decided) and `settles` (the run that would change our mind). A claim without a result is "not run".
-
-    Parameters
-    ----------
-    root
-        Folder of published results; by default the project's own.
-    outdated
-        Fingerprints of results that another version of the code wrote (`Store.outdated`); a verdict that rests
-        on one of them says so.
+    Columns: `claim`, `statement`, `source`, `page`, `profile`, those of the criterion (see `verdict_table`); of the claim
+    at this profile `verdict` (one word and the size), `remarks`, `cause` (why it is not reproduced, or not decided) and
+    `settles` (the run that would change our mind). A claim without a result is "not run". `root` is the folder of published
+    results, `outdated` the fingerprints of those that other code wrote (`Store.outdated`): a verdict on them says so.
     """
     published, claims = Published(root), register()
     sizes = [(page, profile) for page in {c.page for c in claims} for profile in SIZES]
