@@ -33,8 +33,18 @@ ALLOWED = {
     "figures": {"tables"},
     "diagrams": {"figures"},
     "claims": {"published", "specs", "store", "tables"},
-    "comparison": {"specs", "schedules", "store", "tables", "claims", "engine", "training"},
-    "pages": {"claims", "store", "tables", "progress"},
+    "pages": {"claims", "files", "store", "progress"},
+    "comparison": {
+        "specs",
+        "schedules",
+        "store",
+        "tables",
+        "figures",
+        "claims",
+        "pages",
+        "engine",
+        "training",
+    },
 }
 LIGHT = [
     "pdlib",
