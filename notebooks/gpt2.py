@@ -69,21 +69,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
-from pdlib import Adam, claims, diagrams, grammar, pages, tables
+from pdlib import claims, diagrams, grammar, tables
 from pdlib import figures as plots
-from pdlib.comparison import PageRuns, compare_lengths, student_of
+from pdlib.comparison import (
+    PageRuns,
+    compare_lengths,
+    student_of,
+    text_adam,
+    usual_methods,
+)
 from pdlib.models.transformer import gpt2
 from pdlib.probes.generation import Generation
 from pdlib.probes.ngrams import NgramDependence
-from pdlib.schedules import KappaSplit, OneShot
-from pdlib.specs import Distillation, Labels, Measurement, Training
-from pdlib.tables import joined
+from pdlib.schedules import KappaSplit
+from pdlib.specs import Distillation, Measurement, Training
 from pdlib.tasks.next_token import NextToken
 from pdlib.theory.best_prediction import BestPrediction
 
-parameters = pages.check_parameters(globals())
-plots.house_style()
-runs = PageRuns("gpt2", profile, parameters=parameters)
+runs = PageRuns.of("gpt2", globals())
 
 # %% [markdown]
 # ## Boundary tokens
@@ -134,8 +137,7 @@ diagrams.plot_boundaries(
     ),
     ax,
 )
-plots.finish(fig, "drawn from the grammar", 4)
-plt.show()
+runs.show(fig, "drawn from the grammar", 4)
 
 # %% [markdown]
 # The loss of level $\ell$ (Equation 9), $p$ being the network's prediction from the tokens before:
@@ -154,17 +156,11 @@ plt.show()
 # ceiling is $\max_t P(x_i = t \mid x_{<i}, \text{a span of level } \ell \text{ ends at } i)$.
 
 # %%
-best = {
-    level: record.table.assign(level=level)
-    for level, record in zip(
-        tasks,
-        runs([BestPrediction(t, n_evaluation) for t in tasks.values()]),
-        strict=True,
-    )
-}
-pd.concat(best.values()).pivot(
-    index="predictor", columns="level", values="accuracy"
-).round(3)
+best, _ = runs.tabled(
+    {level: BestPrediction(t, n_evaluation) for level, t in tasks.items()},
+    "level",
+)
+best.pivot(index="predictor", columns="level", values="accuracy").round(3)
 
 # %% [markdown]
 # ## Training
@@ -175,12 +171,6 @@ pd.concat(best.values()).pivot(
 
 
 # %%
-def adam(rate):
-    return Adam(
-        rate, "cosine", warmup_fraction, betas=(0.9, 0.95), clip_norm=1.0
-    )
-
-
 def network(n_heads, std, on):
     return gpt2(
         n_layers,
@@ -196,7 +186,7 @@ def teacher(seed, on):
     return Training(
         on,
         network(teacher_heads, teacher_std, on),
-        adam(teacher_rate),
+        text_adam(teacher_rate, warmup_fraction),
         n_steps=n_steps,
         evaluate_every=checkpoint_every,
         checkpoint_every=checkpoint_every,
@@ -214,29 +204,12 @@ pprint(teacher(seeds[0], main).model, width=76)
 
 # %%
 small = NextToken(grammar("cfg3f", roots=[10, 11, 12]), level=2)
-live = runs.live(
-    Training(
-        small,
-        gpt2(
-            1,
-            2,
-            8,
-            vocabulary=small.vocabulary,
-            n_positions=small.n_inputs,
-            initial_std=0.25,
-        ),
-        Adam(2e-2, "cosine", 0.1),
-        n_steps=60,
-        evaluate_every=30,
-        batch_size=32,
-        n_evaluation=128,
-    )
-)
-losses = live.table.loss_nats
-{
-    "steps": live.table.step.tolist(),
-    "better": bool(losses.iloc[-1] < losses.iloc[0]),
+fitted = {
+    "vocabulary": small.vocabulary,
+    "n_positions": small.n_inputs,
+    "initial_std": 0.25,
 }
+runs.falls(small, gpt2(1, 2, 8, **fitted))
 
 # %% [markdown]
 # ## The teacher (Figure 29)
@@ -245,32 +218,30 @@ losses = live.table.loss_nats
 
 # %%
 every_seed = [*tuning_seeds, *seeds]
-taught = {
-    (level, s): teacher(s, task)
-    for level, task in tasks.items()
-    for s in every_seed
-}
-teachers = dict(zip(taught, runs(list(taught.values())), strict=True))
-teacher_table = joined(
-    ({"level": level, "seed": s, "method": "teacher"}, record)
-    for (level, s), record in teachers.items()
-    if s in seeds
+everyone, teachers = runs.tabled(
+    {
+        (level, s): teacher(s, task)
+        for level, task in tasks.items()
+        for s in every_seed
+    },
+    "level",
+    "seed",
 )
+teacher_table = everyone[everyone.seed.isin(seeds)].assign(method="teacher")
 tables.last_rows(teacher_table, ["level", "seed"]).pivot_table(
     index="level", values=["accuracy", "loss_nats"]
 ).round(3)
 
-# %% mystnb={"figure": {"name": "fig-gpt2-teacher", "caption": "The teachers' held-out loss at each level; one thin line a seed; dotted: the exact posterior and the frequencies of the tokens asked for (paper: Figure 29a)."}, "image": {"alt": "Panels of loss against training steps: a rapid drop, then a slow tail, above the line of the exact posterior."}}
-fig, axes = plt.subplots(
-    1, len(tasks), figsize=(9.6, 3.6), sharey=True, squeeze=False
-)
-for ax, level in zip(axes[0], tasks, strict=True):
-    plots.plot_loss(teacher_table.query("level == @level"), ax, best[level])
-    ax.set_title(f"level {level}", fontsize=9)
-plots.finish(
-    fig, runs.provenance(teachers[k] for k in taught if k[1] in seeds), 3
-)
-plt.show()
+# %% mystnb={"figure": {"name": "fig-gpt2-teacher", "caption": "The teachers' held-out loss at each level; one thin line per seed; dotted: the exact posterior and the frequencies of the tokens asked for (paper: Figure 29a)."}, "image": {"alt": "Panels of loss against training steps: a rapid drop, then a slow tail, above the line of the exact posterior."}}
+titles = [f"level {level}" for level in tasks]
+fig, axes = plots.panels(titles, (9.6, 3.6))
+for ax, level in zip(axes, tasks, strict=True):
+    plots.plot_loss(
+        teacher_table[teacher_table.level == level],
+        ax,
+        best[best.level == level],
+    )
+runs.show(fig, (r for (_, s), r in teachers.items() if s in seeds))
 
 # %% [markdown]
 # ### How far a prediction reaches
@@ -281,15 +252,15 @@ plt.show()
 
 # %%
 dependence = NgramDependence(tuple(ngram_sizes), n_probe_samples)
-measured = runs(
-    [
-        Measurement(teacher(s, main), dependence, tuple(probed_steps))
+ngrams, measured = runs.tabled(
+    {
+        (focus, s): Measurement(
+            teacher(s, main), dependence, tuple(probed_steps)
+        )
         for s in seeds
-    ]
-)
-ngrams = joined(
-    ({"level": focus, "seed": s}, r)
-    for s, r in zip(seeds, measured, strict=True)
+    },
+    "level",
+    "seed",
 )
 ngrams.query("step == @n_steps").pivot_table(
     index=["measure", "n"], values=["median", "mean"]
@@ -299,12 +270,11 @@ ngrams.query("step == @n_steps").pivot_table(
 fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.7), sharey=True)
 for ax, measure in zip(axes, ("close", "robust"), strict=True):
     plots.plot_dependence(ngrams, ax, measure, log=True, means=True)
-plots.finish(fig, runs.provenance(measured), 4)
-plt.show()
+runs.show(fig, measured.values(), 4)
 
 # %% [markdown]
 # **What to see** (laptop values). At every level most of the loss goes in the first tenth of training, without the plateau that BERT has; the tail
-# is long ({numref}`fig-gpt2-teacher`). At level 4, with one token a sentence, the drop is slowest. $M_{\mathrm{robust}}$ rises in the drop and then
+# is long ({numref}`fig-gpt2-teacher`). At level 4, with one token per sentence, the drop is slowest. $M_{\mathrm{robust}}$ rises in the drop and then
 # stays, $M_{\mathrm{close}}$ at $n = 3$ rises all along ({numref}`fig-gpt2-ngrams`): the teacher uses more and more of what lies before, with no
 # turn at one checkpoint that these seeds agree on.
 #
@@ -325,7 +295,7 @@ def student(on, heads=student_heads, std=student_std):
             teacher(seed, on),
             supervision,
             model=network(heads, std, on),
-            optimizer=adam(rate),
+            optimizer=text_adam(rate, warmup_fraction),
             n_steps=steps,
             evaluate_every=max(1, steps // 8),
         )
@@ -337,13 +307,7 @@ def methods(on):
     split = KappaSplit(n_checkpoints, kappa=0.5)
 
     def made(seed):
-        t = teacher(seed, on)
-        return {
-            "cross_entropy": Labels(),
-            "one_shot": Distillation(t, OneShot()),
-            "one_shot_hard": Distillation(t, OneShot(), targets="hard"),
-            "progressive": Distillation(t, split, targets="hard"),
-        }
+        return usual_methods(teacher(seed, on), split)
 
     return made
 
@@ -381,34 +345,28 @@ students = pd.concat(table for table, _, _ in core.values())
 chosen = pd.concat(rates for _, rates, _ in core.values())
 chosen.pivot(index="method", columns="level", values="learning_rate")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by level and method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "One panel a level: final accuracy against learning rate, one line a method."}}
-fig, axes = plt.subplots(
-    1, len(tasks), figsize=(9.6, 3.9), sharey=True, squeeze=False
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by level and method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "One panel per level: final accuracy against learning rate, one line per method."}}
+runs.show_rates(
+    {
+        f"level {level}": runs.choices[f"students L({level})"]
+        for level in tasks
+    },
+    (9.6, 3.9),
 )
-for ax, level in zip(axes[0], tasks, strict=True):
-    found = runs.choices[f"students L({level})"]
-    plots.plot_rates(found.tuning, ax, found.rates)
-    ax.set_title(f"level {level}", fontsize=9)
-plots.finish(fig, runs.provenance(found.tuning_records), 3)
-plt.show()
 
 
-# %% mystnb={"figure": {"name": "fig-gpt2-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by level of the loss and by method; means over seeds with 95 % intervals; dotted: the exact posterior (paper: Figure 30)."}, "image": {"alt": "One panel a level: accuracy at the end of runs of several lengths, one line a method."}}
+# %% mystnb={"figure": {"name": "fig-gpt2-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by level of the loss and by method; means over seeds with 95 % intervals; dotted: the exact posterior (paper: Figure 30)."}, "image": {"alt": "One panel per level: accuracy at the end of runs of several lengths, one line per method."}}
 def ceiling(level):
-    rows = best[level].set_index("predictor")
-    return float(rows.accuracy["posterior"])
+    rows = best[best.predictor == "posterior"].set_index("level")
+    return float(rows.accuracy[level])
 
 
 def panels(table, records):
-    fig, axes = plt.subplots(
-        1, len(tasks), figsize=(9.6, 3.7), sharey=True, squeeze=False
-    )
-    for ax, level in zip(axes[0], tasks, strict=True):
-        rows = table.query("level == @level")
+    fig, axes = plots.panels(titles, (9.6, 3.7))
+    for ax, level in zip(axes, tasks, strict=True):
+        rows = table[table.level == level]
         plots.plot_horizons(rows, ax, ceiling(level))
-        ax.set_title(f"level {level}", fontsize=9)
-    plots.finish(fig, runs.provenance(records), 3)
-    plt.show()
+    runs.show(fig, records)
 
 
 panels(students, [r for _, _, records in core.values() for r in records])
@@ -433,8 +391,7 @@ fig, ax = plt.subplots(figsize=(6.6, 3.4))
 shown = gains(students, "level")
 shown["setting"] = [f"level {n}" for n in shown.setting]
 plots.plot_gains(shown, ax)
-plots.finish(fig, "the runs of the figure above", 3)
-plt.show()
+runs.show(fig, "the runs of the figure above")
 
 # %%
 page_tables = {
@@ -446,7 +403,7 @@ few = [s for s in ablation_seeds if s in seeds]
 
 # %% [markdown]
 # **What to see** (laptop values). Progressive distillation is not ahead of the better one-shot distillation at any level or length; after a
-# quarter of $T_0$ at level 2 it is behind. Level 4 asks for one token a sentence, and most students are still near their
+# quarter of $T_0$ at level 2 it is behind. Level 4 asks for one token per sentence, and most students are still near their
 # plateau after so few steps; when one leaves it differs between ancestries, which is what the wide intervals show.
 #
 # ## Ablations
@@ -458,7 +415,7 @@ few = [s for s in ablation_seeds if s in seeds]
 # Networks with fewer heads than the teacher, trained from the data in the same way, their initial scale fitted to their width as the teacher's is.
 # In the laptop runs the network with the fewest heads rises later at every level; by the end there is little between them.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-heads", "caption": "Held-out accuracy by number of heads, from the data alone, at each level; means over seeds with 95 % intervals (paper: Figure 28)."}, "image": {"alt": "One panel a level: accuracy against training steps, one line for each number of heads."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-heads", "caption": "Held-out accuracy by number of heads, from the data alone, at each level; means over seeds with 95 % intervals (paper: Figure 28)."}, "image": {"alt": "One panel per level: accuracy against training steps, one line for each number of heads."}}
 if figures == "all":
     counts = [n for n in head_counts if n != teacher_heads]
     fewer = {
@@ -473,37 +430,24 @@ if figures == "all":
         for n in counts
         for s in few
     }
-    fewer_records = runs(list(fewer.values()), "ablations")
-    heads = pd.concat(
-        [
-            joined(
-                ({"level": level, "n_heads": n, "seed": s}, r)
-                for (level, n, s), r in zip(
-                    fewer, fewer_records, strict=True
-                )
-            ),
-            teacher_table[teacher_table.seed.isin(few)].assign(
-                n_heads=teacher_heads
-            ),
-        ]
+    by_heads, fewer = runs.tabled(
+        fewer, "level", "n_heads", "seed", part="ablations"
     )
+    mine = teacher_table[teacher_table.seed.isin(few)]
+    heads = pd.concat([by_heads, mine.assign(n_heads=teacher_heads)])
     page_tables["heads"] = heads
-    fig, axes = plt.subplots(
-        1, len(tasks), figsize=(9.6, 3.6), sharey=True, squeeze=False
-    )
-    for ax, level in zip(axes[0], tasks, strict=True):
-        rows = heads.query("level == @level")
+    fig, axes = plots.panels(titles, (9.6, 3.6))
+    for ax, level in zip(axes, tasks, strict=True):
+        rows = heads[heads.level == level]
         plots.plot_family(rows, ax, "n_heads", chance=None)
-        ax.set_title(f"level {level}", fontsize=9)
-    plots.finish(fig, runs.provenance(fewer_records), 4)
-    plt.show()
+    runs.show(fig, fewer.values(), 4)
 
 # %% [markdown]
 # ### A larger student (Figure 31)
 #
 # Twice the heads change little (laptop values): temperature 1 stays among the best at every level, and the spread at level 4 is as wide.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-large", "caption": "The same as the small student's figure for a student with more heads (paper: Figure 31)."}, "image": {"alt": "One panel a level: accuracy at the end of runs of several lengths, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-large", "caption": "The same as the small student's figure for a student with more heads (paper: Figure 31)."}, "image": {"alt": "One panel per level: accuracy at the end of runs of several lengths, one line per method."}}
 if figures == "all":
     larger = {
         level: trained(
@@ -532,7 +476,7 @@ if figures == "all":
 # it is then about as accurate after a quarter of $T_0$ as from the usual scale after half of it, whatever teaches it, and labels alone are nearly as
 # good as distillation: what a teacher shortens here is above all a start that was chosen badly.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-initial", "caption": "The small student with the usual initial scale (left) and with one that fits its width (right), at the main level; means over seeds with 95 % intervals; dotted: the exact posterior."}, "image": {"alt": "Two panels of final accuracy against run length, one line a method."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-gpt2-initial", "caption": "The small student with the usual initial scale (left) and with one that fits its width (right), at the main level; means over seeds with 95 % intervals; dotted: the exact posterior."}, "image": {"alt": "Two panels of final accuracy against run length, one line per method."}}
 if figures == "all":
     fitted, _, fitted_records = trained(
         student(main, std=scaled_std),
@@ -552,10 +496,7 @@ if figures == "all":
     ):
         plots.plot_horizons(rows, ax, ceiling(focus))
         ax.set_title(f"initial scale {name}", fontsize=9)
-    plots.finish(
-        fig, runs.provenance([*core[focus][2], *fitted_records]), 3
-    )
-    plt.show()
+    runs.show(fig, [*core[focus][2], *fitted_records])
 
 # %% [markdown]
 # ### Other grammars (Figure 32)
@@ -578,45 +519,33 @@ if figures == "all":
         for s in few
         for m in methods(on)(s)
     }
-    foreign_records = runs(list(foreign.values()), "ablations")
+    there, foreign = runs.tabled(
+        foreign, "grammar", "method", "seed", part="ablations"
+    )
+    here = usual.query("horizon == @horizons[0]")
     page_tables["grammars"] = pd.concat(
-        [
-            joined(
-                ({"grammar": name, "method": m, "seed": s}, r)
-                for (name, m, s), r in zip(
-                    foreign, foreign_records, strict=True
-                )
-            ),
-            usual.query("horizon == @horizons[0]").assign(
-                grammar=grammar_name
-            ),
-        ]
+        [there, here.assign(grammar=grammar_name)]
     ).assign(horizon=horizons[0])
     fig, ax = plt.subplots(figsize=(6.6, 3.4))
     plots.plot_gains(gains(page_tables["grammars"], "grammar"), ax)
-    plots.finish(fig, runs.provenance(foreign_records), 3)
-    plt.show()
+    runs.show(fig, foreign.values())
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all":
-    known = runs(
-        [BestPrediction(on, n_evaluation) for on in others.values()],
-        "ablations",
+    known, _ = runs.tabled(
+        {
+            name: BestPrediction(on, n_evaluation)
+            for name, on in others.items()
+        },
+        "grammar",
+        part="ablations",
     )
+    best_known = known[known.predictor == "posterior"].set_index("grammar")
     ends = tables.last_rows(
         page_tables["grammars"], ["grammar", "method", "seed"]
     ).pivot_table(index="grammar", columns="method", values="accuracy")
-    ends["best possible"] = pd.Series(
-        {
-            grammar_name: ceiling(focus),
-            **{
-                name: float(
-                    r.table.set_index("predictor").accuracy["posterior"]
-                )
-                for name, r in zip(others, known, strict=True)
-            },
-        }
-    )
+    ends["best possible"] = best_known.accuracy
+    ends.loc[grammar_name, "best possible"] = ceiling(focus)
     display(ends.round(3))
 
 # %% [markdown]
@@ -660,16 +589,13 @@ if figures == "all":
         for h in horizons
         for m, way in writers(s).items()
     }
-    text_records = runs(list(texts.values()), "ablations")
-    generated = joined(
-        ({"method": m, "horizon": h, "seed": s}, r)
-        for (m, h, s), r in zip(texts, text_records, strict=True)
+    generated, texts = runs.tabled(
+        texts, "method", "horizon", "seed", part="ablations"
     )
     page_tables["generated"] = generated
     fig, ax = plt.subplots(figsize=(7, 3.7))
     plots.plot_generated(generated, ax)
-    plots.finish(fig, runs.provenance(text_records), 3)
-    plt.show()
+    runs.show(fig, texts.values())
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all":
@@ -695,11 +621,8 @@ if figures == "all":
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
-# %% tags=["nbval-ignore-output"]
-claims.by_criterion(verdicts)
-
 # %% tags=["nbval-ignore-output", "hide-input"]
-runs.cost_table()
+display(claims.by_criterion(verdicts), runs.cost_table())
 
 # %% [markdown]
 # ## How this differs from the paper

@@ -56,16 +56,8 @@ from pprint import pprint
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
-from pdlib import (
-    MLP,
-    SGD,
-    HierarchicalParity,
-    claims,
-    diagrams,
-    pages,
-    tables,
-)
+from IPython.display import Markdown, display
+from pdlib import MLP, SGD, HierarchicalParity, claims, diagrams, tables
 from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
@@ -76,12 +68,11 @@ from pdlib.comparison import (
     usual_methods,
 )
 from pdlib.probes.features import FeatureCorrelations, feature_correlations
+from pdlib.schedules import Progressive
 from pdlib.specs import Measurement, Training
-from pdlib.tables import data_seed, joined
+from pdlib.tables import data_seed
 
-parameters = pages.check_parameters(globals())
-plots.house_style()
-runs = PageRuns("hierarchical", profile, parameters=parameters)
+runs = PageRuns.of("hierarchical", globals())
 REACHED = 0.99  # "100 %"
 INSIDE = ["pair_2_4", "pair_2_5", "pair_3_4", "pair_3_5", "pair_4_5"]
 OUTSIDE = ["pair_1_3", "pair_1_5", "pair_2_6", "pair_3_6", "pair_5_6"]
@@ -131,8 +122,7 @@ fig, ax = plt.subplots(figsize=(9, 1.0 + 1.1 * depth))
 path = [str(node) for node, _ in task.paths[0]]
 diagrams.plot_tree(tree, ax, [*path, "class 1"])
 n_rest = len(task.irrelevant)
-plots.finish(fig, f"drawn from {task}; {n_rest} coordinates decide nothing")
-plt.show()
+runs.show(fig, f"drawn from {task}; {n_rest} coordinates decide nothing")
 
 # %% [markdown]
 # One input, from the root down by hand: the product of each feature on the way, the child that it leads to, and the
@@ -153,7 +143,7 @@ pd.DataFrame(way).assign(
 # %% [markdown]
 # ## Trained here and now
 #
-# A network of width 64 learns a tree of depth 2, two coordinates a feature, from 20,000 samples, on the machine that
+# A network of width 64 learns a tree of depth 2, two coordinates per feature, from 20,000 samples, on the machine that
 # executes this page: first the root's question, then the class.
 
 # %%
@@ -173,7 +163,7 @@ live.table.query("step == 20_000")[
 # %% [markdown]
 # ## The teachers, level by level
 #
-# One teacher a seed. Its accuracy at level $l$ is the share of held-out inputs whose predicted leaf lies below the right
+# One teacher per seed. Its accuracy at level $l$ is the share of held-out inputs whose predicted leaf lies below the right
 # node after $l$ questions; at the last level that is the accuracy. Its candidate checkpoints are chosen from this
 # accuracy alone, before any student is trained:
 
@@ -188,12 +178,7 @@ Markdown(
     "first checkpoint from which on the accuracy stays above 0.999."
 )
 
-
 # %%
-def with_teacher(ancestries):
-    return [s for s in ancestries if data_seed(s) in candidates]
-
-
 sources = list(dict.fromkeys(data_seed(s) for s in [*tuning_seeds, *seeds]))
 teachers = runs.by_seed(teacher, sources)
 candidates = tables.chosen(
@@ -202,16 +187,13 @@ candidates = tables.chosen(
         table, candidate_accuracies, chance=1 / task.n_classes
     ),
 )
-used, tuning_used, ablation_used = map(
-    with_teacher, (seeds, tuning_seeds, ablation_seeds)
+used, tuning_used, ablation_used = (
+    tables.with_teacher(of, candidates)
+    for of in (seeds, tuning_seeds, ablation_seeds)
 )
 teaching = list(dict.fromkeys(data_seed(s) for s in used))
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in teaching
-)
-candidate_table = tables.numbered_rows(
-    teacher_table, {s: candidates[s] for s in teaching}
-)
+teacher_table = tables.teacher_rows(teachers, teaching)
+candidate_table = tables.candidate_rows(teacher_table, candidates)
 asked = {data_seed(s) for s in seeds}
 Markdown(
     f"**{len(teaching)} of {len(asked)}** teachers settled within the budget. "
@@ -219,25 +201,15 @@ Markdown(
     "trained under them, and all that follows is about those that settled."
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-teachers", "caption": "Each teacher's accuracy by level of the tree, a panel a seed, with its candidate checkpoints ① to ⑥ on the accuracy of the last level, the class (paper: Figures 18a and 19a)."}, "image": {"alt": "A panel for each teacher: the curve of the first level rises first, that of the last level rises in steps later; six marks lie on the last one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-teachers", "caption": "Each teacher's accuracy by level of the tree, one panel per seed, with its candidate checkpoints ① to ⑥ on the accuracy of the last level, the class (paper: Figures 18a and 19a)."}, "image": {"alt": "A panel for each teacher: the curve of the first level rises first, that of the last level rises in steps later; six marks lie on the last one."}}
 n_rows = -(-len(teaching) // 3)
-fig, axes = plt.subplots(
-    n_rows,
-    min(3, len(teaching)),
-    figsize=(9.5, 0.8 + 2.2 * n_rows),
-    sharex=True,
-    sharey=True,
-    squeeze=False,
-)
-for ax in axes.flat[len(teaching) :]:
-    ax.set_visible(False)
-for ax, s in zip(axes.flat, teaching, strict=False):
+titles = [f"seed {s}" for s in teaching]
+fig, axes = plots.panels(titles, (9.5, 0.8 + 2.2 * n_rows), n_rows)
+for ax, s in zip(axes, teaching, strict=True):
     plots.plot_levels(teacher_table[teacher_table.seed == s], ax)
     plots.mark_numbered(candidate_table[candidate_table.seed == s], ax)
-    ax.set_title(f"seed {s}", fontsize=9)
     ax.label_outer()
-plots.finish(fig, runs.provenance(teachers[s] for s in teaching), 4)
-plt.show()
+runs.show(fig, (teachers[s] for s in teaching), 4)
 
 # %% [markdown]
 # A teacher of parity has one transition; these have a staircase ({numref}`fig-hierarchical-teachers`). The accuracy
@@ -271,15 +243,19 @@ known = {
 
 # %%
 probe = FeatureCorrelations(degrees=(1, 2), n_samples=n_probe_samples)
-measured = runs.by_seed(
-    lambda s: Measurement(
-        teacher(s),
-        probe,
-        tuple(c for c in teacher(s).checkpoints if c >= candidates[s][0]),
-    ),
-    teaching,
+features, measured = runs.tabled(
+    {
+        s: Measurement(
+            teacher(s),
+            probe,
+            tuple(
+                c for c in teacher(s).checkpoints if c >= candidates[s][0]
+            ),
+        )
+        for s in teaching
+    },
+    "seed",
 )
-features = joined(({"seed": s}, r) for s, r in measured.items())
 features.head(3)[
     ["seed", "degree", "scope", "node", "level", "n_monomials", "n_classes"]
 ]
@@ -288,10 +264,9 @@ features.head(3)[
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
 for ax, degree in zip(axes, (1, 2), strict=True):
     plots.plot_features(features[features.seed == teaching[0]], ax, degree)
-plots.finish(fig, runs.provenance([measured[teaching[0]]]), 5)
-plt.show()
+runs.show(fig, [measured[teaching[0]]], 5)
 
-# %% mystnb={"figure": {"name": "fig-hierarchical-onsets", "caption": "All teachers: the first checkpoint at which the correlation with a node's feature, averaged over the classes below the node, is more than twice that of the rest; a mark a node."}, "image": {"alt": "For each teacher marks at different steps; those of the first level mostly come first, those of the last level are spread over a long time."}}
+# %% mystnb={"figure": {"name": "fig-hierarchical-onsets", "caption": "All teachers: the first checkpoint at which the correlation with a node's feature, averaged over the classes below the node, is more than twice that of the rest; one mark per node."}, "image": {"alt": "For each teacher marks at different steps; those of the first level mostly come first, those of the last level are spread over a long time."}}
 onsets = tables.onsets(features)
 fig, axes = plt.subplots(
     1, 2, figsize=(9.5, 1.4 + 0.3 * len(teaching)), sharey=True
@@ -299,8 +274,7 @@ fig, axes = plt.subplots(
 for ax, degree in zip(axes, (1, 2), strict=True):
     plots.plot_onsets(onsets, ax, degree)
 axes[1].set_ylabel("")
-plots.finish(fig, runs.provenance(measured.values()), 4)
-plt.show()
+runs.show(fig, measured.values(), 4)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 spread = (
@@ -339,7 +313,8 @@ def student(seed, supervision, rate, width, steps=n_steps):
 
 
 def methods(seed):
-    return usual_methods(teacher(seed), checkpoint_every)
+    every = Progressive(n_steps // checkpoint_every, checkpoint_every)
+    return usual_methods(teacher(seed), every)
 
 
 def compared(methods, seeds, part, what, **settings):
@@ -372,18 +347,13 @@ students = compared(methods, used, "core", "")
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-accuracy", "caption": "Held-out accuracy of the narrow (left) and the wide student (right) by method, beside that of their teachers; means over seeds with 95 % intervals (paper: Figure 15)."}, "image": {"alt": "Two panels of accuracy against training steps for the teacher and students from labels, by one-shot and by progressive distillation."}}
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
-for ax, (name, c) in zip(axes, students.items(), strict=True):
+both = ["narrow student", "wide student"]
+fig, axes = plots.panels(both, (9.5, 3.8))
+for ax, c in zip(axes, students.values(), strict=True):
     plots.plot_accuracy(
         pd.concat([teacher_table, c.table]), ax, chance=1 / task.n_classes
     )
-    ax.set_title(f"{name} student", fontsize=10)
-plots.finish(
-    fig,
-    runs.provenance(r for c in students.values() for r in c.records),
-    3,
-)
-plt.show()
+runs.show(fig, (r for c in students.values() for r in c.records))
 
 # %% tags=["nbval-ignore-output"]
 by_width = pd.concat(c.table.assign(student=n) for n, c in students.items())
@@ -396,24 +366,14 @@ tables.reach_table(by_width, REACHED, ["student", "method"])
 # %% tags=["nbval-ignore-output"]
 pd.concat({name: c.rates for name, c in students.items()}).round(3)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method: narrow (left) and wide student (right); the chosen rates are marked."}, "image": {"alt": "Two panels of final accuracy against learning rate, one line a method."}}
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
-for ax, (name, c) in zip(axes, students.items(), strict=True):
-    plots.plot_rates(c.tuning, ax, c.rates)
-    ax.set_title(f"{name} student", fontsize=10)
-plots.finish(
-    fig,
-    runs.provenance(r for c in students.values() for r in c.tuning_records),
-    3,
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method: narrow (left) and wide student (right); the chosen rates are marked."}, "image": {"alt": "Two panels of final accuracy against learning rate, one line per method."}}
+runs.show_rates(
+    {f"{name} student": c for name, c in students.items()}, (9.5, 3.6)
 )
-plt.show()
 
 # %%
 page_tables = {
-    "teacher": joined(
-        ({"method": "teacher", "seed": s}, teachers[data_seed(s)])
-        for s in used
-    ),
+    "teacher": tables.teacher_rows(teachers, used),
     "candidates": candidate_table,
     "features": features,
 } | {f"{name}_students": c.table for name, c in students.items()}
@@ -468,28 +428,22 @@ LOOKS = {
     "pair_1_5": ("(3, T), ①⑤, one outside", plots.PURPLE, (0, (1, 1))),
 }
 if figures == "all":
-    fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
-    for ax, (name, c) in zip(axes, chosen.items(), strict=True):
+    fig, axes = plots.panels(both, (9.5, 3.8))
+    for ax, c in zip(axes, chosen.values(), strict=True):
         plots.plot_accuracy(
             c.table, ax, chance=1 / task.n_classes, looks=LOOKS
         )
-        ax.set_title(f"{name} student", fontsize=10)
-    plots.finish(
-        fig,
-        runs.provenance(r for c in chosen.values() for r in c.records),
-        3,
-    )
-    plt.show()
+    runs.show(fig, (r for c in chosen.values() for r in c.records))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-final", "caption": "Accuracy at the end of the budget for every single checkpoint and every pair that was run: a dot a seed, mean with 95 % interval beside it. From left to right, divided by lines: one checkpoint for T steps; one for 2T; two from the transition; two of which one lies outside. Dotted: 1 minus one over the number of classes, where all but one of the last level's nodes are learned."}, "image": {"alt": "Two panels, narrow and wide student, of final accuracies for single checkpoints and pairs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-final", "caption": "Accuracy at the end of the budget for every single checkpoint and every pair that was run: one dot per seed, mean with 95 % interval beside it. From left to right, divided by lines: one checkpoint for T steps; one for 2T; two from the transition; two of which one lies outside. Dotted: 1 minus one over the number of classes, where all but one of the last level's nodes are learned."}, "image": {"alt": "Two panels, narrow and wide student, of final accuracies for single checkpoints and pairs."}}
 signs = {
     name: "".join(plots.NUMBERS[i - 1] for i in c)
     for name, c in settings.items()
 }
 edges = np.cumsum([len(singles), len(long), len(INSIDE)])
 if figures == "all":
-    fig, axes = plt.subplots(2, 1, figsize=(9.5, 6), sharex=True)
-    for ax, (name, c) in zip(axes, chosen.items(), strict=True):
+    fig, axes = plots.panels(both, (9.5, 6), n_rows=2)
+    for ax, c in zip(axes, chosen.values(), strict=True):
         last = c.table[c.table.step == chosen_steps]
         plots.plot_strip(last, ax, "method", "accuracy", list(signs), signs)
         ax.axhline(
@@ -502,11 +456,8 @@ if figures == "all":
             ax.axvline(edge - 0.35, color="0.5", linewidth=0.8)
         ax.set_ylim(0, 1.06)
         ax.set_ylabel("final accuracy")
-        ax.set_title(f"{name} student", fontsize=10)
-    plots.finish(
-        fig, runs.provenance(r for c in chosen.values() for r in c.records)
-    )
-    plt.show()
+        ax.label_outer()
+    runs.show(fig, (r for c in chosen.values() for r in c.records))
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
@@ -561,11 +512,11 @@ if figures == "all":
         for name, c in by_temperature.items()
     }
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-temperature", "caption": "The pair ③⑤ by the teacher's temperature: mean accuracy over the run, a dot a seed, mean with 95 % interval beside it; narrow (left) and wide student (right) (paper: Figures 19c and 18c)."}, "image": {"alt": "Two panels of mean accuracy over the run for hard labels and for each temperature."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-temperature", "caption": "The pair ③⑤ by the teacher's temperature: mean accuracy over the run, one dot per seed, mean with 95 % interval beside it; narrow (left) and wide student (right) (paper: Figures 19c and 18c)."}, "image": {"alt": "Two panels of mean accuracy over the run for hard labels and for each temperature."}}
 if figures == "all":
-    fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.2), sharey=True)
+    fig, axes = plots.panels(both, (9.5, 3.2))
     names = plots.temperature_names(targets)
-    for ax, (name, c) in zip(axes, by_temperature.items(), strict=True):
+    for ax, c in zip(axes, by_temperature.values(), strict=True):
         speed = c.table.groupby(["method", "seed"]).accuracy.mean()
         plots.plot_strip(
             speed.reset_index(),
@@ -576,15 +527,8 @@ if figures == "all":
             names,
         )
         ax.set_ylim(0, 1.03)
-        ax.set_title(f"{name} student", fontsize=10)
     axes[0].set_ylabel("mean accuracy over the run")
-    plots.finish(
-        fig,
-        runs.provenance(
-            r for c in by_temperature.values() for r in c.records
-        ),
-    )
-    plt.show()
+    runs.show(fig, (r for c in by_temperature.values() for r in c.records))
 
 # %% [markdown]
 # ## Verdicts
@@ -598,11 +542,8 @@ if figures == "all":
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
-# %% tags=["nbval-ignore-output"]
-claims.by_criterion(verdicts)
-
 # %% tags=["nbval-ignore-output", "hide-input"]
-runs.cost_table()
+display(claims.by_criterion(verdicts), runs.cost_table())
 
 # %% [markdown]
 # ## How this differs from the paper

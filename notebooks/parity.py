@@ -81,7 +81,6 @@ from pdlib import (
     claims,
     diagrams,
     labels,
-    pages,
     tables,
 )
 from pdlib import figures as plots
@@ -98,12 +97,11 @@ from pdlib.comparison import (
 )
 from pdlib.probes.monomials import monomial_correlations
 from pdlib.probes.softness import Softness
+from pdlib.schedules import Progressive
 from pdlib.specs import Labels, Measurement, Training
 from pdlib.tables import data_seed, joined
 
-parameters = pages.check_parameters(globals())
-plots.house_style()
-runs = PageRuns("parity", profile, parameters=parameters)
+runs = PageRuns.of("parity", globals())
 
 # %% [markdown]
 # ## The setting
@@ -174,29 +172,20 @@ live.table.query("step > 0")[["step", "accuracy"]].round(2)
 # %% [markdown]
 # ## The teachers and their transitions
 #
-# One teacher a seed. Its candidate checkpoints are chosen from its own accuracy, before any student is trained: ②
+# One teacher per seed. Its candidate checkpoints are chosen from its own accuracy, before any student is trained: ②
 # lies nearest to halfway between chance and perfect during the rise, ① is the last one before it that is still at chance
 # (below .52), ③ lies where the accuracy has settled for good.
 
-
 # %%
-def with_teacher(ancestries, candidates):
-    return [s for s in ancestries if data_seed(s) in candidates]
-
-
 sources = list(dict.fromkeys(data_seed(s) for s in [*tuning_seeds, *seeds]))
 teachers = runs.by_seed(teacher, sources)
 candidates = tables.learned(teachers)
-used = with_teacher(seeds, candidates)
+used = tables.with_teacher(seeds, candidates)
 teaching = list(dict.fromkeys(data_seed(s) for s in used))
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in teaching
-)
-candidate_table = tables.candidate_rows(
-    teacher_table, {s: candidates[s] for s in teaching}
-)
-tuning_used = with_teacher(tuning_seeds, candidates)
-ablation_used = with_teacher(ablation_seeds, candidates)
+teacher_table = tables.teacher_rows(teachers, teaching)
+candidate_table = tables.candidate_rows(teacher_table, candidates)
+tuning_used = tables.with_teacher(tuning_seeds, candidates)
+ablation_used = tables.with_teacher(ablation_seeds, candidates)
 asked = {data_seed(s) for s in seeds}
 Markdown(
     f"**{len(teaching)} of {len(asked)}** teachers learned within the budget. "
@@ -204,12 +193,11 @@ Markdown(
     "under them, and all that follows is about those that learned."
 )
 
-# %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line a seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
+# %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line per seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
-plots.finish(fig, runs.provenance(teachers[s] for s in teaching), 4)
-plt.show()
+runs.show(fig, (teachers[s] for s in teaching), 4)
 
 # %% [markdown]
 # Each teacher stays at chance for long and then learns within a few checkpoints ({numref}`fig-parity-teacher`). When
@@ -237,25 +225,25 @@ control = monomial_correlations(
 
 # %% mystnb={"figure": {"name": "fig-parity-correlations", "caption": "Mean absolute correlation of the teacher's prediction with degree-1 monomials (left: paper, Figure 2, middle) and degree-3 monomials (right), in and off the support, over seeds with 95 % intervals; step 0 is each teacher's checkpoint ②. Dotted: the largest of the off-support ones. Dashed: what a monomial that the teacher ignores would show."}, "image": {"alt": "Correlations against steps around the transition: the in-support line rises sharply near step zero and falls again."}}
 probe = MonomialCorrelations(degrees=(1, 2, 3), n_samples=n_probe_samples)
-measured = runs.by_seed(
-    lambda s: Measurement(
-        teacher(s),
-        probe,
-        tables.thinned(
-            teacher(s).checkpoints, candidates[s].middle, probe_every
-        ),
-    ),
-    teaching,
-)
-correlations = joined(({"seed": s}, r) for s, r in measured.items())
 
+
+def probed(of, candidates, seeds, part="core"):
+    """The correlations of teachers, and the runs that measured them."""
+    specs = {}
+    for s in seeds:
+        middle = candidates[s].middle
+        steps = tables.thinned(of(s).checkpoints, middle, probe_every)
+        specs[s] = Measurement(of(s), probe, steps)
+    return runs.tabled(specs, "seed", part=part)
+
+
+correlations, measured = probed(teacher, candidates, teaching)
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5))
 around = plots.aligned(correlations, candidate_table)
 for ax, degree in zip(axes, (1, 3), strict=True):
     plots.plot_correlations(around, ax, degree, label="steps from ②")
     ax.set_xlim(-12 * checkpoint_every, 20 * checkpoint_every)
-plots.finish(fig, runs.provenance(measured.values()), 4)
-plt.show()
+runs.show(fig, measured.values(), 4)
 
 # %% [markdown]
 # {numref}`fig-parity-correlations` is R1: near the transition, and only there, single coordinates of the support
@@ -285,7 +273,8 @@ def student(seed, supervision, rate, width=student_width, steps=n_steps):
 
 def methods(seed):
     t = teacher(seed)
-    return usual_methods(t, checkpoint_every) | candidate_methods(
+    every = Progressive(n_steps // checkpoint_every, checkpoint_every)
+    return usual_methods(t, every) | candidate_methods(
         t, candidates[data_seed(seed)], two_checkpoint_steps
     )
 
@@ -315,8 +304,7 @@ shown = students.table[
     students.table.method.isin(["cross_entropy", "one_shot", "progressive"])
 ]
 plots.plot_accuracy(pd.concat([teacher_table, shown]), ax)
-plots.finish(fig, runs.provenance(students.records), 2)
-plt.show()
+runs.show(fig, students.records, 2)
 
 # %% mystnb={"figure": {"name": "fig-parity-two-checkpoints", "caption": "Held-out accuracy of (2, T) students: one intermediate checkpoint for T steps, then the final one; one-shot distillation for comparison. Means over seeds with 95 % intervals (paper: Figure 2, right)."}, "image": {"alt": "Accuracy against training steps of students of the checkpoints before, in and after the transition, and of one-shot distillation."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
@@ -326,8 +314,7 @@ plots.plot_accuracy(
     ],
     ax,
 )
-plots.finish(fig, runs.provenance(students.records), 2)
-plt.show()
+runs.show(fig, students.records, 2)
 
 # %% [markdown]
 # **What to see.** In {numref}`fig-parity-accuracy` the progressive student rises with its teacher, though it is a
@@ -342,11 +329,8 @@ plt.show()
 everyone = pd.concat([teacher_table, students.table])
 tables.reach_table(everyone, 0.9, ["method"])
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-parity-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
-fig, ax = plt.subplots(figsize=(6.6, 3.9))
-plots.plot_rates(students.tuning, ax, students.rates)
-plots.finish(fig, runs.provenance(students.tuning_records), 3)
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-parity-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
+runs.show_rates(students)
 
 # %% [markdown]
 # ### Hard labels of a perfect teacher are labels
@@ -386,19 +370,15 @@ on_slider = tables.around_transition(
     teacher(source).checkpoints, candidates[source], slider_checkpoints
 )
 rate = students.rate("two_checkpoint_middle")
-slid = runs(
-    [
-        student(
-            source,
-            chosen_checkpoints(teacher(source), [c], two_checkpoint_steps),
-            rate,
-        )
-        for c in on_slider
-    ]
-)
-slider_table = joined(
-    ({"checkpoint": c}, r) for c, r in zip(on_slider, slid, strict=True)
-)
+slid = {
+    c: student(
+        source,
+        chosen_checkpoints(teacher(source), [c], two_checkpoint_steps),
+        rate,
+    )
+    for c in on_slider
+}
+slider_table, slid = runs.tabled(slid, "checkpoint")
 
 # %% tags=["nbval-ignore-output"]
 diagrams.interactive_checkpoints(
@@ -417,8 +397,7 @@ plots.plot_checkpoint_quality(
     final,
     ax,
 )
-plots.finish(fig, runs.provenance(slid), 2)
-plt.show()
+runs.show(fig, slid.values(), 2)
 
 # %% [markdown]
 # ## Ablations
@@ -432,10 +411,7 @@ plt.show()
 
 # %%
 page_tables = {
-    "teacher": joined(
-        ({"method": "teacher", "seed": s}, teachers[data_seed(s)])
-        for s in used
-    ),
+    "teacher": tables.teacher_rows(teachers, used),
     "candidates": candidate_table,
     "correlations": correlations,
     "students": students.table,
@@ -455,7 +431,7 @@ if figures == "all" and widths:
         width=by_width.table.method.astype(int)
     )
 
-# %% mystnb={"figure": {"name": "fig-parity-width", "caption": "Steps from labels alone to 90 % held-out accuracy against width: a dot a run, a triangle at the budget for a run that never got there; the line is the median of all runs, and ends where half of them did not. Above: how many reached it (paper: Figure 7, left)."}, "image": {"alt": "Steps to ninety percent accuracy against width, on logarithmic axes."}}
+# %% mystnb={"figure": {"name": "fig-parity-width", "caption": "Steps from labels alone to 90 % held-out accuracy against width: one dot per run, a triangle at the budget for a run that never got there; the line is the median of all runs, and ends where half of them did not. Above: how many reached it (paper: Figure 7, left)."}, "image": {"alt": "Steps to ninety percent accuracy against width, on logarithmic axes."}}
 if "widths" in page_tables:
     fig, ax = plt.subplots(figsize=(6.2, 3.7))
     steps = tables.steps_to_reach(
@@ -464,8 +440,7 @@ if "widths" in page_tables:
     plots.plot_reach(
         steps, tables.reached(steps, ["width"]), ax, by="width"
     )
-    plots.finish(fig, runs.provenance(by_width.records))
-    plt.show()
+    runs.show(fig, by_width.records)
 
 # %% [markdown]
 # ### A wider student (Figure 8)
@@ -505,8 +480,7 @@ if figures == "all" and wide_student_width:
     plots.plot_accuracy(
         wide.table[wide.table.method.str.contains("two")], axes[1]
     )
-    plots.finish(fig, runs.provenance(wide.records))
-    plt.show()
+    runs.show(fig, wide.records)
 
 # %% [markdown]
 # ### A teacher trained at a higher rate (Figure 9)
@@ -523,29 +497,13 @@ if figures == "all" and fast_steps:
     }
     fast = runs.by_seed(fast_specs.get, fast_specs, "ablations")
     fast_candidates = tables.learned(fast, settled=0.95)
-    fast_used = with_teacher(ablation_seeds, fast_candidates)
+    fast_used = tables.with_teacher(ablation_seeds, fast_candidates)
     fast_teaching = list(dict.fromkeys(data_seed(s) for s in fast_used))
-    fast_table = joined(
-        ({"method": "teacher", "seed": s}, fast[s]) for s in fast_teaching
-    )
     page_tables["fast_candidates"] = tables.candidate_rows(
-        fast_table, {s: fast_candidates[s] for s in fast_teaching}
+        tables.teacher_rows(fast, fast_teaching), fast_candidates
     )
-    fast_measured = runs.by_seed(
-        lambda s: Measurement(
-            fast_specs[s],
-            probe,
-            tables.thinned(
-                fast_specs[s].checkpoints,
-                fast_candidates[s].middle,
-                probe_every,
-            ),
-        ),
-        fast_teaching,
-        "ablations",
-    )
-    page_tables["fast_correlations"] = joined(
-        ({"seed": s}, r) for s, r in fast_measured.items()
+    page_tables["fast_correlations"], _ = probed(
+        fast_specs.get, fast_candidates, fast_teaching, "ablations"
     )
     fast_students = compare(
         runs,
@@ -556,7 +514,7 @@ if figures == "all" and fast_steps:
             fast_two_checkpoint_steps,
         ),
         learning_rates=student_rates,
-        tuning_seeds=with_teacher(tuning_seeds, fast_candidates),
+        tuning_seeds=tables.with_teacher(tuning_seeds, fast_candidates),
         seeds=fast_used,
         name="students of the fast teacher",
         part="ablations",
@@ -574,14 +532,9 @@ if "fast_students" in page_tables:
         plots.plot_correlations(around, ax, degree, label="steps from ②")
         ax.set_xlim(-10 * checkpoint_every, 15 * checkpoint_every)
     plots.plot_accuracy(fast_students.table, axes[2])
-    plots.finish(
-        fig,
-        runs.provenance(
-            [*(fast[s] for s in fast_teaching), *fast_students.records]
-        ),
-        4,
+    runs.show(
+        fig, [*(fast[s] for s in fast_teaching), *fast_students.records], 4
     )
-    plt.show()
 
 # %% [markdown]
 # (parity-temperature)=
@@ -628,7 +581,7 @@ if figures == "all" and temperatures:
         )
     )
 
-# %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; a dot a seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
+# %% mystnb={"figure": {"name": "fig-parity-temperature", "caption": "Mean accuracy over the run of the (2, T) student of checkpoint ②, by the teacher's temperature; one dot per seed, mean with 95 % interval beside it (the question of the paper's Figure 14, put to the MLP)."}, "image": {"alt": "Mean accuracy over the run for hard labels and for each temperature."}}
 if "temperatures" in page_tables:
     fig, ax = plt.subplots(figsize=(6.4, 3.4))
     speed = (
@@ -641,8 +594,7 @@ if "temperatures" in page_tables:
     plots.plot_strip(speed, ax, "targets", "accuracy", list(names), names)
     ax.set_ylabel("mean accuracy over the run")
     ax.set_ylim(0.4, 1.03)
-    plots.finish(fig, runs.provenance(by_temperature.records))
-    plt.show()
+    runs.show(fig, by_temperature.records)
 
 # %% [markdown]
 # ### When the transition comes
@@ -671,19 +623,11 @@ if figures == "all" and variants:
         for name in variants
         for s in variant_seeds
     }
-    found = runs(list(varied.values()), "ablations")
-    compared = {("teacher", s): teachers[s] for s in variant_seeds}
-    compared |= dict(zip(varied, found, strict=True))
+    _, found = runs.tabled(varied, "method", "seed", part="ablations")
+    found = {("teacher", s): teachers[s] for s in variant_seeds} | found
     page_tables["variants"] = joined(
-        (
-            {
-                "method": name,
-                "seed": s,
-                "machine": record.provenance["machine"],
-            },
-            record,
-        )
-        for (name, s), record in compared.items()
+        ({"method": m, "seed": s, "machine": r.provenance["machine"]}, r)
+        for (m, s), r in found.items()
     )
     varied = page_tables["variants"]
     steps = tables.steps_to_reach(varied, 0.75, ["method", "seed"])
@@ -727,7 +671,7 @@ if profile == "paper":
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "hide-input"]
 display(claims.by_criterion(verdicts), runs.cost_table())
 
 # %% [markdown]
@@ -737,10 +681,10 @@ display(claims.by_criterion(verdicts), runs.cost_table())
 # The same page at the profile `paper`: $d = 100$, teachers of width 50,000, students of width 100, 20 million steps, a
 # checkpoint every 100,000, rates from the paper's grid. A teacher of this size is a long run, so there are few of them; each
 # has two students that share its labels and their inputs and differ in their initial weights. Intervals are over these
-# students and teachers together; what a teacher alone decides has one value a teacher.
+# students and teachers together; what a teacher alone decides has one value per teacher.
 #
 # `make reproduce PROFILE=paper PAGE=parity` trains students from the teachers' published hard labels, without a teacher;
-# `TEACHER=retrain` trains the teachers too. One-shot distillation at temperature 1 needs 20 million distributions a teacher,
+# `TEACHER=retrain` trains the teachers too. One-shot distillation at temperature 1 needs 20 million distributions per teacher,
 # which are not published: its tables are taken as they are.
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-two", "caption": "At the paper's size (paper: Figure 2). Above: each teacher's accuracy around its checkpoint ②, and the (2, 1M) students of width 100. Below: degree-1 correlations of the teachers' predictions at temperature 1, and of their hard labels. Crosses: read off the paper's figure, its ② laid on ours. Means with 95 % intervals, above over students, below over teachers."}, "image": {"alt": "Teacher accuracy, accuracy of (2, T) students, and degree-1 correlations at temperature 1 and of hard labels at the paper's size, with crosses for the paper's own numbers."}}
@@ -796,8 +740,7 @@ if paper:
     for ax in (axes[0, 0], *axes[1]):
         ax.set_xlim(-1.2e6, 2e6)
         ax.set_xlabel("steps from ②")
-    plots.finish(fig, runs.provenance(paper_runs), 4)
-    plt.show()
+    runs.show(fig, paper_runs, 4)
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and 1,000 (right; paper: Figure 8); below (2, 1M) students. From labels and one-shot with hard labels are one line. Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
 if paper:
@@ -821,8 +764,7 @@ if paper:
         plots.plot_accuracy(table[of_two], below)
         above.set_title(f"width {width}", fontsize=10)
     plots.mark_read_off(of_figure("Figure 1 (left)"), axes[0, 0])
-    plots.finish(fig, runs.provenance(paper_runs), 4)
-    plt.show()
+    runs.show(fig, paper_runs, 4)
 
 # %% [markdown]
 # What to see, then four tables: how many runs got to 90 %, and when; the paper's numbers beside ours; the criteria, judged at

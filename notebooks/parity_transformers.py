@@ -75,7 +75,6 @@ from pdlib import (
     Transformer,
     claims,
     diagrams,
-    pages,
     tables,
 )
 from pdlib import figures as plots
@@ -90,12 +89,11 @@ from pdlib.comparison import (
 )
 from pdlib.models.transformer import tokens_of
 from pdlib.probes.attention import AttentionPaths, path_mass
+from pdlib.schedules import Progressive
 from pdlib.specs import Measurement, Training
 from pdlib.tables import joined
 
-parameters = pages.check_parameters(globals())
-plots.house_style()
-runs = PageRuns("parity_transformers", profile, parameters=parameters)
+runs = PageRuns.of("parity_transformers", globals())
 
 # %% [markdown]
 # ## The setting
@@ -218,25 +216,20 @@ teachers = runs.by_seed(teacher, [*tuning_seeds, *seeds])
 candidates = tables.learned(
     teachers, settled=0.99, warmup=round(warmup_fraction * n_steps)
 )
-used = [s for s in seeds if s in candidates]
-tuning_used = [s for s in tuning_seeds if s in candidates]
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in used
-)
-candidate_table = tables.candidate_rows(
-    teacher_table, {s: candidates[s] for s in used}
-)
+used = tables.with_teacher(seeds, candidates)
+tuning_used = tables.with_teacher(tuning_seeds, candidates)
+teacher_table = tables.teacher_rows(teachers, used)
+candidate_table = tables.candidate_rows(teacher_table, candidates)
 Markdown(
     f"**{len(used)} of {len(seeds)}** teachers learned within the budget; "
     "no student was trained under the others."
 )
 
-# %% mystnb={"figure": {"name": "fig-heads-teacher", "caption": "The teachers' held-out accuracy, one thin line a seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition. Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise; three marked checkpoints on each curve."}}
+# %% mystnb={"figure": {"name": "fig-heads-teacher", "caption": "The teachers' held-out accuracy, one thin line per seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition. Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise; three marked checkpoints on each curve."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 plots.plot_seeds(teacher_table, ax, label="a teacher")
 plots.mark_candidates(candidate_table, ax)
-plots.finish(fig, runs.provenance(teachers[s] for s in used), 4)
-plt.show()
+runs.show(fig, (teachers[s] for s in used), 4)
 
 # %% [markdown]
 # ## The low-degree curriculum of a Transformer (Figure 12)
@@ -246,10 +239,13 @@ plt.show()
 
 # %%
 probe = MonomialCorrelations(degrees=(1, 2), n_samples=n_probe_samples)
-measured = runs.by_seed(
-    lambda s: Measurement(teacher(s), probe, teacher(s).checkpoints), used
+correlations, measured = runs.tabled(
+    {
+        s: Measurement(teacher(s), probe, teacher(s).checkpoints)
+        for s in used
+    },
+    "seed",
 )
-correlations = joined(({"seed": s}, r) for s, r in measured.items())
 correlations.head(2)[["seed", "step", "degree", "group", "n_monomials"]]
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-correlations", "caption": "Absolute correlation of four teachers' predictions with single coordinates: mean in and off the support, bands from the smallest to the largest coordinate; dotted: the accuracy, scaled (paper: Figure 12)."}, "image": {"alt": "Four panels of correlations against steps; the in-support line has a peak where the accuracy rises."}}
@@ -263,8 +259,7 @@ for ax, s in zip(axes.flat, used[:4], strict=False):
     ax.set_title(f"seed {s}", fontsize=9)
 for ax in axes.flat[len(used) :]:
     ax.set_axis_off()
-plots.finish(fig, runs.provenance(measured.values()), 4)
-plt.show()
+runs.show(fig, measured.values(), 4)
 
 # %% [markdown]
 # **What to see.** In {numref}`fig-heads-correlations` the coordinates of the support stand out while the accuracy rises, and
@@ -291,13 +286,11 @@ def methods(seed):
     late = tables.around_transition(
         t.checkpoints, c, n_steps // (2 * progressive_steps)
     )
+    late = chosen_checkpoints(t, late, progressive_steps)
+    every = Progressive(n_steps // progressive_steps, progressive_steps)
     return (
-        usual_methods(t, progressive_steps)
-        | {
-            "progressive_late": chosen_checkpoints(
-                t, late, progressive_steps
-            )
-        }
+        usual_methods(t, every)
+        | {"progressive_late": late}
         | candidate_methods(t, c, two_checkpoint_steps)
     )
 
@@ -315,26 +308,19 @@ students = compare(
 # %% tags=["nbval-ignore-output"]
 students.rates.round(4)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
-fig, ax = plt.subplots(figsize=(6.6, 3.9))
-plots.plot_rates(students.tuning, ax, students.rates)
-plots.finish(fig, runs.provenance(students.tuning_records), 3)
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
+runs.show_rates(students)
 
 # %% mystnb={"figure": {"name": "fig-heads-accuracy", "caption": "Held-out accuracy of students with few heads by method, beside that of their teachers with many; means over seeds with 95 % intervals (paper: Figure 1, middle)."}, "image": {"alt": "Accuracy against training steps for the teacher, a student from labels, one-shot and progressive distillation."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 shown = ["cross_entropy", "one_shot", "progressive", "progressive_late"]
 plots.plot_accuracy(
     pd.concat(
-        [
-            teacher_table,
-            students.table[students.table.method.isin(shown)],
-        ]
+        [teacher_table, students.table[students.table.method.isin(shown)]]
     ),
     ax,
 )
-plots.finish(fig, runs.provenance(students.records), 2)
-plt.show()
+runs.show(fig, students.records, 2)
 
 # %% mystnb={"figure": {"name": "fig-heads-two-checkpoints", "caption": "Held-out accuracy of (2, T) students, one-shot distillation and labels; means over seeds with 95 % intervals (paper: Figure 13)."}, "image": {"alt": "Accuracy against training steps of students of the checkpoints before, in and after the transition, of one-shot distillation and from labels."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
@@ -342,8 +328,7 @@ shown = "two_checkpoint|one_shot$|cross_entropy"
 plots.plot_accuracy(
     students.table[students.table.method.str.contains(shown)], ax
 )
-plots.finish(fig, runs.provenance(students.records), 2)
-plt.show()
+runs.show(fig, students.records, 2)
 
 # %% [markdown]
 # **What to see.** The checkpoint in the transition teaches at once what the other methods find late or never. Runs jump at
@@ -445,15 +430,13 @@ harmonic = sum(1 / i for i in range(1, n_bits + 1)) / n_bits
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-heads-attention", "caption": "Attention along length-2 paths to a coordinate on and off the support, two teachers: median over inputs, bands from the 5th to the 95th percentile; thin dotted: the untrained network. Shaded: the transition; dashed: accuracy, scaled (paper: Figure 11)."}, "image": {"alt": "Two panels: attention on the support rises during the shaded transition, and that off the support falls."}}
 if figures == "all":
     watch = AttentionPaths(n_attention_samples)
-    watched = runs.by_seed(
-        lambda s: Measurement(
-            teacher(s), watch, (0, *teacher(s).checkpoints)
-        ),
-        used,
-        "ablations",
-    )
-    page_tables["attention"] = joined(
-        ({"seed": s}, r) for s, r in watched.items()
+    page_tables["attention"], watched = runs.tabled(
+        {
+            s: Measurement(teacher(s), watch, (0, *teacher(s).checkpoints))
+            for s in used
+        },
+        "seed",
+        part="ablations",
     )
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8))
     for ax, s in zip(axes, used[:2], strict=False):
@@ -463,8 +446,7 @@ if figures == "all":
             ax,
         )
         ax.set_title(f"seed {s}", fontsize=9)
-    plots.finish(fig, runs.provenance(watched.values()), 3)
-    plt.show()
+    runs.show(fig, watched.values())
 
 # %% [markdown]
 # ### More heads (Figures 7 right and 10; R6)
@@ -528,10 +510,9 @@ if figures == "all":
         "averaged_heads": "(c) averaged heads",
         "scaled_heads": "(a), initial scale by width",
     }
-    fig, axes = plt.subplots(2, 2, figsize=(9.6, 6.4), sharey=True)
-    for ax, (name, title) in zip(axes.flat, titles.items(), strict=True):
+    fig, axes = plots.panels(titles.values(), (9.6, 6.4), n_rows=2)
+    for ax, name in zip(axes, titles, strict=True):
         plots.plot_family(page_tables[name], ax, "n_heads")
-        ax.set_title(title, fontsize=9)
         ax.legend(fontsize=7)
     fig.supxlabel(
         runs.provenance(r for f in swept.values() for r in f.records),
@@ -682,8 +663,7 @@ if figures == "all":
     fig, ax = plt.subplots(figsize=(6.6, 3.7))
     names = plots.temperature_names(settings)
     plots.plot_family(page_tables["temperatures"], ax, "targets", names)
-    plots.finish(fig, runs.provenance(by_temperature.records), 2)
-    plt.show()
+    runs.show(fig, by_temperature.records, 2)
 
 # %% [markdown]
 # ## Verdicts
@@ -696,11 +676,8 @@ if figures == "all":
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
-# %% tags=["nbval-ignore-output"]
-claims.by_criterion(verdicts)
-
 # %% tags=["nbval-ignore-output", "hide-input"]
-runs.cost_table()
+display(claims.by_criterion(verdicts), runs.cost_table())
 
 # %% [markdown]
 # ## How this differs from the paper

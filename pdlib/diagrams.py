@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -20,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from pdlib import figures
 from pdlib.figures import (
     BLUE,
     GREEN,
@@ -30,7 +32,6 @@ from pdlib.figures import (
     RED,
     SKY,
     Style,
-    correlation_axes,
     short_number,
     step_axis,
 )
@@ -100,10 +101,7 @@ def plot_parse(spans: pd.DataFrame, ax: Axes) -> Axes:
         ax.text(x, -level, str(symbol), fontsize=8.5, bbox=box | {"edgecolor": edge}, zorder=2, **CENTERED)
     for level in range(depth):
         last = spans[spans.level == level].stop - 1
-        look: Style = {
-            "color": LEVELS[level % len(LEVELS)][0],
-            "marker": MARKERS[level % len(MARKERS)],
-        }
+        look: Style = {"color": LEVELS[level % len(LEVELS)][0], "marker": MARKERS[level % len(MARKERS)]}
         heights = np.full(len(last), -depth - 0.6 - 0.3 * level)
         ax.scatter(last, heights, s=16, label=f"last token of a span of level {level}", **look)
     ax.set_yticks(range(-depth, 1), [str(level) for level in range(depth, -1, -1)])
@@ -113,11 +111,10 @@ def plot_parse(spans: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def plot_masking(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw a sentence, what the network is shown of it, and what it is asked for, a column for each position.
+    """Draw a sentence, what the network is shown of it, and what it is asked for.
 
-    `table` has `position`, `original`, `shown`, `selected`, a row for each position; tokens by their names, a removed one
-    "[mask]". With columns `p_NAME`, one for each token, a fourth row draws these probabilities at the selected positions,
-    the original's dark.
+    `table` has `position`, `original`, `shown`, `selected`; tokens by their names, a removed one "[mask]". With a column
+    `p_NAME` per token a fourth row draws these probabilities at the selected positions, the original's dark.
     """
     probabilities = [name for name in table.columns if name.startswith("p_")]
     rows = ["sentence", "what is shown", "what is asked for", *["probabilities"] * bool(probabilities)]
@@ -158,8 +155,8 @@ def plot_masking(table: pd.DataFrame, ax: Axes) -> Axes:
 def plot_boundaries(table: pd.DataFrame, ax: Axes, levels: Sequence[int] | None = None) -> Axes:
     """Draw a sentence and in rows, by level, its spans: a line over the tokens of each, a mark under the last one.
 
-    `table` has `position`, `token`, `level`, a row for each position: the highest level, counted from the leaves, of which
-    a span ends there; 1 where only the token itself does. `levels` are drawn from the top down, by default 2 to the highest.
+    `table` has `position`, `token`, `level`: the highest level, counted from the leaves, of which a span ends there; 1
+    where only the token itself does. `levels` are drawn from the top down, by default 2 to the highest.
     """
     rows = table.sort_values("position")
     levels = levels or range(2, int(rows.level.max()) + 1)
@@ -203,7 +200,7 @@ def plot_correlation_seeds(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes)
         _between(rows[rows.group == group], ax, ("mean", "minimum", "maximum"), *look)
     scaled = teacher.accuracy * float(rows.maximum.max())
     ax.plot(teacher.step, scaled, color="0.3", linestyle=":", linewidth=1, label="accuracy, scaled")
-    return correlation_axes(rows, ax, 1)
+    return figures.correlation_axes(rows, ax, 1)
 
 
 def plot_attention(table: pd.DataFrame, teacher: pd.DataFrame, ax: Axes) -> Axes:
@@ -235,17 +232,17 @@ _RC: Any = {
 }
 
 
+@dataclass(frozen=True, repr=False)
 class Interactive:
     """A figure that reacts to a slider, as plain HTML: inline SVG and a range input, no library, no network.
 
-    IPython shows it by `_repr_html_`. It reads from a file, is worked by keyboard, and follows the page's
-    text color, so it suits light and dark.
+    It reads from a file, is worked by keyboard, and follows the page's text color, so it suits light and dark.
     """
 
-    def __init__(self, markup: str) -> None:
-        self.markup = markup
+    markup: str
 
     def _repr_html_(self) -> str:
+        """IPython's hook."""
         return self.markup
 
     def __repr__(self) -> str:
@@ -366,26 +363,10 @@ def interactive_curriculum(
 ) -> Interactive:
     """Return a slider over checkpoints of a teacher of masked prediction: loss, dependence on n-grams, one prediction.
 
-    Parameters
-    ----------
-    teacher
-        `step`, `loss_nats` of one teacher.
-    ngrams
-        `step`, `measure` (`robust`, `close`), `n`, `median`, of its checkpoints.
-    predictions
-        `step`, `position`, `token`, `probability`: what its checkpoints predict at one position of one sentence, that
-        token alone removed, as from `pdlib.probes.ngrams.Predictions`.
-    truth
-        The sentence's tokens.
-    name
-        Identifier of the figure within its page.
-    names
-        What each token is called; a class beyond them, as [mask] is, is not drawn.
-
-    Raises
-    ------
-    ValueError
-        If no step has its loss, measures and a prediction, or the predictions are not of one position of the sentence.
+    `teacher` has `step`, `loss_nats`; `ngrams` `step`, `measure`, `n`, `median`; `predictions` `step`, `position`, `token`,
+    `probability`: what each checkpoint predicts at one position of the sentence `truth`, that token alone removed, as from
+    `pdlib.probes.ngrams.Predictions`; all of one teacher. `names` are the tokens'; a class beyond them, as [mask] is, is
+    not drawn. No step that all tables share, or another than one position, is a ValueError.
     """
     steps = sorted(set(teacher.step) & set(ngrams.step) & set(predictions.step))
     if not steps:

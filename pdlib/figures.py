@@ -1,8 +1,8 @@
 """Figures by seaborn: a tidy table and the axes to draw on in, the axes out.
 
-Means are over seeds, which are rows with the same values else; their intervals are Student's at 95 %, as everywhere in the
-book. What a series is called, its color (Okabe and Ito's, safe for the color-blind), its dashes and its place in the order
-stand once, below, and each series has its own line or marker too. No torch here: a figure is redrawn from a table.
+Means are over seeds, which are rows with the same values else; their intervals are Student's at 95 %. What a series is
+called, its color (Okabe and Ito's, safe for the color-blind), its line or marker and its place in the order stand once,
+below. No torch here: a figure is redrawn from a table.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -89,6 +90,19 @@ def house_style() -> None:
     mpl.rc("savefig", dpi=110)
 
 
+def panels(titles: Iterable[str], size: tuple[float, float], n_rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure with one panel per title, all with the same y axis."""
+    titles = list(titles)
+    n_columns = -(-len(titles) // n_rows)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharey=True, squeeze=False)
+    for ax in axes.flat[len(titles) :]:
+        ax.set_visible(False)
+    shown = list(axes.flat[: len(titles)])
+    for ax, title in zip(shown, titles, strict=True):
+        ax.set_title(title, fontsize=9)
+    return figure, shown
+
+
 def finish(figure: Figure, provenance: str, n_columns: int = 3) -> None:
     """Put one legend for all axes below a figure, where it covers no curve, under a line of provenance.
 
@@ -112,10 +126,8 @@ def short_number(value: float, _position: object = None) -> str:
     >>> short_number(1_200_000), short_number(20_000), short_number(0)
     ('1.2M', '20k', '0')
     """
-    for unit, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(value) >= unit:
-            return f"{value / unit:g}{letter}"
-    return f"{value:g}"
+    unit, letter = (1e6, "M") if abs(value) >= 1e6 else (1e3, "k") if abs(value) >= 1e3 else (1, "")
+    return f"{value / unit:g}{letter}"
 
 
 def share_name(share: float) -> str:
@@ -138,13 +150,7 @@ def temperature_names(targets: Iterable[str]) -> dict[str, str]:
 
 
 def aligned(table: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
-    """Shift each seed's steps so that its middle candidate is at 0; transitions then lie above each other.
-
-    >>> table = pd.DataFrame({"seed": [1], "step": [30]})
-    >>> middle = pd.DataFrame({"seed": [1], "candidate": ["middle"], "step": [20]})
-    >>> aligned(table, middle).step.tolist()
-    [10]
-    """
+    """Shift each seed's steps so that its middle candidate is at 0; transitions then lie above each other."""
     middle = candidates[candidates.candidate == "middle"].set_index("seed").step
     return table.assign(step=table.step - table.seed.map(middle))
 
@@ -184,10 +190,10 @@ def _means(
     side: float = 0.0,
     **look: Any,
 ) -> None:
-    """Draw means over seeds of `y` against `x` with 95 % intervals, a line for each value of `by`, in the order of `looks`.
+    """Draw means over seeds of `y` against `x` with 95 % intervals, one line per value of `by`, in the order of `looks`.
 
     On logarithmic axes means are geometric. `within` cuts the intervals, `label` has places for name and number of
-    seeds, `bars` draws error bars and markers in the place of bands, `side` moves the series apart: by so much on a
+    seeds, `bars` draws error bars and markers instead of bands, `side` moves the series apart: by so much on a
     linear x axis, by so many powers of 2 on a logarithmic one.
     """
     shown = [value for value in looks if value in set(table[by])]
@@ -219,9 +225,9 @@ def _marks(points: pd.DataFrame, ax: Axes, y: str, looks: Looks, size: float) ->
     """Mark checkpoints on curves: columns `candidate`, `step` and `y`."""
     for candidate, (name, color, marker) in looks.items():
         at = points[points.candidate == candidate]
-        edge: Style = {"edgecolor": "black", "linewidth": 0.6, "zorder": 5}
         if len(at):
-            ax.scatter(at.step, at[y], s=size, color=color, marker=marker, label=name, **edge)
+            edge: Style = {"edgecolor": "black", "linewidth": 0.6, "zorder": 5, "label": name}
+            ax.scatter(at.step, at[y], s=size, color=color, marker=marker, **edge)
     return ax
 
 
@@ -248,13 +254,9 @@ def step_axis(ax: Axes, label: str = "training steps", *, log: bool = False) -> 
     return ax
 
 
-def axis_of(values: Sequence[Any], ax: Axes, label: str) -> Axes:
-    """Write these values, to three digits, and no others on a logarithmic x axis."""
-    return _ticks(ax, values, [short_number(float(f"{v:.3g}")) for v in values], label)
-
-
-def _ticks(ax: Axes, values: Sequence[Any], names: Sequence[str], label: str) -> Axes:
-    ax.set_xticks(values, names)
+def axis_of(values: Sequence[Any], ax: Axes, label: str, names: Sequence[str] | None = None) -> Axes:
+    """Write these values (by `names`, else to three digits) and no others on a logarithmic x axis."""
+    ax.set_xticks(values, names or [short_number(float(f"{v:.3g}")) for v in values])
     ax.minorticks_off()
     ax.set_xlabel(label)
     return ax
@@ -268,16 +270,11 @@ def _kinds(ax: Axes, names: Sequence[str]) -> None:
 
 
 def plot_accuracy(
-    table: pd.DataFrame,
-    ax: Axes,
-    by: str = "method",
-    looks: Looks = METHODS,
-    *,
-    chance: float | None = 0.5,
+    table: pd.DataFrame, ax: Axes, by: str = "method", looks: Looks = METHODS, *, chance: float | None = 0.5
 ) -> Axes:
-    """Draw held-out accuracy against steps for each value of `by`: means over seeds, 95 % intervals, a line at chance.
+    """Draw held-out accuracy against steps for each value of `by` that has a look, and a line at chance.
 
-    `table` has the columns `seed`, `step`, `accuracy` and `by`; `looks` says which values are drawn, in which order.
+    `table` has the columns `seed`, `step`, `accuracy` and `by`.
     """
     _means(table, ax, "step", "accuracy", by, looks, label=COUNTED, within=(0, 1))
     if chance is not None:
@@ -300,7 +297,7 @@ def plot_family(
 
 
 def plot_seeds(table: pd.DataFrame, ax: Axes, *, label: str = "one seed each") -> Axes:
-    """Draw held-out accuracy of single runs, a thin line each: where transitions differ, a mean hides them."""
+    """Draw held-out accuracy of single runs by thin lines: where transitions differ, a mean hides them."""
     look: Style = {"color": BLACK, "linewidth": 0.9, "alpha": 0.75, "label": label}
     _line(table, ax, "step", "accuracy", units="seed", estimator=None, **look)
     return plot_accuracy(table.assign(method=""), ax)
@@ -336,10 +333,9 @@ def mark_read_off(points: pd.DataFrame, ax: Axes, *, origin: float = 0) -> Axes:
 
 
 def plot_correlations(table: pd.DataFrame, ax: Axes, degree: int, *, label: str = "training steps") -> Axes:
-    """Draw mean absolute correlations in and off the support, with intervals over seeds, and the noise floor.
+    """Draw mean absolute correlations in and off the support, and the noise floor, at the steps that all seeds have.
 
-    `table` has the columns `seed`, `step`, `degree`, `group`, `mean`, `maximum`, `noise_floor`. Steps that not every
-    seed has are left out.
+    `table` is that of `pdlib.probes.monomials.MonomialCorrelations`, with `seed`.
     """
     rows = table[table.degree == degree]
     n = rows.groupby(["group", "step"]).step.transform("size")
@@ -361,10 +357,7 @@ def correlation_axes(rows: pd.DataFrame, ax: Axes, degree: int, label: str = "tr
 def plot_checkpoint_quality(
     teacher: pd.DataFrame, correlations: pd.DataFrame, final: pd.Series[float], ax: Axes
 ) -> Axes:
-    """Draw what a student of each checkpoint becomes, beside the checkpoint's accuracy and correlation.
-
-    `final` is the student's final accuracy, indexed by checkpoint; `correlations` as in `plot_correlations`.
-    """
+    """Draw a student's `final` accuracy by the checkpoint that taught it, beside that one's accuracy and correlation."""
     inside = correlations[(correlations.degree == 1) & (correlations.group == "in_support")]
     shown, inside = (t[t.step.between(final.index.min(), final.index.max())] for t in (teacher, inside))
     scaled = 0.5 + 0.5 * inside["mean"] / inside["mean"].max()
@@ -376,10 +369,10 @@ def plot_checkpoint_quality(
 
 
 def plot_reach(steps: pd.DataFrame, summary: pd.DataFrame, ax: Axes, by: str) -> Axes:
-    """Draw steps to a threshold against `by`: a dot for each run, hollow at the budget if it never got there.
+    """Draw steps to a threshold against `by`: one dot per run, hollow at the budget if it never got there.
 
-    The line is the median over all runs, censored ones included; where it is censored, the line stops.
-    `steps` comes from `steps_to_reach`, `summary` from `reached`.
+    The line is the median over all runs; where it is censored, the line stops. `steps` comes from `steps_to_reach`,
+    `summary` from `reached`.
     """
     done, never = steps[np.isfinite(steps.steps)], steps[~np.isfinite(steps.steps)]
     ax.scatter(done[by], done.steps, s=22, color=BLUE, alpha=0.7, label="a run")
@@ -390,7 +383,7 @@ def plot_reach(steps: pd.DataFrame, summary: pd.DataFrame, ax: Axes, by: str) ->
     ax.plot(median[by], median.median_steps, "k_-", markersize=16, label="median of all runs")
     ax.set(xscale="log", yscale="log", ylabel="steps to 90 % held-out accuracy")
     values, budget = sorted(steps[by].unique()), steps.last_step.max()
-    _ticks(ax, values, [f"{v:g}" for v in values], by.replace("_", " "))
+    axis_of(values, ax, by.replace("_", " "), [f"{v:g}" for v in values])
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(short_number))
     for row in summary.to_dict("records"):
@@ -410,10 +403,10 @@ def plot_scaling(
     *,
     markers: bool = True,
 ) -> Axes:
-    """Draw `y` against `x` on logarithmic axes for each value of `by`: geometric means over rows, 95 % intervals.
+    """Draw `y` against `x` on logarithmic axes for each value of `by`; without it one line, whose look is that of `None`.
 
     Where a row is infinite (nothing found within the budget), missing or not above 0, the point is not drawn: a mean over
-    those that succeeded would flatter. Without `by` there is one line, whose look is that of `None`.
+    those that succeeded would flatter.
     """
     looks = looks or {None: (y.replace("_", " "), BLUE, "-")}
     rows = table if by else table.assign(series="all")
@@ -429,7 +422,7 @@ def plot_scaling(
 def plot_strip(
     values: pd.DataFrame, ax: Axes, x: str, y: str, order: Sequence[Any], names: Mapping[Any, str]
 ) -> Axes:
-    """Draw a dot for each seed and beside them the mean with its 95 % interval, for each value of `x`."""
+    """Draw one dot per seed and beside them the mean with its 95 % interval, for each value of `x`."""
     shown = values[values[x].isin(order)]
     shown = shown.assign(place=shown[x].map(list(order).index), series="")
     rank, n = (shown.groupby(x)[y].transform(how) for how in ("cumcount", "size"))
@@ -455,7 +448,7 @@ def plot_levels(table: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def plot_features(table: pd.DataFrame, ax: Axes, degree: int, scope: str = "class_0") -> Axes:
-    """Draw one teacher's correlations with the features of a class's path, a line for each level, and with the rest.
+    """Draw one teacher's correlations with the features of a class's path, by level, and with the rest.
 
     `table` is that of `pdlib.probes.features.FeatureCorrelations` for one run.
     """
@@ -471,7 +464,7 @@ def plot_features(table: pd.DataFrame, ax: Axes, degree: int, scope: str = "clas
 
 
 def plot_onsets(onsets: pd.DataFrame, ax: Axes, degree: int) -> Axes:
-    """Draw when each node's feature first stands out: a row for each seed, a mark for each node, shaped by its level."""
+    """Draw when each node's feature first stands out: one row per seed, one mark per node, shaped by its level."""
     rows = onsets[(onsets.degree == degree) & np.isfinite(onsets.step)]
     seeds = sorted(onsets.seed.unique())
     for level, group in rows.groupby("level"):
@@ -489,7 +482,7 @@ def plot_loss(
     references: pd.DataFrame | None = None,
     candidates: pd.DataFrame | None = None,
 ) -> Axes:
-    """Draw held-out loss against the logarithm of steps: thin lines the seeds, thick their mean with its 95 % interval.
+    """Draw held-out loss against the logarithm of steps: thin lines the seeds, thick their mean.
 
     `teacher` has `seed`, `step`, `loss_nats`; `references` `predictor`, `loss_nats`: dotted lines, named at the right;
     `candidates` `seed`, `candidate` (see `TURNS`), `step`: triangles on their seed's line.
@@ -520,12 +513,11 @@ def plot_dependence(
     log: bool = False,
     means: bool = False,
 ) -> Axes:
-    """Draw the median of a measure of dependence against steps, a line for each n: means over seeds, 95 % intervals.
+    """Draw the median of a measure of dependence ("robust" or "close") against steps, one line per n.
 
-    `table` has `seed`, `step`, `measure` ("robust" or "close"), `n`, `median`, as from `pdlib.probes.ngrams.Dependence`;
-    `best` `measure`, `n`, `median` of the exact posterior: a dashed line for each n. With `log` steps are on a
-    logarithmic axis, and step 0 is not drawn. `means` draws the column `mean` too, thin and dotted: where few positions
-    depend much, it is far from the median.
+    `table` is that of `pdlib.probes.ngrams.NgramDependence`, with `seed`; `best` the same of the exact posterior: dashed
+    lines. With `log` steps are on a logarithmic axis, and step 0 is not drawn. `means` draws the column `mean` too, thin
+    and dotted: where few positions depend much, it is far from the median.
     """
     rows = table[(table.measure == measure) & (table.step > 0 if log else True)]
     sizes = sorted(rows.n.unique())
@@ -551,10 +543,10 @@ def plot_dependence(
 def plot_horizons(
     table: pd.DataFrame, ax: Axes, ceiling: float | None = None, *, reference: str = "posterior"
 ) -> Axes:
-    """Draw what students reach by the end against how long they are trained, a line for each method.
+    """Draw what students reach by the end against how long they are trained, one line per method.
 
-    `table` has `seed`, `horizon` (share of the teacher's steps), `method`, `step`, `accuracy`; the last step of each run
-    counts. Error bars are 95 % intervals. `ceiling` is the accuracy of a reference predictor, a key of `REFERENCES`.
+    `table` has `seed`, `horizon` (share of the teacher's steps), `method`, `step`, `accuracy`. `ceiling` is the accuracy
+    of a reference predictor, a key of `REFERENCES`.
     """
     final = last_rows(table, ["seed", "horizon", "method"])
     horizons = sorted(final.horizon.unique())
@@ -565,15 +557,14 @@ def plot_horizons(
         _name_lines(ax, {REFERENCES[reference]: ceiling})
     ax.set_ylabel("final held-out accuracy")
     names = [share_name(h) for h in horizons]
-    return _ticks(ax, horizons, names, "student's training steps (T₀: the teacher's)")
+    return axis_of(horizons, ax, "student's training steps (T₀: the teacher's)", names)
 
 
 def plot_rates(tuning: pd.DataFrame, ax: Axes, rates: pd.DataFrame | None = None) -> Axes:
-    """Draw what methods reach by the end at each learning rate that was tried, a line for each method.
+    """Draw what methods reach by the end at each learning rate that was tried, one line per method.
 
-    `tuning` has `seed`, `method`, `learning_rate`, `step`, `accuracy`; the last step of each run counts, and a run that
-    diverged has no row. Error bars are 95 % intervals over the tuning ancestries. `rates` has `method`, `learning_rate`:
-    those chosen, marked by a ring. Methods without a look in `METHODS` are named as they are.
+    `tuning` has `seed`, `method`, `learning_rate`, `step`, `accuracy`; a run that diverged has no row. `rates` has
+    `method`, `learning_rate`: those chosen, marked by a ring. Methods without a look in `METHODS` are named as they are.
     """
     final = last_rows(tuning, ["seed", "method", "learning_rate"])
     known = [method for method in METHODS if method in set(final.method)]
@@ -590,14 +581,14 @@ def plot_rates(tuning: pd.DataFrame, ax: Axes, rates: pd.DataFrame | None = None
         _means(rings, ax, "learning_rate", "accuracy", "method", looks, label="_{}", errorbar=None, **shape)
     ax.set_ylabel("final held-out accuracy")
     tried = sorted(final.learning_rate.unique())
-    return _ticks(ax, tried, [f"{rate:g}" for rate in tried], "learning rate")
+    return axis_of(tried, ax, "learning rate", [f"{rate:g}" for rate in tried])
 
 
 def plot_gains(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw gains over one-shot distillation in points by setting and length of training: dots, means, 95 % intervals.
+    """Draw gains over one-shot distillation in points by setting and length of training: dots of seeds, and means.
 
     `table` has `setting`, `horizon` (share of the teacher's steps), `seed`, `gain` (a difference of accuracies, 0.01 being
-    a point). Settings are drawn in the order in which they first come, a small dot for each seed.
+    a point). Settings are drawn in the order in which they first come.
     """
     settings, horizons = list(table.setting.unique()), sorted(table.horizon.unique())
     looks = {h: (f"student trained for {share_name(h)}", GAINS[i % 4], "") for i, h in enumerate(horizons)}
@@ -616,10 +607,10 @@ def plot_gains(table: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def plot_generated(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw the share of texts that the parser accepts against the length of training, a line for each method.
+    """Draw the share of texts that the parser accepts against the length of training, one line per method.
 
-    `table` has `method`, `horizon` (share of the teacher's steps), `seed`, `accepted`, a row for each network, as from
-    `pdlib.probes.generation.Generation`. Error bars are 95 % intervals over seeds.
+    `table` has `method`, `horizon` (share of the teacher's steps), `seed`, `accepted`, as from
+    `pdlib.probes.generation.Generation`.
     """
     order, horizons = list(METHODS), sorted(table.horizon.unique())
     # error bars side by side, those that are there in the middle
@@ -642,12 +633,11 @@ def plot_first_checkpoints(
     one_shot: pd.DataFrame | None = None,
     candidates: pd.DataFrame | None = None,
 ) -> Axes:
-    """Draw what (2, T) students reach by the end against the step of their first checkpoint: means, 95 % intervals.
+    """Draw what (2, T) students reach by the end against the step of their first checkpoint.
 
-    `table` has `seed`, `checkpoint` (a step, the same for all seeds, or the name of a candidate), `step`, `accuracy`; the
-    last step of each run counts. `one_shot` has `seed`, `step`, `accuracy` of one-shot students: a dashed line, its
-    interval a band; `candidates` `seed`, `candidate` (see `TURNS`), `step`: a candidate is drawn at the mean of its steps,
-    and not without them.
+    `table` has `seed`, `checkpoint` (a step, the same for all seeds, or the name of a candidate), `step`, `accuracy`.
+    `one_shot` has `seed`, `step`, `accuracy` of one-shot students: a dashed line, its interval a band; `candidates`
+    `seed`, `candidate` (see `TURNS`), `step`: a candidate is drawn at the mean of its steps, and not without them.
     """
     final = last_rows(table, ["seed", "checkpoint"])
     grid = pd.to_numeric(final.checkpoint, errors="coerce")
@@ -672,10 +662,9 @@ def plot_first_checkpoints(
 
 
 def plot_nonterminals(table: pd.DataFrame, ax: Axes, by: str, looks: Looks | None = None) -> Axes:
-    """Draw how well a linear probe tells the symbols of each level, for each value of `by`: means, 95 % intervals.
+    """Draw how well a linear probe tells the symbols of each level, for each value of `by`, by default steps.
 
-    `table` has `seed`, `level` (from the root), `accuracy`, `majority`, and `by`. Without `looks`, `by` are steps, from
-    light to dark, 0 being the untrained network.
+    `table` has `seed`, `level` (from the root), `accuracy`, `majority`, and `by`; step 0 is the untrained network.
     """
     base: Looks = {"": ("always the most frequent symbol", "0.35", ":")}
     mark: Style = {"marker": "_", "markersize": 12, "markeredgecolor": "0.35", "errorbar": None}

@@ -6,7 +6,7 @@ A page is ``notebooks/<page>.py`` (py:percent), the only form edited by hand. Fr
 - ``_build/exec/<page>.ipynb``, executed at the values of ``book/parameters/<profile>/<page>.yaml``;
 - ``_build/src/``, the book's source with executed pages in place, which Sphinx turns into ``_build/html/``.
 
-:func:`check_parameters` runs inside a page and needs nothing but Python; the rest needs a checkout of the
+:func:`check_parameters` runs inside a page and needs little but Python; the rest needs a checkout of the
 project and the extras ``notebooks`` (to execute) and ``book`` (to build).
 """
 
@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from pdlib.files import write_bytes
 from pdlib.install import optional
 from pdlib.progress import Display, appended
 
@@ -43,7 +44,7 @@ PROFILES = (
     "laptop",
     "desk",
     "paper",
-)  # seconds, minutes, hours on two cores, the paper's; desk is not for all
+)  # seconds, minutes, hours on two cores (some pages), the paper's
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
 
 _IPYTHON = {"In", "Out"}  # IPython's own lists of inputs and outputs
@@ -76,40 +77,22 @@ class ParameterError(ValueError):
 class Parameter(NamedTuple):
     """One line of a page's ``parameters`` cell."""
 
-    kind: Any
-    """The declared type, such as ``int`` or ``list[float]``."""
+    kind: Any  # the declared type, such as `int` or `list[float]`
     default: object
-    comment: str
-    """The trailing comment: symbol, unit, the paper's value."""
+    comment: str  # the trailing comment: symbol, unit, the paper's value
 
 
 # Checking parameters, inside a page and in files
 
 
 def check_parameters(namespace: MutableMapping[str, Any]) -> dict[str, object]:
-    """What a page was asked to run, or an error that says what is wrong with it.
+    """What a page was asked to run: declared name to value; a `ParameterError` says what is wrong with it.
 
     A page calls this with ``globals()`` in the cell after its ``parameters`` cell. That cell declares every
     parameter with a type; papermill adds a cell that assigns without one, and only logs a misspelt name. So
-    a plain value that was never declared is a misspelt parameter.
-
-    A later call in the same kernel checks types alone, as by then the page has variables of its own.
-
-    Parameters
-    ----------
-    namespace
-        The page's ``globals()``. An ``int`` given for a ``float`` is replaced by that float here too, so
-        that 1 and 1.0 describe the same run.
-
-    Returns
-    -------
-    dict
-        Declared name to value, in the order declared.
-
-    Raises
-    ------
-    ParameterError
-        If a name is not declared or a value has another type than declared.
+    a plain value that was never declared is a misspelt parameter. A later call in the same kernel checks types alone, as
+    by then the page has variables of its own. An ``int`` given for a ``float`` is replaced by that float in the
+    namespace too, so that 1 and 1.0 describe the same run.
 
     Examples
     --------
@@ -120,9 +103,6 @@ def check_parameters(namespace: MutableMapping[str, Any]) -> dict[str, object]:
     >>> check_parameters(page | {"n_bitz": 30})
     Traceback (most recent call last):
     pdlib.pages.ParameterError: unknown parameter n_bitz = 30; did you mean n_bits? Declared: n_bits, rate.
-    >>> check_parameters(page | {"rate": "1e-3"})
-    Traceback (most recent call last):
-    pdlib.pages.ParameterError: rate = '1e-3' is a str, expected float: YAML reads 1e-3 as text, write 1.0e-3.
     """
     annotations: dict[str, Any] = namespace.get("__annotations__") or {}
     known: Iterable[str] = namespace.get(_CHECKED, annotations)
@@ -151,15 +131,14 @@ def _complaints(values: Mapping[str, object], declared: Mapping[str, Any]) -> li
     """A sentence for each value whose name or type is not declared."""
     lines = []
     for name, value in values.items():
+        kind = declared.get(name)
         if name not in declared:
             close = difflib.get_close_matches(name, declared, n=1)
             guess = f"; did you mean {close[0]}?" if close else "."
             lines.append(f"unknown parameter {name} = {value!r}{guess} Declared: {', '.join(declared)}.")
-        elif not _matches(value, declared[name]):
-            kind = declared[name]
-            lines.append(
-                f"{name} = {value!r} is {_type_of(value)}, expected {_spelled(kind)}{_hint(value, kind)}."
-            )
+        elif not _matches(value, kind):
+            wrong = f"{name} = {value!r} is {_type_of(value)}"
+            lines.append(f"{wrong}, expected {_spelled(kind)}{_hint(value, kind)}.")
         elif name in CHOICES and value not in CHOICES[name]:
             lines.append(f"{name} = {value!r}, expected one of {', '.join(CHOICES[name])}.")
     return lines
@@ -237,19 +216,16 @@ def _hint(value: object, kind: Any) -> str:
 def checkout(start: Path | None = None) -> Path:
     """The top folder of a checkout of the project: above the current folder, or above this package.
 
-    Raises
-    ------
-    PageError
-        Outside of a checkout; the installed package alone has no pages.
+    Outside of one that is a `PageError`: the installed package alone has no pages.
     """
     starts = [start] if start else [Path.cwd(), Path(__file__).resolve().parent]
-    for folder in starts:
-        for candidate in (folder, *folder.parents):
-            project = candidate / "pyproject.toml"
-            if project.is_file() and tomllib.loads(project.read_text("utf-8")).get("project", {}).get(
-                "name"
-            ) == ("pdlib"):
-                return candidate
+    for folder in (above for first in starts for above in (first, *first.parents)):
+        project = folder / "pyproject.toml"
+        if (
+            project.is_file()
+            and tomllib.loads(project.read_text("utf-8")).get("project", {}).get("name") == "pdlib"
+        ):
+            return folder
     raise PageError(
         f"no checkout of the project at or above {starts[0]}: pages and the book are built "
         "from one, so clone the repository and call this inside it."
@@ -274,43 +250,28 @@ def _source(page: str, root: Path) -> Path:
 def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Parameter]:
     """The parameters of a page, read from its source without running it.
 
-    Raises
-    ------
-    PageError
-        If the page has not exactly one cell tagged ``parameters``, or that cell holds anything but typed
-        literals (papermill could not override what is computed from them).
+    A `PageError` says so if the page has not exactly one cell tagged ``parameters``, or that cell holds anything but typed
+    literals (papermill could not override what is computed from them).
     """
     path = _source(page, root or checkout())
     cells = [
-        cell.source
-        for cell in optional("jupytext", "notebooks").read(path).cells
-        if "parameters" in cell.metadata.get("tags", [])
+        c.source
+        for c in optional("jupytext", "notebooks").read(path).cells
+        if "parameters" in c.metadata.get("tags", [])
     ]
     if len(cells) != 1:
         raise PageError(f"{path}: {len(cells)} cells tagged `parameters`, expected one.")
-    return _read_declarations(cells[0], path)
-
-
-def _read_declarations(cell: str, path: Path) -> dict[str, Parameter]:
-    """The typed assignments of a cell, with the comment at the end of each."""
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(cell).readline)
-        if token.type == tokenize.COMMENT
-    }
+    tokens = tokenize.generate_tokens(io.StringIO(cells[0]).readline)
+    comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
     kinds = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}
     declared = {}
-    for node in ast.parse(cell).body:
+    for node in ast.parse(cells[0]).body:
         try:
-            if (
-                not isinstance(node, ast.AnnAssign)
-                or not isinstance(node.target, ast.Name)
-                or node.value is None
-            ):
+            if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
                 raise ValueError("a line without a type or a default")
+            name, default = node.target.id, ast.literal_eval(node.value)
             kind = eval(ast.unparse(node.annotation), {"__builtins__": {}}, kinds)
-            default = ast.literal_eval(node.value)
-            if complaints := _complaints({node.target.id: default}, {node.target.id: kind}):
+            if complaints := _complaints({name: default}, {name: kind}):
                 raise ValueError(complaints[0])
         except (NameError, ValueError) as error:
             raise PageError(
@@ -318,22 +279,15 @@ def _read_declarations(cell: str, path: Path) -> dict[str, Parameter]:
                 "expected a typed literal such as `n_bits: int = 20  # d; paper: 100`."
             ) from error
         lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-        comment = next((comments[line] for line in lines if line in comments), "")
-        declared[node.target.id] = Parameter(kind, default, comment)
+        declared[name] = Parameter(kind, default, next((comments[n] for n in lines if n in comments), ""))
     return declared
 
 
 def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dict[str, object]:
     """A page's values in one profile, checked against what the page declares.
 
-    What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default.
-
-    Raises
-    ------
-    PageError
-        If there is no such profile, page or file.
-    ParameterError
-        If the file names an undeclared parameter or a value of the wrong type; the message names the file.
+    What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default. No such file is a `PageError`; an
+    undeclared parameter in it, or a value of the wrong type, a `ParameterError` that names the file.
     """
     root = root or checkout()
     declared = declared_parameters(page, root=root)
@@ -359,25 +313,12 @@ def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dic
 def execute(
     page: str, out: Path, parameters: Mapping[str, object] | None = None, *, root: Path | None = None
 ) -> Path:
-    """Run a page from its source and write the executed notebook.
+    """Run a page from its source, with these values besides its defaults, and write the executed notebook in one step.
 
     The same page run twice gives the same bytes: no times, no random cell ids, no progress bars. How far
     its cells and its trainings are is shown in the terminal or, in plain lines, in the file that standard error
-    is. Warnings stay in the notebook.
-
-    Parameters
-    ----------
-    page
-        Its name, such as ``parity``.
-    out
-        The notebook to write, in one step: what stands there is replaced only by a complete run.
-    parameters
-        Values that differ from the page's defaults; with none there is no cell of injected values.
-
-    Raises
-    ------
-    PageError
-        If a cell fails, with the cell and its error. What ran is kept in ``_build/failed/<page>.ipynb``.
+    is. Warnings stay in the notebook. If a cell fails, a `PageError` shows it with its error, and what ran is kept in
+    ``_build/failed/<page>.ipynb``.
     """
     root = root or checkout()
     source = _source(page, root)
@@ -406,7 +347,7 @@ def execute(
             raise PageError(f"{_failure(page, error)}\nWhat ran is in {kept}") from error
         notebook = nbformat.read(done, as_version=4)
     _remove_noise(notebook)
-    _write_atomically(out, nbformat.writes(notebook) + "\n")
+    write_bytes(out, (nbformat.writes(notebook) + "\n").encode())
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     print(f"{page}: {len(code)} cells in {time.monotonic() - start:.0f} s -> {out}", flush=True)
     return out
@@ -434,9 +375,8 @@ def _progress_of_runs(page: str, file: Path) -> Iterator[None]:
     finally:
         stop.set()
         watcher.join()
-        if before is None:
-            del os.environ["PDLIB_PROGRESS"]
-        else:
+        os.environ.pop("PDLIB_PROGRESS")
+        if before:
             os.environ["PDLIB_PROGRESS"] = before
 
 
@@ -471,17 +411,6 @@ def _is_progress(output: Any) -> bool:
     return _WIDGET in output.get("data", {})
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
-    mask = os.umask(0)
-    os.umask(mask)
-    Path(file.name).chmod(0o666 & ~mask)  # a temporary file is private, a written page is not
-    Path(file.name).replace(path)
-
-
 def write_references(pages: Sequence[str] | None = None, *, root: Path | None = None) -> list[Path]:
     """Execute pages at their default values and write ``notebooks/<page>.ipynb``, which nbval compares."""
     root = root or checkout()
@@ -496,30 +425,19 @@ def write_references(pages: Sequence[str] | None = None, *, root: Path | None = 
 def stage(destination: Path, executed: Path, *, root: Path | None = None) -> Path:
     """Assemble the book's source: hand-written text, executed pages, generated pages, configuration.
 
-    Sphinx reads this tree and not the checkout, which also holds environments, tests and build output.
-
-    Parameters
-    ----------
-    destination
-        Replaced if it exists.
-    executed
-        Folder of executed notebooks; a page that is not there is taken from its committed reference.
+    Sphinx reads this tree and not the checkout, which also holds environments, tests and build output. `destination` is
+    replaced; a page that is not in the folder `executed` is taken from its committed reference.
     """
     root = root or checkout()
-    pages = page_names(root)
     found = {}
-    for page in pages:
-        candidates = (executed / f"{page}.ipynb", root / "notebooks" / f"{page}.ipynb")
-        path = next((path for path in candidates if path.is_file()), None)
-        if path is None:
-            raise PageError(
-                f"page {page!r} has not been executed: no {candidates[0]} and no {candidates[1]}."
-            )
-        found[page] = path
+    for page in page_names(root):
+        places = [folder / f"{page}.ipynb" for folder in (executed, root / "notebooks")]
+        if not any(place.is_file() for place in places):
+            raise PageError(f"page {page!r} has not been executed: no {places[0]} and no {places[1]}.")
+        found[page] = next(place for place in places if place.is_file())
     shutil.rmtree(destination, ignore_errors=True)
-    shutil.copytree(
-        root / "book", destination / "book", ignore=shutil.ignore_patterns("__pycache__", "results")
-    )
+    left_out = shutil.ignore_patterns("__pycache__", "results")
+    shutil.copytree(root / "book", destination / "book", ignore=left_out)
     (destination / "notebooks").mkdir()
     for page, path in found.items():
         shutil.copyfile(path, destination / "notebooks" / f"{page}.ipynb")
@@ -559,31 +477,21 @@ def _site_config(root: Path) -> dict[str, Any]:
 
 def _api_markdown(package: Path) -> str:
     """A table of a package's modules, then the documentation of each, by folder rather than from a list."""
-    files = sorted(
-        (path for path in package.rglob("*.py") if path.name != "__main__.py"),
-        key=lambda path: _module(path, package),
-    )
-    rows, sections = [], []
-    for path in files:
-        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-        module = _module(path, package)
-        if not docstring or (path.stem.startswith("_") and path.name != "__init__.py"):
-            continue
-        summary = " ".join(docstring.split("\n\n")[0].split())
-        rows.append(f"| [`{module}`](#module-{module}) | {summary} |".replace("``", "`"))
-        sections.append(
-            f"(module-{module})=\n## `{module}`\n\n"
-            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :ignore-module-all:\n"
-            "   :member-order: bysource\n```\n"
-        )
+    docstrings = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if docstring := ast.get_docstring(ast.parse(path.read_text("utf-8"))):
+            docstrings[module] = " ".join(docstring.split("\n\n")[0].split())
+    shown = sorted((name, says) for name, says in docstrings.items() if not re.search(r"\._", name))
+    rows = [f"| [`{name}`](#module-{name}) | {says} |".replace("``", "`") for name, says in shown]
+    sections = [
+        f"(module-{name})=\n## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
+        "   :ignore-module-all:\n   :member-order: bysource\n```\n"
+        for name, _ in shown
+    ]
     table = "\n".join(["| module | what it holds |", "| --- | --- |", *rows])
     return f"{table}\n\n" + "\n".join(sections)
-
-
-def _module(path: Path, package: Path) -> str:
-    """The dotted name of a file of a package."""
-    parts = path.relative_to(package.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 # Building
@@ -592,26 +500,14 @@ def _module(path: Path, package: Path) -> str:
 def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path | None = None) -> Path:
     """Execute the pages at a profile's values and build the book from them, warnings being errors.
 
-    Parameters
-    ----------
-    profile
-        ``smoke``, ``laptop``, ``desk`` or ``paper``.
-    pages
-        Which ones to execute, by default all that have the profile; the others are shown as last executed, or as their
-        committed reference.
-
-    Returns
-    -------
-    Path
-        The built ``index.html``, which opens without a server and without a network.
+    By default all pages that have the profile are executed; the others are shown as last executed, or as their committed
+    reference. Returned is the built ``index.html``, which opens without a server and without a network.
     """
     root = root or checkout()
     pages = pages or page_names(root, profile)
     if left := sorted(set(page_names(root)) - set(pages)):
         print(f"Not executed at profile {profile}: {', '.join(left)}.", flush=True)
-    values = {
-        page: load_parameters(profile, page, root=root) for page in pages
-    }  # all checked before any runs
+    values = {page: load_parameters(profile, page, root=root) for page in pages}  # all, before any runs
     executed = root / "_build" / "exec"
     for page, asked in values.items():
         declared = declared_parameters(page, root=root)
@@ -623,13 +519,7 @@ def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path |
 
 
 def build_site(source: Path, output: Path) -> Path:
-    """Turn a staged source tree into ``<output>/_build/html``; a warning is an error.
-
-    Returns
-    -------
-    Path
-        The site's ``index.html``.
-    """
+    """Turn a staged source tree into ``<output>/_build/html`` and return its ``index.html``; a warning is an error."""
     html = output / "_build" / "html"
     shutil.rmtree(html, ignore_errors=True)  # pages that are gone from the source
     _jupyter_book("build", str(source), "--path-output", str(output), "-q", "-W", "--keep-going", "--all")

@@ -23,7 +23,8 @@ from judging import (
 )
 
 from pdlib import claims
-from pdlib.claims import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, Criterion, effects
+from pdlib.claims import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, Criterion
+from pdlib.claims.effects import EFFECTS
 
 CLAIMS = {claim.id: claim for claim in claims.of_page("theory")}
 CRITERIA = [criterion for claim in CLAIMS.values() for criterion in claim.criteria]
@@ -133,7 +134,7 @@ MEASURED: dict[str, list[tuple[Tables, dict[str, Any], dict[Any, float]]]] = {
 def test_an_effect_is_what_plain_arithmetic_says(
     name: str, tables: Tables, arguments: dict[str, Any], expected: dict[Any, float]
 ) -> None:
-    values = getattr(effects, name)(tables, **arguments).to_dict()
+    values = EFFECTS[name](tables, **arguments).to_dict()
     assert values == pytest.approx(expected, abs=1e-12, nan_ok=True)
     changed = {key: value + 1e-6 for key, value in expected.items() if math.isfinite(value)}
     assert values != pytest.approx(expected | changed, abs=1e-12, nan_ok=True)  # the control

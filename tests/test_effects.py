@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pdlib.claims import effects, of_page
-from pdlib.claims.effects import MissingTableError
+from pdlib.claims import of_page
+from pdlib.claims.effects import MissingTableError, parity, shared
 from pdlib.claims.judge import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Claim
 
 MIDDLE, BEFORE, AFTER = (f"two_checkpoint_{name}" for name in ("middle", "before", "after"))
@@ -18,7 +19,7 @@ ONE_SHOT = ("one_shot", "one_shot_hard")
 
 
 def runs(curves: dict[str, list[float]], seeds: int = 4, every: int = 10, **columns: Any) -> pd.DataFrame:
-    """One row an evaluation: the same curve of each method in every ancestry, but for a little of the seed's own."""
+    """One row per evaluation: the same curve of each method in every ancestry, but for a little of the seed's own."""
     rows = [
         {"seed": s, "method": method, "step": every * i, "accuracy": a + 0.001 * s * (i > 0), **columns}
         for method, curve in curves.items()
@@ -35,58 +36,56 @@ def only(found: pd.DataFrame | pd.Series) -> list[float]:
 TWO = {"students": runs({"a": [0.5, 0.9, 1.0], "b": [0.5, 0.5, 0.8], "c": [0.5, 0.6, 0.7]}, seeds=1)}
 
 
-def test_a_gain_is_over_each_rival_in_the_same_ancestry() -> None:
-    found = effects.gain(TWO, "students", "a", ["b", "c"])
-    assert found.columns.tolist() == ["b", "c"]
-    assert only(found) == [0.2, 0.3]
-    assert only(effects.gain(TWO, "students", "a", ["b"], "mean")) == [0.2]
-    assert only(effects.value(TWO, "students", "b", "mean")) == [0.6]
+LENGTHS = {"students": pd.concat([TWO["students"].assign(horizon=h) for h in (0.25, 0.5)])}
+WIDE = {**TWO, "wide": TWO["students"]}
+TAUGHT = {**TWO, "teacher": runs({"teacher": [0.5, 0.5, 0.7, 1.0]}, seeds=1)}
+FAMILY = runs({"8": [0.5, 0.5], "16": [0.5, 0.7], "32": [0.5, 1.0]}, seeds=2)
+HEADS = {"heads": FAMILY.assign(n_heads=FAMILY.method.astype(int))}
+HOT = {"temperatures": runs({"x": [0.5, 1.0]}, seeds=1).assign(targets="hard")}
+HALF = {"horizon": 0.5}
+PROBE = pd.DataFrame({"seed": [0, 0, 1, 0], "step": [9, 3, 4, 6], "sure": [0.9, 0.3, 0.4, 0.6]})
 
 
-def test_of_several_tables_each_has_its_columns() -> None:
-    found = effects.gain({**TWO, "wide": TWO["students"]}, ["students", "wide"], "a", ["b"])
+@pytest.mark.parametrize(
+    ("effect", "tables", "arguments", "expected"),
+    [
+        (shared.gain, TWO, ("students", "a", ["b", "c"]), [0.2, 0.3]),
+        (shared.gain, TWO, ("students", "a", ["b"], "mean"), [0.2]),
+        (shared.gain, WIDE, (["students", "wide"], "a", ["b"]), [0.2, 0.2]),
+        (shared.gain, LENGTHS, ("students", "a", ["b"], "final", "method", HALF), [0.2]),
+        (shared.gain_change, LENGTHS, ("students", "a", ["b"], {"horizon": 0.25}, HALF), [0.0]),
+        (shared.value, TWO, ("students", "b", "mean"), [0.6]),
+        (shared.final_value, {"probe": PROBE}, ("probe", "sure"), [0.9, 0.4]),
+        (shared.reached, TWO, ("students", ["b", "c"], 0.8), [1.0]),
+        (shared.reached, TWO, ("students", ["c"], 0.8), [0.0]),
+        (shared.reached, WIDE, (["students", "wide"], ["a"], 0.99), [1.0, 1.0]),
+        (shared.only_reached, TWO, ("students", "a", ["b"], 0.9), [1.0]),
+        (shared.only_reached, TWO, ("students", "a", ["b"], 0.8), [0.0]),  # b got there as well
+        (shared.speedup, TWO, ("students", "a", ["b"]), [1.0]),  # who never gets there takes the whole budget
+        (shared.speedup, TWO, ("students", "c", ["b"]), [0.0]),
+        (shared.speedup, TWO, ("students", "b", ["a"]), [-1.0]),
+        (shared.lead_over_teacher, TAUGHT, ("students", "a"), [round(0.8 - 1.7 / 3, 6)]),  # as many steps
+        (shared.lead_over_teacher, TAUGHT, ("students", "a", "final"), [0.3]),
+        (shared.most_against_fewest, HEADS, ("heads", "n_heads", "final"), [0.5, 0.5]),
+        (shared.order, HEADS, ("heads", "n_heads"), [1.0, 1.0]),
+        # b's later rise does not count
+        (parity.across, TWO | HOT, ("temperatures", "hard", "targets", "students", ["b"]), [0.25]),
+    ],
+)
+def test_an_effect_is_what_is_computed_by_hand(
+    effect: Callable[..., Any],
+    tables: dict[str, pd.DataFrame],
+    arguments: tuple[Any, ...],
+    expected: list[float],
+) -> None:
+    assert only(effect(tables, *arguments)) == expected
+
+
+def test_of_several_tables_each_has_its_columns_and_an_absent_setting_is_not_run() -> None:
+    found = shared.gain(WIDE, ["students", "wide"], "a", ["b"])
     assert found.columns.tolist() == ["students b", "wide b"]
-    assert effects.reached({**TWO, "wide": TWO["students"]}, ["students", "wide"], ["a"], 0.99).shape == (
-        1,
-        2,
-    )
-
-
-def test_rows_are_restricted_and_an_absent_setting_is_not_run() -> None:
-    tables = {"students": pd.concat([TWO["students"].assign(horizon=h) for h in (0.25, 0.5)])}
-    assert only(effects.gain(tables, "students", "a", ["b"], where={"horizon": 0.5})) == [0.2]
-    assert only(effects.gain_change(tables, "students", "a", ["b"], {"horizon": 0.25}, {"horizon": 0.5})) == [
-        0.0
-    ]
     with pytest.raises(MissingTableError, match="students: horizon = 1"):
-        effects.gain(tables, "students", "a", ["b"], where={"horizon": 1.0})
-
-
-def test_the_last_value_of_a_column_is_that_of_the_latest_step_of_each_ancestry() -> None:
-    rows = pd.DataFrame({"seed": [0, 0, 1, 0], "step": [9, 3, 4, 6], "sure": [0.9, 0.3, 0.4, 0.6]})
-    assert effects.final_value({"probe": rows}, "probe", "sure").to_dict() == {0: 0.9, 1: 0.4}
-
-
-def test_reaching_counts_ends_and_whether_others_got_there_too() -> None:
-    assert only(effects.reached(TWO, "students", ["b", "c"], 0.8)) == [1.0]
-    assert only(effects.reached(TWO, "students", ["c"], 0.8)) == [0.0]
-    assert only(effects.only_reached(TWO, "students", "a", ["b"], 0.9)) == [1.0]
-    assert only(effects.only_reached(TWO, "students", "a", ["b"], 0.8)) == [
-        0.0
-    ]  # the control: b got there as well
-
-
-def test_a_rival_that_never_gets_there_is_slower_by_the_whole_budget() -> None:
-    assert only(effects.speedup(TWO, "students", "a", ["b"])) == [math.log2(20 / 10)]
-    assert only(effects.speedup(TWO, "students", "c", ["b"])) == [0.0]
-    assert only(effects.speedup(TWO, "students", "b", ["a"])) == [-1.0]
-
-
-def test_a_student_is_compared_with_as_many_steps_of_its_teacher() -> None:
-    teacher = runs({"teacher": [0.5, 0.5, 0.7, 1.0]}, seeds=1)
-    tables = {**TWO, "teacher": teacher}
-    assert only(effects.lead_over_teacher(tables, "students", "a")) == [round(0.8 - 1.7 / 3, 6)]
-    assert only(effects.lead_over_teacher(tables, "students", "a", "final")) == [0.3]
+        shared.gain(LENGTHS, "students", "a", ["b"], where={"horizon": 1.0})
 
 
 def test_a_method_learns_at_a_rate_or_not_whatever_its_best_rate() -> None:
@@ -97,17 +96,10 @@ def test_a_method_learns_at_a_rate_or_not_whatever_its_best_rate() -> None:
         for step in (0, 10)
     ]
     tuning = pd.DataFrame(rows, columns=["comparison", "method", "learning_rate", "seed", "step", "accuracy"])
-    assert only(effects.rates_learned({"tuning": tuning}, "a", ["b"], "students")) == [2.0]
-    assert only(effects.gain({"tuning": tuning[tuning.learning_rate == 0.2]}, "tuning", "a", ["b"])) == [0.0]
+    assert only(shared.rates_learned({"tuning": tuning}, "a", ["b"], "students")) == [2.0]
+    assert only(shared.gain({"tuning": tuning[tuning.learning_rate == 0.2]}, "tuning", "a", ["b"])) == [0.0]
     with pytest.raises(MissingTableError):
-        effects.rates_learned({"tuning": tuning}, "a", ["b"], "others")
-
-
-def test_a_family_is_compared_at_its_ends_and_by_rank() -> None:
-    table = runs({"8": [0.5, 0.5], "16": [0.5, 0.7], "32": [0.5, 1.0]}, seeds=2)
-    tables = {"heads": table.assign(n_heads=table.method.astype(int))}
-    assert only(effects.most_against_fewest(tables, "heads", "n_heads", "final")) == [0.5, 0.5]
-    assert only(effects.order(tables, "heads", "n_heads")) == [1.0, 1.0]
+        shared.rates_learned({"tuning": tuning}, "a", ["b"], "others")
 
 
 def correlations(inside: list[float], off: list[float], degree: int = 1) -> pd.DataFrame:
@@ -129,29 +121,24 @@ def test_the_gap_compares_both_groups_at_one_checkpoint() -> None:
         "correlations": correlations([0.1, 0.4, 0.8, 0.1], [0.1, 0.1, 0.1, 0.8]),
         "candidates": candidates(),
     }
-    assert only(effects.degree_1_gap(tables, "middle")) == [2.0]
-    assert only(effects.degree_1_gap(tables, "before")) == [0.0]
-    assert only(effects.degree_1_peak(tables)) == [
-        3.0
-    ]  # of two maxima at different checkpoints it would be 0
-    assert only(effects.degree_1_fading(tables)) == [3.0]
+    assert only(parity.degree_1_gap(tables, "middle")) == [2.0]
+    assert only(parity.degree_1_gap(tables, "before")) == [0.0]
+    assert only(parity.degree_1_peak(tables)) == [3.0]  # of two maxima at different checkpoints it would be 0
+    assert only(parity.degree_1_fading(tables)) == [3.0]
 
 
 def test_correlations_as_the_paper_reads_them_show_the_gap() -> None:
     """Figure 2, middle: .093 in the support at candidate 2, .002 off it, .015 before."""
-    tables = {
-        "correlations": correlations([0.015, 0.093, 0.02], [0.015, 0.002, 0.002]),
-        "candidates": candidates(after=30),
-    }
-    gap = effects.degree_1_gap(tables, "middle")
-    assert float(gap.iloc[0]) == pytest.approx(math.log2(0.093 / 0.002))
-    assert only(effects.degree_1_gap(tables, "before")) == [0.0]
+    table = correlations([0.015, 0.093, 0.02], [0.015, 0.002, 0.002])
+    tables = {"correlations": table, "candidates": candidates(after=30)}
+    assert only(parity.degree_1_gap(tables, "middle")) == [round(math.log2(0.093 / 0.002), 6)]
+    assert only(parity.degree_1_gap(tables, "before")) == [0.0]
 
 
 def test_a_clean_gap_is_over_the_largest_of_the_others() -> None:
     table = correlations([0.1, 0.4], [0.1, 0.1]).assign(maximum=0.8)
     tables = {"fast_correlations": table, "fast_candidates": candidates()}
-    assert only(effects.clean_gap(tables, 1)) == [-1.0]
+    assert only(parity.clean_gap(tables, 1)) == [-1.0]
 
 
 def test_attention_that_grows_before_or_after_the_transition_fails() -> None:
@@ -159,18 +146,10 @@ def test_attention_that_grows_before_or_after_the_transition_fails() -> None:
         attention = pd.DataFrame({"seed": 0, "step": [0, 10, 40, 50], "on_support": values})
         return {"attention": attention, "candidates": candidates()}
 
-    assert only(effects.mass_in_transition(mass(0.1, 0.1, 0.5, 0.5))) == [0.2]
-    assert only(effects.mass_in_transition(mass(0.1, 0.5, 0.5, 0.5))) == [-0.2]
-    assert only(effects.mass_in_transition(mass(0.1, 0.1, 0.1, 0.5))) == [-0.2]
-    assert only(effects.mass_growth(mass(0.1, 0.1, 0.5, 0.5))) == [0.4]
-
-
-def test_a_setting_of_one_table_is_compared_with_methods_of_another_up_to_the_same_step() -> None:
-    temperatures = runs({"x": [0.5, 1.0]}, seeds=1).assign(targets="hard")
-    found = effects.across(
-        {**TWO, "temperatures": temperatures}, "temperatures", "hard", "targets", "students", ["b"]
-    )
-    assert only(found) == [0.25]  # b's later rise does not count
+    assert only(parity.mass_in_transition(mass(0.1, 0.1, 0.5, 0.5))) == [0.2]
+    assert only(parity.mass_in_transition(mass(0.1, 0.5, 0.5, 0.5))) == [-0.2]
+    assert only(parity.mass_in_transition(mass(0.1, 0.1, 0.1, 0.5))) == [-0.2]
+    assert only(parity.mass_growth(mass(0.1, 0.1, 0.5, 0.5))) == [0.4]
 
 
 def test_hard_labels_are_compared_with_each_low_temperature() -> None:
@@ -178,11 +157,11 @@ def test_hard_labels_are_compared_with_each_low_temperature() -> None:
         runs({"x": c}, seeds=1).assign(targets=t)
         for t, c in {"hard": [1.0], "0.001": [0.9], "1": [0.5]}.items()
     )
-    assert effects.distance_from_hard({"temperatures": table}, 0.01).round(6).to_dict("list") == {
+    assert parity.distance_from_hard({"temperatures": table}, 0.01).round(6).to_dict("list") == {
         "0.001": [0.1]
     }
     with pytest.raises(MissingTableError):
-        effects.distance_from_hard({"temperatures": table}, 1e-4)
+        parity.distance_from_hard({"temperatures": table}, 1e-4)
 
 
 def features(peaks: dict[int, int], n: int = 6, end: float = 0.1) -> pd.DataFrame:
@@ -199,12 +178,12 @@ def features(peaks: dict[int, int], n: int = 6, end: float = 0.1) -> pd.DataFram
 
 def test_features_that_spike_apart_are_told_from_those_that_spike_together() -> None:
     apart = {"features": features({1: 1, 2: 3, 4: 4})}
-    assert only(effects.onset_gap(apart, 1)) == [1.0, 1.0]
-    assert only(effects.onset_gap({"features": features({1: 1, 2: 3, 4: 3})}, 1)) == [0.0, 0.0]
-    assert only(effects.spike_over_rest(apart, 2)) == [3.0, 3.0]
-    assert only(effects.spike_over_end(apart, 2)) == [3.0, 3.0]
+    assert only(parity.onset_gap(apart, 1)) == [1.0, 1.0]
+    assert only(parity.onset_gap({"features": features({1: 1, 2: 3, 4: 3})}, 1)) == [0.0, 0.0]
+    assert only(parity.spike_over_rest(apart, 2)) == [3.0, 3.0]
+    assert only(parity.spike_over_end(apart, 2)) == [3.0, 3.0]
     last = pd.DataFrame({"seed": [1, 2], "candidate": 6, "step": 50})
-    assert only(effects.noisier_at_degree_1({**apart, "candidates": last})) == [0.0, 0.0]
+    assert only(parity.noisier_at_degree_1({**apart, "candidates": last})) == [0.0, 0.0]
 
 
 # ------------------------------------------------- the paper's curves, and the verdicts

@@ -41,8 +41,18 @@ ALLOWED = {
     "figures": {"tables"},
     "diagrams": {"figures"},
     "claims": {"published", "specs", "store", "tables"},
-    "comparison": {"specs", "schedules", "store", "tables", "claims", "engine", "training"},
-    "pages": {"install", "claims", "store", "tables", "progress"},
+    "pages": {"install", "claims", "files", "store", "progress"},
+    "comparison": {
+        "specs",
+        "schedules",
+        "store",
+        "tables",
+        "figures",
+        "claims",
+        "pages",
+        "engine",
+        "training",
+    },
 }
 LIGHT = [
     "pdlib",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdlib.claims import judge
-from pdlib.claims.effects import UndecidedError, gain
+from pdlib.claims.effects import EFFECTS, MODULES, UndecidedError
 from pdlib.claims.judge import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
@@ -141,7 +143,7 @@ def test_a_missing_table_is_not_run_and_a_missing_method_an_error_that_names_the
 
 def test_siblings_share_what_only_their_teacher_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     values = pd.Series({1: 0.5, 1001: np.nan, 2: 0.25, 1002: np.nan})
-    monkeypatch.setattr(judge.effects, "gain", lambda tables, **_: values)
+    monkeypatch.setitem(judge.EFFECTS, "gain", lambda tables, **_: values)
     assert criterion().values({}).index.tolist() == [1, 2]
 
 
@@ -149,7 +151,7 @@ def test_an_effect_without_a_value_is_undecided(monkeypatch: pytest.MonkeyPatch)
     def undecided(tables: Any, **_: Any) -> None:
         raise UndecidedError("censored")
 
-    monkeypatch.setattr(judge.effects, "gain", undecided)
+    monkeypatch.setitem(judge.EFFECTS, "gain", undecided)
     assert criterion().judge({}).verdict == INCONCLUSIVE
 
 
@@ -203,7 +205,7 @@ def registered(tmp_path: Path, claim: dict[str, Any] | None = None, **changes: A
         ),
         ({"arguments": GAIN | {"where": {"lvl": 2}}}, "R9: ahead: unknown column 'lvl'"),
         ({"primary": False}, "R9: 0 primary criteria: expected exactly one"),
-        ({"side": "over"}, "R9: ahead: side 'over'"),
+        ({"side": "over"}, "R9: ahead: unknown side 'over': expected one of above, below"),
         ({"limit": 1}, "R9: ahead: unknown field 'limit'"),
         ({"since": "2999-01-01T00:00:00Z"}, "R9: ahead: since 2999-01-01T00:00:00.00:00 lies in the future"),
     ],
@@ -286,13 +288,24 @@ def test_a_hash_is_of_the_row_and_of_the_code_with_its_helpers(monkeypatch: pyte
     ]
     assert len({usual.hash, *(c.hash for c in others), criterion(effect="speedup").hash}) == 6
     code = judge.code_of("gain")
-    nodes, imported = judge._definitions("pdlib.claims.effects")
+    nodes = judge._definitions()
     assert "_by" in nodes
     changed = nodes | {"_by": nodes["_rows"]}  # another helper: the same effect means something else
-    monkeypatch.setattr(judge, "_definitions", lambda module: (changed, imported))
+    monkeypatch.setattr(judge, "_definitions", lambda: changed)
     assert judge.code_of("gain") != code
 
 
 def test_the_documentation_of_an_effect_is_no_part_of_its_hash() -> None:
-    assert gain.__doc__ is not None
-    assert gain.__doc__.split("\n")[0] not in judge.code_of("gain")
+    words = EFFECTS["gain"].__doc__
+    assert words
+    assert words.split("\n")[0] not in judge.code_of("gain")
+
+
+def test_names_of_effects_are_unique_and_the_package_decides_nothing_else_of_them() -> None:
+    """A hash counts the files of effects as one, and looks nowhere else."""
+    trees = [ast.parse(inspect.getsource(module)) for module in MODULES]
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    names = [node.name for tree in trees for node in tree.body if isinstance(node, kinds)]
+    assert len(names) == len(set(names)) > 50
+    used = {n.module for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert {m for m in used if m and m.startswith("pdlib")} == {"pdlib.claims.effects.shared"}

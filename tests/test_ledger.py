@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import tiny
-import yaml
 from markdown_it import MarkdownIt
 
 from pdlib import claims, pages
@@ -166,31 +165,31 @@ def test_tables_of_a_large_size_are_kept_and_a_changed_one_is_refused(store: Sto
             read("parity", "desk")
 
 
-def test_what_is_published_and_not_reproduced_or_undecided_names_its_cause() -> None:
+def test_what_is_published_and_open_names_its_cause_and_what_is_not_reproduced_has_passed_five_checks() -> (
+    None
+):
     table = claims.ledger()
-    open_ones = table[table.primary & table.part_verdict.isin(["inconclusive", "not reproduced"])]
+    primary = table[table.primary]
+    open_ones = primary[primary.part_verdict.isin(["inconclusive", "not reproduced"])]
     assert len(open_ones) > 0
     assert open_ones[open_ones.cause == ""].claim.tolist() == []
-
-
-def test_what_is_published_and_not_reproduced_has_passed_five_checks() -> None:
-    table = claims.ledger()
-    found = set(table[table.primary & (table.part_verdict == "not reproduced")].claim)
-    assert found <= {claim.id for claim in claims.register() if claim.checks}
+    failed = set(primary[primary.part_verdict == "not reproduced"].claim)
+    assert failed <= {claim.id for claim in claims.register() if claim.checks}
 
 
 def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Store) -> None:
     claim = next(c for c in claims.of_page("theory") if c.id == "Corollary B.6 (as printed)")
     title = f":::{{dropdown}} {claim.id}: what was checked before we say so"
     for value, shown in ((0.0, True), (0.1, False)):
-        rows = [("a", 4, "in_support", value), ("b", 4, "in_support", value)]
-        teachers = pd.DataFrame(rows, columns=["case", "support_size", "group", "majority"]).assign(
-            minimum=1.0
-        )
-        with_it = {
-            "teachers": teachers.assign(seed=1, width=1, aligned=True, mean=1.0, maximum=1.0, n_bits=9)
+        rows = {
+            "case": ["a", "b"],
+            "support_size": 4,
+            "group": "in_support",
+            "majority": value,
+            "minimum": 1.0,
         }
-        judged(store, page="theory", **with_it)
+        others = {"seed": 1, "width": 1, "aligned": True, "mean": 1.0, "maximum": 1.0, "n_bits": 9}
+        judged(store, page="theory", teachers=pd.DataFrame(rows | others))
         lines = claims.ledger_markdown(store.root / "published").splitlines()
         assert (title in lines) == shown
         if shown:
@@ -202,24 +201,17 @@ def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Stor
 # ------------------------------------------------------- parameters that decide power
 
 
-@pytest.mark.parametrize("profile", ["laptop", "desk"])
-def test_there_are_ancestries_enough_to_decide_and_four_to_tune_on(profile: str) -> None:
-    files = sorted((ROOT / "book" / "parameters" / profile).glob("*.yaml"))
-    assert len(files) >= 4
-    for path in files:
-        if path.stem == "theory":  # its experiments are one function each, with 20 seeds
-            continue
-        given = yaml.safe_load(path.read_text("utf-8"))
-        assert len(given["seeds"]) >= 8, path
-        assert len(given["ablation_seeds"]) >= 6, path
-        assert len(given["tuning_seeds"]) >= 4, path
-        assert len(given.get("ablation_tuning_seeds", range(4))) >= 4, path
-        assert given["grow"] >= 1, path
-        assert not set(given["tuning_seeds"]) & set(given["seeds"]), path
-
-
-def test_at_the_papers_size_one_of_four_teachers_is_for_tuning() -> None:
+def test_there_are_ancestries_enough_to_decide_and_four_to_tune_on_or_one_at_the_papers_size() -> None:
+    least = {"seeds": 8, "ablation_seeds": 6, "tuning_seeds": 4, "ablation_tuning_seeds": 4}
+    for profile in ("laptop", "desk"):
+        for page in sorted(
+            set(pages.page_names(ROOT, profile)) - {"theory"}
+        ):  # its experiments have 20 seeds
+            given: dict[str, Any] = pages.load_parameters(profile, page, root=ROOT)
+            assert all(len(given[name]) >= n for name, n in least.items() if name in given), (page, profile)
+            assert given["grow"] >= 1
+            assert not set(given["tuning_seeds"]) & set(given["seeds"])
     for page in ("parity", "hierarchical"):
-        given: dict[str, Any] = pages.load_parameters("paper", page)
+        given = pages.load_parameters("paper", page)
         assert len({s % 1000 for s in [*given["seeds"], *given["tuning_seeds"]]}) >= 4
         assert len(given["tuning_seeds"]) == 1

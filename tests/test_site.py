@@ -172,31 +172,25 @@ def images_without_words(path: Path) -> list[str]:
 # The book
 
 
+@pytest.mark.parametrize("mode", ["light", "dark"])
 @pytest.mark.parametrize("name", NAMES)
-def test_page_renders_offline_without_a_complaint(name: str, site: Path, browser: Any) -> None:
-    with Visit(browser, site / f"{name}.html") as visit:
+def test_page_renders_offline_without_a_complaint_and_is_accessible(
+    name: str, mode: str, site: Path, browser: Any
+) -> None:
+    with Visit(browser, site / f"{name}.html", mode=mode) as visit:
         assert unrendered_maths(visit) == []
         assert outside_requests(visit) == []
         assert visit.errors == []
+        assert visit.page.evaluate("document.documentElement.dataset.theme") == mode
+        assert accessibility_faults(visit) == []
 
 
 def test_some_pages_have_maths(site: Path) -> None:
     assert any('class="math' in (site / f"{name}.html").read_text("utf-8") for name in CHAPTERS)
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-@pytest.mark.parametrize("name", NAMES)
-def test_page_is_accessible(name: str, mode: str, site: Path, browser: Any) -> None:
-    with Visit(browser, site / f"{name}.html", mode=mode) as visit:
-        assert visit.page.evaluate("document.documentElement.dataset.theme") == mode
-        assert accessibility_faults(visit) == []
-
-
-def test_every_link_image_and_anchor_leads_somewhere(site: Path) -> None:
+def test_every_link_image_and_anchor_leads_somewhere_and_every_image_has_words(site: Path) -> None:
     assert broken_links(site) == []
-
-
-def test_every_image_has_words_for_who_cannot_see_it(site: Path) -> None:
     faults = {name: images_without_words(site / f"{name}.html") for name in CHAPTERS}
     assert not any(faults.values()), faults
 
@@ -213,19 +207,16 @@ def test_interactive_figures_react_to_the_keyboard(site: Path, browser: Any) -> 
             assert all(answers), name
 
 
-def test_search_finds_parity(site: Path, browser: Any) -> None:
+def test_search_finds_parity_and_nothing_that_is_not_there(site: Path, browser: Any) -> None:
+    with Visit(browser, site / "search.html", query="?q=zzyzx") as visit:
+        visit.page.wait_for_selector("p.search-summary:has-text('did not match')")
+        assert visit.page.locator("ul.search li").count() == 0
     with Visit(browser, site / "search.html", query="?q=parity") as visit:
         visit.page.wait_for_selector("ul.search li a")
         found = visit.page.eval_on_selector_all("ul.search li a", "links => links.map(link => link.href)")
         assert any("/notebooks/parity.html" in link for link in found), found
         assert outside_requests(visit) == []
         assert visit.errors == []
-
-
-def test_search_does_not_find_what_is_not_there(site: Path, browser: Any) -> None:
-    with Visit(browser, site / "search.html", query="?q=zzyzx") as visit:
-        visit.page.wait_for_selector("p.search-summary:has-text('did not match')")
-        assert visit.page.locator("ul.search li").count() == 0
 
 
 @pytest.mark.parametrize("page", pages.page_names(ROOT))

@@ -1,9 +1,7 @@
 """Criteria as rows, and the rules that turn tables into verdicts.
 
-A criterion is a row of `register.yaml`: words, an effect (a function of `pdlib.claims.effects`), its arguments, a side and a
-threshold. The effect gives one value per ancestry, or one per ancestry and rival. The values give an interval, the interval
-a verdict. `criteria.lock` holds the hash of every criterion and when it was registered: runs that began before that are
-judged after the fact.
+A criterion is a row of `register.yaml`: its effect gives one value per ancestry, or one per ancestry and rival; the values
+give an interval, the interval a verdict. `criteria.lock` holds the hash of every criterion and when it was registered.
 
 No torch here, and nothing flows back: a verdict is a function of tables alone, a result knows no criterion.
 """
@@ -19,7 +17,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +24,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pdlib.claims import effects
-from pdlib.claims.effects import MissingTableError, Tables, UndecidedError
+from pdlib.claims.effects import EFFECTS, MODULES, MissingTableError, Tables, UndecidedError
 from pdlib.tables import LEVEL, Interval, data_seed, mean_interval, wilson_interval
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
@@ -42,21 +38,10 @@ CHECKS = {  # what a claim has passed before this book says that it does not hol
     "text_or_code": "The text or the official code where we differ",
     "change_our_mind": "What would change our mind",
 }
-REGISTER, LOCK, TABLES = (
-    Path(__file__).with_name(n) for n in ("register.yaml", "criteria.lock", "tables.yaml")
-)
-_FIELDS = {
-    "name",
-    "words",
-    "effect",
-    "arguments",
-    "side",
-    "threshold",
-    "primary",
-    "since",
-    "interval",
-    "tables",
-}
+REGISTER, LOCK, TABLES = map(Path(__file__).with_name, ("register.yaml", "criteria.lock", "tables.yaml"))
+_NEEDED = {"name", "words", "effect", "side", "threshold", "since"}
+_FIELDS = _NEEDED | {"arguments", "primary", "interval", "tables"}
+_CHOICES = {"side": ("above", "below"), "interval": ("student", "share", "exact")}
 
 
 class RegisterError(ValueError):
@@ -65,38 +50,19 @@ class RegisterError(ValueError):
 
 @dataclass(frozen=True)
 class Criterion:
-    """What would count as reproduction, registered before the run.
-
-    Parameters
-    ----------
-    claim, name
-        The claim's id, and what tells this criterion from its others.
-    words
-        The criterion in words, without the numbers of a run.
-    effect, arguments
-        A function of `pdlib.claims.effects` and its arguments by name.
-    side
-        `"above"`: the interval must lie above `threshold`; `"below"`: below it.
-    threshold
-        In the effect's unit.
-    since
-        When it was registered, UTC. No part of what it means.
-    primary
-        Whether it alone decides the claim's word.
-    interval
-        `"student"`: the mean over ancestries with Student's interval; `"share"`: values are 0 or 1, their share has
-        Wilson's; `"exact"`: values are exact ones of different cases, which all must clear the threshold.
-    """
+    """What would count as reproduction, registered before the run."""
 
     claim: str
-    name: str
-    words: str
-    effect: str
-    side: Literal["above", "below"]
-    threshold: float
-    since: datetime
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    primary: bool = False
+    name: str  # tells it from the claim's others
+    words: str  # without the numbers of a run
+    effect: str  # one of `pdlib.claims.effects.EFFECTS`
+    side: Literal["above", "below"]  # of the threshold, where the interval must lie
+    threshold: float  # in the effect's unit
+    since: datetime  # when it was registered, UTC; no part of what it means
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the effect
+    primary: bool = False  # whether it alone decides the claim's word
+    # of the mean over ancestries; of the share of values that are 1 and not 0 (Wilson's); or exact values of different
+    # cases, which all must clear the threshold
     interval: Literal["student", "share", "exact"] = "student"
 
     @property
@@ -107,32 +73,19 @@ class Criterion:
     @cached_property
     def hash(self) -> str:
         """Hexadecimal hash of the row and of the code of its effect with all helpers, formatting aside."""
-        row = [
-            self.claim,
-            self.name,
-            self.words,
-            self.side,
-            self.threshold,
-            dict(self.arguments),
-            self.primary,
-        ]
+        row = [getattr(self, name) for name in ("claim", "name", "words", "side", "threshold")]
+        row += [dict(self.arguments), self.primary]
         text = json.dumps([*row, self.interval, code_of(self.effect)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def values(self, tables: Tables) -> pd.DataFrame:
-        """Return the effect: a row per ancestry (or case), a column per rival, or the one column `""`.
+        """Return the effect: one row per ancestry (or case), one column per rival, or the one column `""`.
 
-        Raises
-        ------
-        MissingTableError
-            If a table is not there: the page did not make it.
-        UndecidedError
-            If censored runs leave the effect without a value.
-        ValueError
-            If a table lacks a method, a setting or a column that the criterion names, or an ancestry has no value.
+        It raises `MissingTableError` if the page did not make a table, `UndecidedError` if censored runs leave no value, and
+        ValueError if a table lacks what the criterion names, or an ancestry has no value.
         """
         try:
-            found = getattr(effects, self.effect)(tables, **self.arguments)
+            found = EFFECTS[self.effect](tables, **self.arguments)
         except MissingTableError:
             raise
         except (KeyError, AttributeError, pd.errors.UndefinedVariableError) as error:
@@ -142,11 +95,10 @@ class Criterion:
             ) from error
         frame = (found.to_frame("") if isinstance(found, pd.Series) else found).astype(float)
         frame = _once_a_teacher(frame)
-        if frame.isna().any(axis=None):
-            missing = frame.index[frame.isna().any(axis=1)].tolist()
+        if missing := frame.index[frame.isna().any(axis=1)].tolist():
+            what = "case" if self.interval == "exact" else "ancestry"
             raise ValueError(
-                f"{self.title}: {missing} have no value; expected every "
-                f"{'case' if self.interval == 'exact' else 'ancestry'} in all the tables that it compares. "
+                f"{self.title}: {missing} have no value; expected every {what} in all the tables that it compares. "
                 "Run the missing ones."
             )
         return frame
@@ -177,8 +129,6 @@ class Judgement:
     hold together at 95 %. All must clear the threshold; one that certainly does not refutes. The best rival of each
     ancestry is never taken: the maximum of noisy rivals is larger than any of them.
 
-    Examples
-    --------
     >>> since = datetime(2026, 1, 1, tzinfo=UTC)
     >>> faster = Criterion("R2", "faster", "a gain", "gain", "above", 0.0, since)
     >>> judged = Judgement(faster, pd.DataFrame({"labels": [2.0, 3.0, 4.0], "one_shot": [0.5, 2.0, -1.0]}))
@@ -187,9 +137,7 @@ class Judgement:
     """
 
     criterion: Criterion
-    frame: (
-        pd.DataFrame | None
-    )  # a row per ancestry, a column per rival; None if the page did not make the tables
+    frame: pd.DataFrame | None  # one row per ancestry, one column per rival; None without the tables
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
@@ -278,23 +226,20 @@ class Judgement:
         row |= {"since": c.since.isoformat(), "hash": c.hash}
         if self.frame is None:
             return row | {"ancestries": None, "values": None}
-        ancestries = [a if isinstance(a, str) else int(a) for a in self.frame.index]
+        values = {str(rival): [float(v) for v in column] for rival, column in self.frame.items()}
         return row | {
-            "ancestries": ancestries,
-            "values": {str(rival): [float(v) for v in values] for rival, values in self.frame.items()},
+            "ancestries": [a if isinstance(a, str) else int(a) for a in self.frame.index],
+            "values": values,
         }
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Judgement:
         """Return the judgement of a row of a page's result: judged again, from its values."""
+        named = {name: row[name] for name in ("claim", "words", "side", "threshold", "primary", "interval")}
         since = datetime.fromisoformat(row["since"])
-        criterion = Criterion(
-            row["claim"], row["criterion"], row["words"], "", row["side"], row["threshold"], since, {}, row["primary"],
-            row["interval"],
-        )  # fmt: skip
-        if row["values"] is None:
-            return cls(criterion, None)
-        return cls(criterion, pd.DataFrame(row["values"], index=row["ancestries"], dtype=float))
+        criterion = Criterion(name=row["criterion"], effect="", since=since, **named)
+        frame = None if row["values"] is None else pd.DataFrame(row["values"], row["ancestries"], dtype=float)
+        return cls(criterion, frame)
 
 
 # ------------------------------------------------------------------------ register
@@ -323,14 +268,9 @@ class Claim:
 def register(path: Path = REGISTER) -> tuple[Claim, ...]:
     """Return every claim of the paper, in its order, parts of figures on their own.
 
-    Raises
-    ------
-    RegisterError
-        If a row names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, was
-        registered in the future, or contradicts the paper without the five checks; the message names the claim.
+    A row that names an unknown effect, argument, table, column, cause or field, has two primary criteria or none, was
+    registered in the future, or contradicts the paper without the five checks is a `RegisterError`, which names the claim.
 
-    Examples
-    --------
     >>> [claim.id for claim in register()][:3]
     ['R1', 'R1 (Transformer)', 'R2']
     """
@@ -349,32 +289,23 @@ def _register(path: Path, _changed: int) -> tuple[Claim, ...]:
 
 
 def _claim(row: Mapping[str, Any]) -> Claim:
-    name, illustration = row["id"], row.get("kind") == "illustration"
+    name, reasons = row["id"], row.get("open", {})
     criteria = tuple(_criterion(name, row["page"], c) for c in row.get("criteria", ()))
     n = sum(c.primary for c in criteria)
-    if n != 1 and (criteria or n):
+    if n != 1 and criteria:
         raise RegisterError(
             f"{name}: {n} primary criteria: expected exactly one, which decides the claim's word."
         )
     if len({c.name for c in criteria}) < len(criteria):
         raise RegisterError(f"{name}: two criteria of one name: expected distinct names.")
-    for profile, why in row.get("open", {}).items():
+    for profile, why in reasons.items():
         if why.get("cause") not in CAUSES or not why.get("settles"):
             raise RegisterError(
                 f"{name}: open at {profile}: {why}: expected `cause` ({', '.join(CAUSES)}) and `settles`."
             )
-    checks = _checks(name, row)
-    return Claim(
-        name,
-        " ".join(row["statement"].split()),
-        row["source"],
-        row["page"],
-        criteria,
-        row.get("quote", ""),
-        illustration,
-        row.get("open", {}),
-        checks,
-    )
+    statement, illustration = " ".join(row["statement"].split()), row.get("kind") == "illustration"
+    of_paper = (row["source"], row["page"], criteria, row.get("quote", ""))
+    return Claim(name, statement, *of_paper, illustration, reasons, _checks(name, row))
 
 
 def _checks(claim: str, row: Mapping[str, Any]) -> dict[str, str]:
@@ -394,72 +325,49 @@ def _checks(claim: str, row: Mapping[str, Any]) -> dict[str, str]:
 
 def _criterion(claim: str, page: str, row: Mapping[str, Any]) -> Criterion:
     title = f"{claim}: {row.get('name', 'a criterion without a name')}"
-    if unknown := sorted(row.keys() - _FIELDS):
-        raise RegisterError(f"{title}: unknown field {unknown[0]!r}: expected {', '.join(sorted(_FIELDS))}.")
-    if missing := sorted({"name", "words", "effect", "side", "threshold", "since"} - row.keys()):
+    if missing := sorted(_NEEDED - row.keys()):
         raise RegisterError(f"{title}: no field {missing[0]!r}.")
-    effect = getattr(effects, str(row["effect"]), None)
-    if (
-        not inspect.isfunction(effect)
-        or str(row["effect"]).startswith("_")
-        or effect.__module__ != effects.__name__
-    ):
-        raise RegisterError(
-            f"{title}: unknown effect {row['effect']!r}: expected a function of pdlib/claims/effects.py."
-        )
-    arguments = row.get("arguments", {})
+    row = {"arguments": {}, "primary": False, "interval": "student", **row}
+    _require_known(title, "field", row, _FIELDS)
+    _require_known(title, "effect", [row["effect"]], EFFECTS)
     try:
-        inspect.signature(effect).bind({}, **arguments)
+        inspect.signature(EFFECTS[row["effect"]]).bind({}, **row["arguments"])
     except TypeError as error:
         raise RegisterError(f"{title}: arguments of {row['effect']}: {error}.") from error
-    _check_names(title, _tables_of(page) | row.get("tables", {}), arguments)
-    if row["side"] not in ("above", "below") or row.get("interval", "student") not in (
-        "student",
-        "share",
-        "exact",
-    ):
-        raise RegisterError(f"{title}: side {row['side']!r}, interval {row.get('interval')!r}: expected above or below; "
-                            "student, share or exact.")  # fmt: skip
+    made, arguments = _tables_of(page) | row.get("tables", {}), row["arguments"]
+    tables = _names(arguments, "table", "students")
+    _require_known(title, "table", tables, made)
+    columns = {column for name in tables or made for column in made[name]}
+    _require_known(title, "column", _names(arguments, "where", "first", "second", "each", "by"), columns)
+    for name, known in _CHOICES.items():
+        _require_known(title, name, [row[name]], known)
     since = row["since"] if isinstance(row["since"], datetime) else datetime.fromisoformat(str(row["since"]))
     since = since.replace(tzinfo=since.tzinfo or UTC).astimezone(UTC)
     if since > datetime.now(UTC):
         raise RegisterError(
             f"{title}: since {since.isoformat()} lies in the future: expected when it was registered, UTC."
         )
-    return Criterion(
-        claim,
-        row["name"],
-        " ".join(row["words"].split()),
-        row["effect"],
-        row["side"],
-        float(row["threshold"]),
-        since,
-        arguments,
-        bool(row.get("primary", False)),
-        row.get("interval", "student"),
-    )
+    changed: dict[str, Any] = {
+        "words": " ".join(row["words"].split()),
+        "threshold": float(row["threshold"]),
+        "since": since,
+    }
+    return Criterion(claim, **{**row, **changed})
 
 
-def _check_names(title: str, made: Mapping[str, Collection[str]], arguments: Mapping[str, Any]) -> None:
-    """Raise `RegisterError` if arguments name a table that the page does not make, or a column that its tables lack."""
-    named = [arguments[key] for key in ("table", "students") if key in arguments]
-    tables = [name for names in named for name in _names(names)]
-    if unknown := [name for name in tables if name not in made]:
-        raise RegisterError(
-            f"{title}: unknown table {unknown[0]!r}: expected one of {', '.join(sorted(made))}."
-        )
-    columns = [
-        c for key in ("where", "first", "second", "each", "by") for c in _names(arguments.get(key, ()))
-    ]
-    known = {column for name in tables or made for column in made[name]}
-    if unknown := [column for column in columns if column not in known]:
-        raise RegisterError(
-            f"{title}: unknown column {unknown[0]!r}: expected one of {', '.join(sorted(known))}."
-        )
+def _require_known(title: str, kind: str, named: Iterable[Any], known: Collection[str]) -> None:
+    """Raise `RegisterError` for the first of these names that is not a known one."""
+    for name in named:
+        if name not in known:
+            raise RegisterError(
+                f"{title}: unknown {kind} {name!r}: expected one of {', '.join(sorted(known))}."
+            )
 
 
-def _names(argument: str | Iterable[str]) -> list[str]:
-    return [argument] if isinstance(argument, str) else list(argument)
+def _names(arguments: Mapping[str, Any], *keys: str) -> list[str]:
+    """Return the names that these arguments hold, each one name or several."""
+    found = [arguments[key] for key in keys if key in arguments]
+    return [name for names in found for name in ([names] if isinstance(names, str) else names)]
 
 
 @cache
@@ -490,35 +398,24 @@ def locked(path: Path = LOCK) -> dict[str, tuple[str, datetime]]:
 
 def lock_complaints(claims: Iterable[Claim], lock: Mapping[str, tuple[str, datetime]]) -> list[str]:
     """Return a sentence for each criterion that is not the one registered."""
+    advice = "`since` to now and call `python -m pdlib claims --lock`."
     found, known = [], {c.title: c for claim in claims for c in claim.criteria}
     for title, c in known.items():
         if title not in lock:
-            found.append(
-                f"{title}: not registered. Set its `since` to now and call `python -m pdlib claims --lock`."
-            )
+            found.append(f"{title}: not registered. Set its {advice}")
         elif lock[title] != (c.hash, c.since):
-            what = (
-                "registered at another time"
-                if lock[title][0] == c.hash
-                else "changed since it was registered"
-            )
+            same = lock[title][0] == c.hash
+            what = "registered at another time" if same else "changed since it was registered"
+            when = lock[title][1].isoformat()
             found.append(
-                f"{title}: {what} ({lock[title][1].isoformat()}). A changed criterion is registered anew: set its "
-                "`since` to now and call `python -m pdlib claims --lock`."
+                f"{title}: {what} ({when}). A changed criterion is registered anew: set its {advice}"
             )
-    return found + [
-        f"{title}: registered, but no longer in the register." for title in lock if title not in known
-    ]
+    gone = (title for title in lock if title not in known)
+    return found + [f"{title}: registered, but no longer in the register." for title in gone]
 
 
 def write_lock(claims: Sequence[Claim], path: Path = LOCK) -> None:
-    """Register all criteria.
-
-    Raises
-    ------
-    RegisterError
-        If one has changed and still bears its old time: it would pass for older than it is.
-    """
+    """Register all criteria; one that has changed and still bears its old time is a `RegisterError`."""
     before = locked(path)
     for c in (c for claim in claims for c in claim.criteria):
         digest, since = before.get(c.title, ("", datetime.min.replace(tzinfo=UTC)))
@@ -532,31 +429,28 @@ def write_lock(claims: Sequence[Claim], path: Path = LOCK) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def code_of(name: str, module: str = effects.__name__) -> str:
-    """Return the code of an effect and of every definition of this package that it uses, without docstrings.
+def code_of(effect: str) -> str:
+    """Return the code of an effect and of everything in `pdlib.claims.effects` that it names, docstrings left out.
 
-    >>> "ast" in code_of("gain") or "FunctionDef" in code_of("gain")
+    The files of effects count as one: a definition may move from one to another.
+
+    >>> "FunctionDef(name='gain'" in code_of("gain")
     True
     """
     used: dict[str, str] = {}
-    queue = [(module, name)]
+    queue, nodes = [effect], _definitions()
     while queue:
-        where, current = queue.pop()
-        nodes, imported = _definitions(where)
-        if current in imported:
-            queue.append(imported[current])
-        elif current in nodes and f"{where}.{current}" not in used:
-            used[f"{where}.{current}"] = _dumped(nodes[current])
-            queue += [(where, n.id) for n in ast.walk(nodes[current]) if isinstance(n, ast.Name)]
-    return "\n".join(used[key] for key in sorted(used))
+        if (name := queue.pop()) in nodes and name not in used:
+            used[name] = _dumped(nodes[name])
+            queue += [n.id for n in ast.walk(nodes[name]) if isinstance(n, ast.Name)]
+    return "\n".join(used[name] for name in sorted(used))
 
 
 @cache
-def _definitions(module: str) -> tuple[dict[str, ast.stmt], dict[str, tuple[str, str]]]:
-    """Return what a module defines, docstrings left out, and what it imports by name from this package."""
+def _definitions() -> dict[str, ast.stmt]:
+    """Return what the files of effects define."""
     nodes: dict[str, ast.stmt] = {}
-    imported: dict[str, tuple[str, str]] = {}
-    for node in ast.parse(inspect.getsource(import_module(module))).body:
+    for node in (node for module in MODULES for node in ast.parse(inspect.getsource(module)).body):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             if ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
@@ -565,11 +459,7 @@ def _definitions(module: str) -> tuple[dict[str, ast.stmt], dict[str, tuple[str,
             nodes |= {
                 t.id: node for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Name)
             }
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            nodes[node.target.id] = node
-        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("pdlib"):
-            imported |= {a.asname or a.name: (str(node.module), a.name) for a in node.names}
-    return nodes, imported
+    return nodes
 
 
 def _dumped(node: ast.AST) -> str:

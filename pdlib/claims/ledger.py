@@ -33,17 +33,17 @@ from pdlib.published import Published, Record
 from pdlib.store import Store
 from pdlib.tables import mean_interval, prediction_interval
 
-SIZES = {
-    "paper": "paper's size",
-    "desk": "reduced size",
-    "laptop": "reduced size",
-}  # judged profiles, the largest first
-JUDGED_PROFILES = tuple(reversed(SIZES))  # a smoke run shows the machinery; no claim is judged on it
-KEPT = (
-    "desk",
-    "paper",
-)  # profiles at which a page's tables are kept with its verdicts, to be shown beside smaller sizes
-NOT_AT_THIS_SCALE = "not run at this scale"
+# judged profiles, the largest first; a smoke run shows the machinery, and no claim is judged on it
+SIZES = {"paper": "paper's size", "desk": "reduced size", "laptop": "reduced size"}
+KEPT = ("desk", "paper")  # profiles whose tables are kept with the verdicts, to be shown beside smaller sizes
+MEASURED = [
+    "criterion",
+    "primary",
+    "measured",
+    "ancestries",
+    "agreeing",
+    "part_verdict",
+]  # columns of a criterion
 HEADLINES = (*(f"R{i}" for i in range(1, 8)), "Theorem 3.2")  # the paper's numbered results
 
 
@@ -58,38 +58,24 @@ def judge_page(
     costs: Mapping[str, Mapping[str, float]] | None = None,
     edges: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Judge a page's claims, keep the result in the store, and return it as a table; see `verdict_table`.
+    """Judge a page's claims on its tables, keep the result in the store, and return it as `verdict_table` does.
 
-    Parameters
-    ----------
-    page, profile
-        On a profile that is not judged (smoke) every verdict is "not judged", whatever was measured.
-    tables
-        The page's tidy tables, by name. A criterion whose tables are not there is "not run".
-    records
-        The runs behind them.
-    parameters
-        Those that the page ran at; it is published under a profile only if they are the profile's.
-    costs
-        What each part of the page cost.
-    edges
-        A sentence for each rate that was chosen at an end of its grid.
+    `records` are the runs behind the tables, `parameters` those that the page ran at (it is published under a profile only
+    if they are the profile's), `costs` what each part of the page cost, `edges` a sentence for each rate that was chosen at
+    an end of its grid. A criterion whose tables are not there is "not run"; at smoke size every verdict is "not judged".
     """
     records, store = list(records), store or Store()
     rows = [c.judge(tables).row() for claim in of_page(page) for c in claim.criteria]
-    result: dict[str, Any] = {
-        "page": page,
-        "profile": profile,
-        "parameters": None if parameters is None else dict(parameters),
-        "runs": [r.fingerprint for r in records],
-        "began": min((_began(r) for r in records), default=None),
-        "cost": {part: dict(values) for part, values in (costs or {}).items()},
-        "machines": sorted({str(r.provenance.get("machine")) for r in records}),
-        "dates": [f(str(r.provenance.get("date")) for r in records) for f in (min, max)] if records else [],
-        "commits": sorted({str(r.provenance.get("commit")) for r in records}),
-        "edges": list(edges),
-        "criteria": rows,
+    seen = {
+        key: sorted({str(r.provenance.get(key)) for r in records}) for key in ("machine", "commit", "date")
     }
+    result: dict[str, Any] = {"page": page, "profile": profile, "edges": list(edges), "criteria": rows}
+    result["parameters"] = None if parameters is None else dict(parameters)
+    result["runs"] = [r.fingerprint for r in records]
+    result["began"] = min((_began(r) for r in records), default=None)
+    result["cost"] = {part: dict(values) for part, values in (costs or {}).items()}
+    result |= {"machines": seen["machine"], "commits": seen["commit"]}
+    result["dates"] = [seen["date"][0], seen["date"][-1]] if records else []
     store.save_page(page, profile, result, tables if profile in KEPT else {})
     return verdict_table(result)
 
@@ -97,9 +83,8 @@ def judge_page(
 def _began(record: Record) -> str:
     """Return when a run began, UTC: its date is that of its end."""
     ended = datetime.fromisoformat(str(record.provenance["date"]))
-    return (ended - timedelta(seconds=float(record.provenance.get("wall_s", 0.0)))).isoformat(
-        timespec="seconds"
-    )
+    took = timedelta(seconds=float(record.provenance.get("wall_s", 0.0)))
+    return (ended - took).isoformat(timespec="seconds")
 
 
 def judgements(result: Mapping[str, Any]) -> list[Judgement]:
@@ -121,11 +106,7 @@ def sized(judgement: Judgement, profile: str) -> str:
 
 
 def remarks(judgement: Judgement, result: Mapping[str, Any], outdated: Collection[str] = ()) -> list[str]:
-    """Return what a reader must know of a verdict beside it.
-
-    That a criterion is younger than the runs which it judges, that it has changed since, or that a run is of an older
-    version of the code (`outdated`, fingerprints).
-    """
+    """Return what a reader must know of a verdict beside it: runs that are older than the criterion, or of other code."""
     found, criterion = [], judgement.criterion
     if result["began"] and criterion.since > datetime.fromisoformat(result["began"]):
         found.append("judged after the fact")
@@ -134,53 +115,45 @@ def remarks(judgement: Judgement, result: Mapping[str, Any], outdated: Collectio
     return found + (["of an older version of the code"] if set(result["runs"]) & set(outdated) else [])
 
 
-def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a page's result as a table for reading, a row per criterion.
+def _shown(judgement: Judgement) -> dict[str, Any]:
+    """Return the columns that a judgement has in every table."""
+    return {
+        "criterion": asked(judgement),
+        "primary": judgement.criterion.primary,
+        "measured": str(judgement),
+        "ancestries": 0 if judgement.frame is None else len(judgement.frame),
+        "agreeing": judgement.agreeing,
+        "part_verdict": judgement.verdict,
+    }
 
-    Columns: `claim`, `criterion`, `primary`, `measured`, `ancestries`, `agreeing`, `part_verdict`, and `verdict`, that of
-    the claim, which is its primary criterion's.
+
+def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a page's result as a table for reading, one row per criterion.
+
+    Columns: `claim`, those of the criterion (`criterion`, `primary`, `measured`, `ancestries`, `agreeing`, `part_verdict`),
+    and `verdict`, that of the claim, which is its primary criterion's.
     """
-    found = judgements(result)
-    judged = result["profile"] in SIZES
-    words = {}
-    for j in found:
+    judged, words, rows = result["profile"] in SIZES, {}, []
+    for j in judgements(result):
+        claim, row = j.criterion.claim, _shown(j)
+        if not judged and j.verdict != NOT_RUN:
+            row["part_verdict"] = NOT_JUDGED
         if j.criterion.primary:
-            notes = [r for r in remarks(j, result) if j.verdict != NOT_RUN]
-            word = sized(j, result["profile"]) if judged else NOT_RUN if j.verdict == NOT_RUN else NOT_JUDGED
-            words[j.criterion.claim] = word + (f", {', '.join(notes)}" if notes and judged else "")
-    rows = [
-        {
-            "claim": j.criterion.claim,
-            "criterion": asked(j),
-            "primary": j.criterion.primary,
-            "measured": str(j),
-            "ancestries": 0 if j.frame is None else len(j.frame),
-            "agreeing": j.agreeing,
-            "part_verdict": j.verdict if judged or j.verdict == NOT_RUN else NOT_JUDGED,
-            "verdict": words[j.criterion.claim],
-        }
-        for j in found
-    ]
-    columns = [
-        "claim",
-        "criterion",
-        "primary",
-        "measured",
-        "ancestries",
-        "agreeing",
-        "part_verdict",
-        "verdict",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+            notes = remarks(j, result) if judged and j.verdict != NOT_RUN else []
+            word = sized(j, result["profile"]) if judged else row["part_verdict"]
+            words[claim] = ", ".join([word, *notes])
+        rows.append({"claim": claim} | row)
+    table = pd.DataFrame(rows, columns=["claim", *MEASURED])
+    return table.assign(verdict=table.claim.map(words))
 
 
 def by_claim(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Return what `judge_page` returns for reading, a row per claim."""
+    """Return what `judge_page` returns for reading, one row per claim."""
     return verdicts.loc[verdicts.primary, ["claim", "ancestries", "verdict"]].reset_index(drop=True)
 
 
 def by_criterion(verdicts: pd.DataFrame) -> Styler:
-    """Return what `judge_page` returns for reading, a row per criterion, with what was measured; primary ones stand out."""
+    """Return what `judge_page` returns for reading, one row per criterion, with what was measured."""
     shown = verdicts[["claim", "criterion", "measured", "ancestries", "agreeing", "part_verdict"]]
     bold = verdicts.primary.map({True: "font-weight: bold", False: ""})
     style = shown.style.hide(axis="index").format(escape="html")
@@ -192,7 +165,7 @@ def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFram
 
     The tolerance is the 95 % prediction interval that the published ancestries give for as many new ones as were run; of
     exact values, the range of the published cases, with the same verdict. Columns: `claim`, `part`, `published`, `new`,
-    `low`, `high`, `inside`, `published_verdict`, `verdict`; a row per criterion and rival.
+    `low`, `high`, `inside`, `published_verdict`, `verdict`; one row per criterion and rival.
     """
     old = {j.criterion.title: j for j in judgements(published)}
     rows = []
@@ -205,27 +178,24 @@ def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFram
             one, other = list(before.frame[rival]), list(j.frame[rival])
             if not one or not other:
                 continue
-            a, b = (
-                (before.intervals[rival].mean, j.intervals[rival].mean)
-                if exact
-                else (mean_interval(one).mean, mean_interval(other).mean)
-            )
+            if exact:
+                a, b = (judged.intervals[rival].mean for judged in (before, j))
+            else:
+                a, b = (mean_interval(values).mean for values in (one, other))
             low, high = (min(one), max(one)) if exact else prediction_interval(one, len(other))
             slack = 1e-9 * max(1.0, abs(a))  # a deviation of zero leaves no room for the last bit
             inside = bool(a == b or low - slack <= b <= high + slack)
-            rows.append(
-                {
-                    "claim": j.criterion.claim,
-                    "part": j.criterion.name + (f" ({rival})" if rival else ""),
-                    "published": a,
-                    "new": b,
-                    "low": low,
-                    "high": high,
-                    "inside": inside and (not exact or j.verdict == before.verdict),
-                    "published_verdict": before.verdict,
-                    "verdict": j.verdict,
-                }
-            )
+            name = j.criterion.name + (f" ({rival})" if rival else "")
+            row = {
+                "claim": j.criterion.claim,
+                "part": name,
+                "published": a,
+                "new": b,
+                "low": low,
+                "high": high,
+            }
+            row["inside"] = inside and (not exact or j.verdict == before.verdict)
+            rows.append(row | {"published_verdict": before.verdict, "verdict": j.verdict})
     return pd.DataFrame(rows)
 
 
@@ -243,69 +213,46 @@ def read_off(page: str) -> pd.DataFrame:
 
 
 def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataFrame:
-    """Return every claim of the paper with its verdicts: a row per claim, profile (the largest size first) and criterion.
+    """Return every claim of the paper with its verdicts: one row per claim, profile (the largest first) and criterion.
 
-    Columns: `claim`, `statement`, `source`, `page`, `profile`, `primary`, `criterion`, `measured`, `ancestries`, `agreeing`,
-    `part_verdict`; and of the claim at this profile `verdict` (one word and the size), `remarks`, `cause` (why it is not
-    reproduced, or not decided) and `settles` (the run that would change our mind). A claim without a result is "not run".
-
-    Parameters
-    ----------
-    root
-        Folder of published results; by default the project's own.
-    outdated
-        Fingerprints of results that another version of the code wrote (`Store.outdated`); a verdict that rests
-        on one of them says so.
+    Columns: `claim`, `statement`, `source`, `page`, `profile`, those of the criterion (see `verdict_table`); of the claim
+    at this profile `verdict` (one word and the size), `remarks`, `cause` (why it is not reproduced, or not decided) and
+    `settles` (the run that would change our mind). A claim without a result is "not run". `root` is the folder of published
+    results, `outdated` the fingerprints of those that other code wrote (`Store.outdated`): a verdict on them says so.
     """
     published, claims = Published(root), register()
-    results = {
-        (page, profile): published.page(page, profile)
-        for page in {c.page for c in claims}
-        for profile in SIZES
-    }
-    rows = [row for claim in claims for row in _rows_of(claim, results, outdated)]
-    return pd.DataFrame(rows)
+    sizes = [(page, profile) for page in {c.page for c in claims} for profile in SIZES]
+    results = {size: published.page(*size) for size in sizes}
+    return pd.DataFrame(row for claim in claims for row in _rows_of(claim, results, outdated))
 
 
 def _rows_of(
     claim: Claim, results: Mapping[tuple[str, str], dict[str, Any] | None], outdated: Collection[str]
 ) -> list[dict[str, Any]]:
     base = {"claim": claim.id, "statement": claim.statement, "source": claim.source, "page": claim.page}
-    empty: dict[str, Any] = {"profile": "", "primary": True, "criterion": "", "measured": "", "ancestries": 0}
-    empty |= {"agreeing": 0, "part_verdict": NOT_RUN, "remarks": "", "cause": "", "settles": ""}
     rows: list[dict[str, Any]] = []
     for profile in SIZES:
-        if (result := results[claim.page, profile]) is None:
-            continue
+        result = results[claim.page, profile] or {"criteria": []}
         mine = [j for j in judgements(result) if j.criterion.claim == claim.id]
         primary = next((j for j in mine if j.criterion.primary), None)
         if primary is None or primary.verdict == NOT_RUN:
             continue
         notes = remarks(primary, result, outdated) + list(result.get("edges", []))
         why = claim.open.get(profile, {}) if primary.verdict in (INCONCLUSIVE, NOT_REPRODUCED) else {}
-        for j in mine:
-            rows.append(
-                base
-                | {
-                    "profile": profile,
-                    "primary": j.criterion.primary,
-                    "criterion": asked(j),
-                    "measured": str(j),
-                    "ancestries": 0 if j.frame is None else len(j.frame),
-                    "agreeing": j.agreeing,
-                    "part_verdict": j.verdict,
-                    "verdict": sized(primary, profile),
-                    "remarks": "; ".join(notes),
-                    "cause": why.get("cause", ""),
-                    "settles": why.get("settles", ""),
-                }
-            )
-    word = "illustration" if claim.illustration else NOT_RUN
-    return rows or [base | empty | {"verdict": word}]
+        of_claim = {"verdict": sized(primary, profile), "remarks": "; ".join(notes)}
+        of_claim |= {key: why.get(key, "") for key in ("cause", "settles")}
+        rows += [base | {"profile": profile} | _shown(j) | of_claim for j in mine]
+    if rows:
+        return rows
+    empty: dict[str, Any] = dict.fromkeys(
+        ("profile", "criterion", "measured", "remarks", "cause", "settles"), ""
+    )
+    empty |= {"primary": True, "ancestries": 0, "agreeing": 0, "part_verdict": NOT_RUN}
+    return [base | empty | {"verdict": "illustration" if claim.illustration else NOT_RUN}]
 
 
 def at_a_glance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per claim of the ledger, at the largest size run, the paper's numbered results first.
+    """Return one row per claim of the ledger, at the largest size run, the paper's numbered results first.
 
     Columns: `claim`, `the paper says`, `measured` (our effect with its interval), `agree` (ancestries), `verdict`, `cause`,
     `remarks`, `page`.
@@ -323,66 +270,58 @@ def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) ->
     """Return the page of the book that shows the ledger, generated from the pages' results."""
     table = ledger(root, outdated)
     glance = at_a_glance(table)
-    counts = glance.verdict.value_counts()
-    lines = [
-        "# Claims",
-        "",
-        "Every claim of the paper. One criterion, the paper's statement in its own terms, gives a claim its word; further",
-        "criteria are listed below and do not change it. A criterion that is younger than the runs that it judges says",
-        '"judged after the fact". Measured effects are means over ancestries with 95 % intervals; against several rivals',
-        "the one nearest to failing is shown, and the intervals are corrected for their number. Where a statement is exact,",
-        "the worst of its cases is shown: one that fails refutes it. How verdicts are reached stands in {doc}`notation`.",
-        "",
-        "## The paper's numbered results",
-        "",
-        *_markdown(glance[glance.claim.isin(HEADLINES)].drop(columns="page")),
-        "",
-        "## All claims",
-        "",
-        *_markdown(counts.rename_axis("verdict at the largest size run").rename("claims").reset_index()),
-        "",
-        "| claim | statement | source | verdict |",
-        "|---|---|---|---|",
-    ]
-    details, causes = [], []
+    counts = glance.verdict.value_counts().rename_axis("verdict at the largest size run").rename("claims")
+    every, details, causes = [], [], []
     for claim, group in table.groupby("claim", sort=False):
-        first = group.iloc[0]
+        first, verdicts = group.iloc[0], []
         has_page = (Path(__file__).resolve().parents[2] / "notebooks" / f"{first.page}.py").exists()
         link = f"{{doc}}`{first.page} <../notebooks/{first.page}>`" if has_page else first.page
-        verdicts = []
         for row in group.drop_duplicates("profile").to_dict("records"):
             notes = f" ({_cell(row['remarks'])})" if row["remarks"] else ""
-            verdicts.append(
-                f"{row['profile']}: **{row['verdict']}**{notes}"
-                if row["profile"]
-                else f"**{row['verdict']}**"
-            )
+            size = f"{row['profile']}: " if row["profile"] else ""
+            verdicts.append(f"{size}**{row['verdict']}**{notes}")
             if row["cause"]:
                 causes.append({k: row[k] for k in ("claim", "profile", "verdict", "cause", "settles")})
-        lines.append(
-            f"| {_cell(claim)} | {_cell(first.statement)} | {_cell(first.source)}; page {link} | {'; '.join(verdicts)} |"
-        )
+        said = f"{_cell(first.statement)} | {_cell(first.source)}; page {link}"
+        every.append(f"| {_cell(claim)} | {said} | {'; '.join(verdicts)} |")
         details += group[group.measured != ""].to_dict("records")
+    numbered = _markdown(glance[glance.claim.isin(HEADLINES)].drop(columns="page"))
+    lines = [
+        *(*_INTRODUCTION.splitlines(), "", "## The paper's numbered results", "", *numbered, ""),
+        *("## All claims", "", *_markdown(counts.reset_index()), ""),
+        *("| claim | statement | source | verdict |", "|---|---|---|---|", *every),
+    ]
     if causes:
         lines += ["", "## What is open, and what would settle it", "", *_markdown(pd.DataFrame(causes))]
         lines += _folded_checks({row["claim"] for row in causes if NOT_REPRODUCED in row["verdict"]})
     lines += ["", "## Criteria and measured effects", ""]
-    if not details:
-        return "\n".join([*lines, "No page has published results."]) + "\n"
-    shown = pd.DataFrame(details)
-    shown["primary"] = shown.primary.map({True: "primary", False: ""})
-    columns = [
-        "claim",
-        "primary",
-        "criterion",
-        "measured",
-        "ancestries",
-        "agreeing",
-        "profile",
-        "part_verdict",
-    ]
-    lines += _markdown(shown[columns])
+    if details:
+        shown = pd.DataFrame(details)
+        shown["primary"] = shown.primary.map({True: "primary", False: ""})
+        columns = [
+            "claim",
+            "primary",
+            "criterion",
+            "measured",
+            "ancestries",
+            "agreeing",
+            "profile",
+            "part_verdict",
+        ]
+        lines += _markdown(shown[columns])
+    else:
+        lines.append("No page has published results.")
     return "\n".join(lines) + "\n"
+
+
+_INTRODUCTION = """\
+# Claims
+
+Every claim of the paper. One criterion, the paper's statement in its own terms, gives a claim its word; further
+criteria are listed below and do not change it. A criterion that is younger than the runs that it judges says
+"judged after the fact". Measured effects are means over ancestries with 95 % intervals; against several rivals
+the one nearest to failing is shown, and the intervals are corrected for their number. Where a statement is exact,
+the worst of its cases is shown: one that fails refutes it. How verdicts are reached stands in {doc}`notation`."""
 
 
 def _folded_checks(claims: Collection[str]) -> list[str]:
@@ -404,10 +343,8 @@ def glance_markdown(root: Path | None = None) -> str:
         return "No page has published results.\n"
     notes = [f"; {note}" if note else "" for note in table.remarks]
     table = table.assign(verdict=table.verdict + notes)
-    return (
-        "\n".join(_markdown(table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]))
-        + "\n"
-    )
+    shown = table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]
+    return "\n".join(_markdown(shown)) + "\n"
 
 
 _GLANCE = re.compile(r"(<!-- glance[^>]*-->\n).*?(<!-- end of glance -->)", re.DOTALL)
