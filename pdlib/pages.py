@@ -39,8 +39,9 @@ from pdlib.files import write_bytes
 from pdlib.install import optional
 from pdlib.progress import Display, appended
 
+SMOKE = "smoke"  # a page's defaults
 PROFILES = (
-    "smoke",
+    SMOKE,
     "laptop",
     "desk",
     "paper",
@@ -233,10 +234,15 @@ def checkout(start: Path | None = None) -> Path:
 
 
 def page_names(root: Path | None = None, profile: str | None = None) -> list[str]:
-    """The pages' names, by folder: each ``notebooks/*.py`` is one; with a profile, those that have a file for it."""
+    """The pages' names, by folder: each ``notebooks/*.py`` is one; with a profile, those that have values for it."""
     root = root or checkout()
     names = sorted(path.stem for path in (root / "notebooks").glob("*.py"))
-    return [n for n in names if profile is None or (root / f"book/parameters/{profile}/{n}.yaml").is_file()]
+    return [n for n in names if profile in (None, SMOKE) or _values(root, str(profile), n).is_file()]
+
+
+def _values(root: Path, profile: str, page: str) -> Path:
+    """The file of a page's values in a profile; the smoke profile, a page's defaults, has none."""
+    return root / "book" / "parameters" / profile / f"{page}.yaml"
 
 
 def _source(page: str, root: Path) -> Path:
@@ -286,16 +292,17 @@ def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Par
 def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dict[str, object]:
     """A page's values in one profile, checked against what the page declares.
 
-    What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default. No such file is a `PageError`; an
-    undeclared parameter in it, or a value of the wrong type, a `ParameterError` that names the file.
+    What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default; the smoke profile is the defaults, without
+    a file. No such file is a `PageError`; an undeclared parameter in it, or a value of the wrong type, a `ParameterError` that names the file.
     """
     root = root or checkout()
     declared = declared_parameters(page, root=root)
-    path = root / "book" / "parameters" / profile / f"{page}.yaml"
-    if not path.is_file():
-        found = sorted(file.parent.name for file in (root / "book" / "parameters").glob(f"*/{page}.yaml"))
-        raise PageError(f"no file {path}: page {page!r} has the profiles {', '.join(found) or '(none)'}.")
-    values = yaml.safe_load(path.read_text("utf-8")) or {}
+    path, values = _values(root, profile, page), {}
+    if profile != SMOKE:
+        if not path.is_file():
+            found = [p for p in PROFILES if p == SMOKE or _values(root, p, page).is_file()]
+            raise PageError(f"no file {path}: page {page!r} has the profiles {', '.join(found)}.")
+        values = yaml.safe_load(path.read_text("utf-8")) or {}
     if not isinstance(values, dict):
         raise ParameterError(f"{path}: expected lines such as `n_bits: 20`, got {_type_of(values)}.")
     complaints = _complaints(values, {name: parameter.kind for name, parameter in declared.items()})

@@ -190,8 +190,9 @@ def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_f
     a, b = (twins[twins.method == m].drop(columns="method") for m in ("cross_entropy", "again"))
     pd.testing.assert_frame_equal(a, b)
     assert pages.cost()["core"]["n_runs"] == 2 * 2 + 3
-    with pytest.raises(ValueError, match=r"seeds \[2\] are both tuned on and reported"):
-        compared([2], [2, 3])
+    for tuned in (2, 1002):  # 1002 is another student on the inputs of 2
+        with pytest.raises(ValueError, match=r"seeds \[2\] are both tuned on and reported"):
+            compared([tuned], [2, 3])
 
 
 def test_every_length_is_a_run_of_its_own_at_the_rate_chosen_at_the_shortest(store: Store) -> None:
