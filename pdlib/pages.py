@@ -292,12 +292,14 @@ def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Par
 def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dict[str, object]:
     """A page's values in one profile, checked against what the page declares.
 
-    What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default; the smoke profile is the defaults, without
-    a file. No such file is a `PageError`; an undeclared parameter in it, or a value of the wrong type, a `ParameterError` that names the file.
+    What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default; the smoke profile is the defaults,
+    without a file. No such file is a `PageError`; an undeclared parameter in it, or a value of the wrong type, a
+    `ParameterError` that names the file.
     """
     root = root or checkout()
     declared = declared_parameters(page, root=root)
-    path, values = _values(root, profile, page), {}
+    path = _values(root, profile, page)
+    values: Any = {}
     if profile != SMOKE:
         if not path.is_file():
             found = [p for p in PROFILES if p == SMOKE or _values(root, p, page).is_file()]
