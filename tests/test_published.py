@@ -582,7 +582,7 @@ def test_a_record_that_cannot_mean_anything_is_an_error(changes: dict[str, Any],
 
 def test_a_student_of_another_task_a_missing_step_or_no_checkpoint_is_an_error(here: Path) -> None:
     teacher = prepared()
-    with pytest.raises(SpecError, match=r"expected a teacher of the student's task"):
+    with pytest.raises(SpecError, match=r"expected one of the student's task"):
         run(task=task(mask_rate=0.2), supervision=Distillation(teacher, OneShot()))
     with pytest.raises(SpecError, match=r"teacher checkpoints at \[4\]"):
         student(teacher, Explicit((4, -1), (2,)))

@@ -30,7 +30,7 @@ SHORT = 64  # positions up to which bidirectional attention on a CPU does withou
 
 
 class TransformerModule(nn.Module):
-    """The network of a `Transformer`, its parameters named as there."""
+    """The network that a `pdlib.models.transformer.Transformer` describes, its parameters named as there."""
 
     token: Any
     position: Any
