@@ -23,7 +23,7 @@ from pdlib.models.short_attention import Rows, short_attention
 from pdlib.specs import require
 
 if TYPE_CHECKING:
-    from pdlib.models.transformer import Transformer
+    import pdlib.models.transformer
 
 FEW = 0.5  # share of an example's positions up to which the last layer's attention is computed for those asked for alone
 SHORT = 64  # positions up to which bidirectional attention on a CPU does without PyTorch's fused kernel
@@ -42,7 +42,7 @@ class TransformerModule(nn.Module):
     transform_norm: Any
     output: Any
 
-    def __init__(self, spec: Transformer, parameters: dict[str, Tensor]) -> None:
+    def __init__(self, spec: pdlib.models.transformer.Transformer, parameters: dict[str, Tensor]) -> None:
         super().__init__()
         self.spec = spec
         for name, value in parameters.items():
