@@ -35,9 +35,11 @@ $(READY): pyproject.toml constraints.txt
 book: $(READY) ## execute the pages at PROFILE (default laptop) and build the book into _build/html
 	$(BIN)/python -m pdlib book --profile $(PROFILE)
 
+# Two processes of one thread each: the tests start processes of their own.
+test: export OMP_NUM_THREADS = 1
 test: $(READY) lint ## everything that is checked: style, types, spelling, tests, doctests, pages, the built book
-	$(BIN)/python -m pytest tests pdlib --doctest-modules
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests pdlib --doctest-modules
+	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lint: $(READY) ## style, types, spelling
 	$(BIN)/ruff check .
