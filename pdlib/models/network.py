@@ -54,7 +54,11 @@ class TransformerModule(nn.Module):
                 home = getattr(home, part)
             home.register_parameter(leaf, nn.Parameter(value))
 
-    def forward(
+    def forward(self, tokens: Tensor, at: int | Tensor | None = None, **how: Any) -> Tensor:
+        """Return logits: the output of `embeddings`, whose parameters and errors these are, (..., class)."""
+        return self._output(self.embeddings(tokens, at, **how))
+
+    def embeddings(
         self,
         tokens: Tensor,
         at: int | Tensor | None = None,
@@ -64,22 +68,21 @@ class TransformerModule(nn.Module):
         segments: Tensor | None = None,
         attention: list[Tensor] | None = None,
     ) -> Tensor:
-        """Return logits.
+        """Return what the last layer hands to the output, (..., width).
 
         Parameters
         ----------
         tokens : shape (example, position)
             From 0 to the vocabulary's size less 1.
         at
-            Where logits are wanted. None: at all positions, shape (example, position, class). A position, negative
-            ones from the end: (example, class). A boolean tensor (example, position): (selected, class), in reading
-            order.
+            Where it is wanted. None: at all positions, shape (example, position, width). A position, negative ones from the
+            end: (example, width). A boolean tensor (example, position): (selected, width), in reading order.
         mask : shape (example, position), boolean
             Which tokens may be attended to; by default all. In a causal network a query that would see none of them,
             since the beginning is hidden, sees itself, unless it is asked for.
         real : shape (example, position), boolean
-            Which tokens are no padding; by default all. Nothing is computed for padding; without `at` the logits
-            there mean nothing. Padding must not be visible: `mask` hides it or, in a causal network, it stands at the end.
+            Which tokens are no padding; by default all. Nothing is computed for padding; without `at` what is returned
+            there means nothing. Padding must not be visible: `mask` hides it or, in a causal network, it stands at the end.
         segments : shape (example, position)
             0 or 1; by default 0. With `norm="post"` only.
         attention
@@ -92,20 +95,6 @@ class TransformerModule(nn.Module):
             If a sequence is longer than the positions, a token lies outside the vocabulary, a query that is asked for
             would see no key, or there are no segments to tell apart.
         """
-        hidden = self.embeddings(tokens, at, mask=mask, real=real, segments=segments, attention=attention)
-        return self._output(hidden)
-
-    def embeddings(
-        self,
-        tokens: Tensor,
-        at: int | Tensor | None = None,
-        *,
-        mask: Tensor | None = None,
-        real: Tensor | None = None,
-        segments: Tensor | None = None,
-        attention: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Return what the last layer hands to the output, (..., width); parameters and errors as of `forward`."""
         spec = self.spec
         n, p = tokens.shape
         # no message before it is wanted: with one, each length would be compiled anew
