@@ -193,6 +193,8 @@ def published(store: Store, folder: Path) -> Published:
 def likelihood(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float64]:
     """The log probability of sentences, from their inside values; -inf outside the grammar."""
     evidence = (np.asarray(tokens)[..., None] == np.arange(grammar.n_terminals)).astype(np.float64)
-    found = np.empty(len(tokens))
-    marginals(tuple(nodes(grammar)), evidence, np.asarray(lengths, np.int64), found, np.zeros(evidence.shape))
+    found, shares = np.empty(len(tokens)), np.zeros(evidence.shape)
+    marginals(tuple(nodes(grammar)), evidence, np.asarray(lengths, np.int64), found, shares)
+    real = (np.arange(shares.shape[1]) < np.asarray(lengths)[:, None]) & np.isfinite(found)[:, None]
+    np.testing.assert_allclose(shares.sum(axis=2)[real], 1, rtol=1e-9)  # each token of a sentence is what it is
     return found
