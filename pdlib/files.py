@@ -23,7 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as tensor_bytes
+from safetensors.numpy import save
 
 
 class StoreError(RuntimeError):
@@ -144,7 +144,17 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, str]) -> None:
     """Write arrays and what they belong to, with the hash of both."""
     whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    write_bytes(path, tensor_bytes(whole, metadata={**meta, "sha256": content_hash(whole, meta)}))
+    write_bytes(path, tensor_bytes(whole, {**meta, "sha256": content_hash(whole, meta)}))
+
+
+def tensor_bytes(tensors: dict[str, NDArray[Any]], meta: dict[str, str]) -> bytes:
+    """Return arrays as a safetensors file, the same for equal content: the library leaves the order of `meta` to chance."""
+    data = save(tensors, metadata=meta)
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(meta.items()))
+    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+    return b"".join((data[:8], ordered, memoryview(data)[8 + size :]))
 
 
 def read_tensors(path: Path, expected: Mapping[str, str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -13,6 +13,7 @@ project and the extras ``notebooks`` (to execute) and ``book`` (to build).
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
 import difflib
 import importlib
@@ -269,17 +270,16 @@ def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Par
         raise PageError(f"{path}: {len(cells)} cells tagged `parameters`, expected one.")
     tokens = tokenize.generate_tokens(io.StringIO(cells[0]).readline)
     comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-    kinds = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}
     declared = {}
     for node in ast.parse(cells[0]).body:
         try:
             if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
                 raise ValueError("a line without a type or a default")
             name, default = node.target.id, ast.literal_eval(node.value)
-            kind = eval(ast.unparse(node.annotation), {"__builtins__": {}}, kinds)
+            kind = _kind(node.annotation)
             if complaints := _complaints({name: default}, {name: kind}):
                 raise ValueError(complaints[0])
-        except (NameError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise PageError(
                 f"{path}: in the `parameters` cell, `{ast.unparse(node)}`: {error}; "
                 "expected a typed literal such as `n_bits: int = 20  # d; paper: 100`."
@@ -287,6 +287,22 @@ def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Par
         lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
         declared[name] = Parameter(kind, default, next((comments[n] for n in lines if n in comments), ""))
     return declared
+
+
+def _kind(annotation: ast.expr) -> Any:
+    """The type that an annotation writes, of plain ones, `list`, `dict`, `|` and `None`; nothing of it is run."""
+    match annotation:
+        case ast.Name("int" | "float" | "bool" | "str" | "list" | "dict" as name):
+            return getattr(builtins, name)
+        case ast.Subscript(outer, ast.Tuple(elts=inner)):
+            return _kind(outer)[tuple(map(_kind, inner))]
+        case ast.Subscript(outer, inner):
+            return _kind(outer)[_kind(inner)]
+        case ast.BinOp(left, ast.BitOr(), right):
+            return _kind(left) | _kind(right)
+        case ast.Constant(None):
+            return None
+    raise ValueError(f"`{ast.unparse(annotation)}` is no type of a parameter")
 
 
 def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dict[str, object]:

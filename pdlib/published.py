@@ -28,7 +28,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as tensor_bytes
 
 from pdlib.files import (
     DamagedError,
@@ -39,6 +38,7 @@ from pdlib.files import (
     read_json,
     sha256,
     table_bytes,
+    tensor_bytes,
     write_bytes,
     write_json,
 )
@@ -253,7 +253,7 @@ class Published:
             name, tensor = key_hash(key), np.ascontiguousarray(labels)
             tensors[name] = tensor
             meta[name] = json.dumps(dict(key) | {"sha256": content_hash({"labels": tensor}, key)})
-        write_bytes(path, tensor_bytes(tensors, metadata=meta))
+        write_bytes(path, tensor_bytes(tensors, meta))
         return len(tensors)
 
     def _labels(self, teacher: str) -> Path:

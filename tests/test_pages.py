@@ -232,12 +232,24 @@ def test_parameters_cell_is_read_with_types_defaults_and_comments(tiny: Path) ->
     }
 
 
+def test_types_of_parameters_are_read_and_nothing_in_them_is_run(tiny: Path) -> None:
+    source, line = tiny / "notebooks" / "tiny.py", "n_bits: int = 20  # d; paper: 100"
+    kinds = {"dict[str, list[float]] = {}": dict[str, list[float]], "float | None = None": float | None}
+    for written, kind in kinds.items():
+        source.write_text(TINY.replace(line, f"n_bits: {written}"))
+        assert pages.declared_parameters("tiny", root=tiny)["n_bits"][0] == kind
+    source.write_text(TINY.replace(line, "n_bits: ().__class__.__base__.__subclasses__() = 5"))
+    with pytest.raises(PageError, match="is no type of a parameter"):
+        pages.declared_parameters("tiny", root=tiny)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("n_bits = 20", "a line without a type"),
         ("n_bits: int = 4 * 5", "expected a typed literal"),
-        ("n_bits: Path = 5", "name 'Path' is not defined"),
+        ("n_bits: Path = 5", "`Path` is no type of a parameter"),
+        ("n_bits: int[str] = 5", "expected a typed literal"),
         ("n_bits: int = 2.5", "n_bits = 2.5 is a float, expected int"),
     ],
 )

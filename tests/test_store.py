@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 import tiny
 
 from pdlib import labels
 from pdlib.engine import execute
-from pdlib.files import parse_table, read_json, table_bytes, write_bytes, write_json
+from pdlib.files import metadata, parse_table, read_json, table_bytes, tensor_bytes, write_bytes, write_json
 from pdlib.published import published_folder
 from pdlib.schedules import OneShot
 from pdlib.specs import SGD
@@ -100,6 +101,17 @@ def test_equal_tables_have_equal_bytes() -> None:
         again = parse_table(table_bytes(table))
         assert not len(table.columns) or table_bytes(again) == table_bytes(table)
     assert table_bytes(TABLE) != table_bytes(TABLE.assign(step=[0, 11]))
+
+
+def test_equal_tensors_have_equal_bytes() -> None:
+    arrays = {"b": np.arange(3.0), "a": np.ones((2, 2), np.int8)}
+    meta = {"spec": '{"é": "\\u001f\x1f\n"}', **{f"key {i}": str(i) for i in range(9)}}
+    written = {tensor_bytes(arrays, dict(reversed(meta.items())) if i % 2 else meta) for i in range(12)}
+    assert len(written) == 1  # by chance alone once in 10! ** 11
+    (data,) = written
+    assert metadata(data) == meta
+    for name, value in safetensors.numpy.load(data).items():
+        np.testing.assert_array_equal(value, arrays[name], strict=True)
 
 
 @pytest.mark.parametrize(

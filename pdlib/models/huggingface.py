@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save as tensor_bytes
 
-from pdlib.files import DamagedError, MissingError, write_bytes
+from pdlib.files import DamagedError, MissingError, tensor_bytes, write_bytes
 from pdlib.install import optional
 from pdlib.models.transformer import Transformer, bert, gpt2
 from pdlib.specs import Parameters, require
@@ -193,7 +192,7 @@ def save_pretrained(folder: str | Path, model: Transformer, parameters: Paramete
     if BIAS_TWICE in tensors:
         tensors[BIAS] = tensors[BIAS_TWICE]
     config = _config(model, kind) | {"architectures": [there], "dtype": str(parameters["token.weight"].dtype)}
-    write_bytes(Path(folder) / "model.safetensors", tensor_bytes(tensors, metadata={"format": "pt"}))
+    write_bytes(Path(folder) / "model.safetensors", tensor_bytes(tensors, {"format": "pt"}))
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     write_bytes(Path(folder) / "config.json", text.encode())
 
