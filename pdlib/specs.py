@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.sequences import SentenceStream
+from pdlib.sequences import SentenceStream, Sequences  # noqa: F401  scripts of users have it from here
 
 _KINDS: dict[str, type[Spec]] = {}  # those that are loaded
 

@@ -88,7 +88,7 @@ def test_documents_are_packed_and_counted_as_by_a_plain_loop(small: Corpus) -> N
         for number, document in enumerate(part, 1):
             split = "held_out" if number % HELD_OUT == 0 else "train"
             n[split] += 1
-            rest[split] += wordpiece.encode([document]).tolist()
+            rest[split] += wordpiece.encode([document])[0].tolist()
         for split, name in (("train", ""), ("held_out", "held_out_")):
             tokens = rest[split]
             assert row[f"{name}documents"] == n[split]

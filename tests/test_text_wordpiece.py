@@ -26,7 +26,7 @@ SMALL = WordPiece(PIECES)
 
 
 def tokens(found: WordPiece, text: str) -> list[str]:
-    return [found.pieces[t] for t in found.encode([text])]
+    return [found.pieces[t] for t in found.encode([text])[0]]
 
 
 def train(documents: list[str], size: int) -> WordPiece:
@@ -53,12 +53,13 @@ def greedy(word: str, pieces: tuple[str, ...]) -> list[str]:
 @given(st.lists(st.text(LETTERS, min_size=1, max_size=8), max_size=8))
 def test_a_word_becomes_the_longest_pieces_that_fit(words: list[str]) -> None:
     expected = [PIECES.index(p) for word in words for p in greedy(word, PIECES)]
-    assert SMALL.encode([" ".join(words), "", "\n".join(words)]).tolist() == 2 * expected
+    found = SMALL.encode([" ".join(words), "", "\n".join(words)])
+    assert [text.tolist() for text in found] == [expected, [], expected]
 
 
 @pytest.mark.parametrize(("more", "dtype"), [(9, np.uint8), (300, np.uint16), (2**16, np.int32)])
 def test_tokens_take_as_few_bytes_as_the_vocabulary_needs(more: int, dtype: Any) -> None:
-    found = WordPiece((*PIECES, *(f"w{i}" for i in range(more)))).encode([f"ab w{more - 1}"])
+    (found,) = WordPiece((*PIECES, *(f"w{i}" for i in range(more)))).encode([f"ab w{more - 1}"])
     assert found.dtype == dtype
     assert found.tolist() == [PIECES.index("ab"), len(PIECES) + more - 1]
 
@@ -67,10 +68,10 @@ def test_a_mark_in_a_text_is_words_like_any_other() -> None:
     assert tokens(SMALL, "[MASK] ab [CLS]") == ["[", "[UNK]", "]", "ab", "[", "[UNK]", "]"]
 
 
-def test_capitals_are_kept_only_by_a_vocabulary_that_has_some() -> None:
+def test_capitals_are_kept_only_by_a_vocabulary_whose_characters_have_some() -> None:
     assert tokens(SMALL, "ABC") == ["abc"]
-    assert tokens(WordPiece((*PIECES, "ℝ")), "ABC ℝ") == ["abc", "ℝ"]
-    assert tokens(WordPiece((*PIECES, "ABC")), "ABC abc") == ["ABC", "abc"]
+    assert tokens(WordPiece((*PIECES, "ℝ", "<S>", "ABC")), "ABC ℝ") == ["abc", "ℝ"]
+    assert tokens(WordPiece((*PIECES, "A", "ABC")), "ABC abc") == ["ABC", "abc"]
 
 
 def test_tokens_are_those_of_the_reference(tmp_path: Path) -> None:
@@ -92,10 +93,9 @@ def test_tokens_are_those_of_the_reference(tmp_path: Path) -> None:
     ]
     ours = load(f"file:{path}")
     expected = theirs(texts, add_special_tokens=False)["input_ids"]
-    assert [ours.encode([text]).tolist() for text in texts] == expected
-    assert ours.encode(texts).tolist() == [t for e in expected for t in e]
+    assert [found.tolist() for found in ours.encode(texts)] == expected
     assert len({tuple(e) for e in expected}) == len(texts)
-    assert ours.encode([texts[0].replace("don't", "dont")]).tolist() != expected[0]  # it can tell
+    assert ours.encode([texts[0].replace("don't", "dont")])[0].tolist() != expected[0]  # it can tell
 
 
 # Names and files
@@ -103,8 +103,8 @@ def test_tokens_are_those_of_the_reference(tmp_path: Path) -> None:
 
 def test_a_vocabulary_comes_back_from_its_file(tmp_path: Path) -> None:
     odd = WordPiece((*PIECES, "\u2028", "\x85", "é", "##ж"))  # characters that end a line for some
-    for name, ending, beginning in (("unix", "\n", ""), ("windows", "\r\n", ""), ("marked", "\n", "\ufeff")):
-        path = tmp_path / name
+    for ending, beginning in (("\n", ""), ("\r\n", ""), ("\r", ""), ("\n", "\ufeff"), ("\r", "\ufeff")):
+        path = tmp_path / "vocab.txt"
         path.write_bytes((beginning + odd.text.replace("\n", ending)).encode())
         assert load(f"file:{path}") == odd
     path.write_bytes(odd.text.encode()[:-1])  # without the end of the last line
@@ -145,6 +145,11 @@ def test_what_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
 # Published tokenizers: every setting of their files is honored, or refused by name
 
 THEIRS = (*MARKS, "schön", "schon", "mochte", "möchte", "Schon", "##s", ".", "字", "字字")
+SETTINGS = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 TEXTS = ["Möchte schön.", "SCHON schons 字字", "[MASK] möchte"]
 
 
@@ -192,10 +197,92 @@ def test_the_settings_of_a_published_vocabulary_decide_its_tokens(
     assert found[0].pieces == found[1].pieces == THEIRS
 
 
-def test_without_settings_a_vocabulary_that_has_capitals_keeps_them(tmp_path: Path) -> None:
-    assert tokens(published(tmp_path / "none"), "schon Schon") == ["schon", "Schon"]
-    lower = published(tmp_path / "lower", do_lower_case=True)
-    assert tokens(lower, "SCHON Möchte") == ["schon", "mochte"]
+def test_one_piece_in_capitals_makes_no_published_vocabulary_a_cased_one(tmp_path: Path) -> None:
+    for settings in ({}, {"do_lower_case": True}):
+        assert tokens(published(tmp_path, **settings), "SCHON Möchte") == ["schon", "mochte"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("test_text_wordpiece.THEIRS", (*THEIRS, "S"))
+        for lower, expected in ((True, "schon"), (False, "Schon")):
+            assert tokens(published(tmp_path, do_lower_case=lower), "Schon") == [expected]
+        said = "a vocabulary with capital letters: expected do_lower_case, true or false, in tokenizer_config"
+        with pytest.raises(SpecError, match=rf"^folder:.*vocab\.txt: {said}"):
+            published(tmp_path, model_max_length=8)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_settings_at_random_give_the_tokens_of_the_library(tmp_path: Path, seed: int) -> None:
+    """As a vocabulary, which transformers reads, or as a description with other settings, which tokenizers reads."""
+    from transformers import BertTokenizer
+
+    rng = random.Random(seed)
+    marks = [mark if rng.random() < 0.5 else f"<{mark[1:-1].lower()}>" for mark in MARKS]
+    roles = [f"{mark[1:-1].lower()}_token" for mark in MARKS]
+    letters = "abäAÄ字x"
+    words = {"".join(rng.choices(letters, k=rng.randint(1, 4))) for _ in range(60)}
+    prefix, longest = rng.choice([("##", 100), ("@@", 100), ("", 5), ("##", 3)])
+    inside = {prefix + word for word in rng.sample(sorted(words), 25)}
+    pieces = [*marks, *sorted({*words, *inside, *letters, ".", "x", "\u0308"}, key=lambda _: rng.random())]
+    numbers = {piece: i for i, piece in enumerate(pieces)}
+    settings: dict[str, Any] = {name: rng.choice([True, False]) for name in SETTINGS}
+    settings["strip_accents"] = rng.choice([True, False, None])
+    named = {
+        role: mark if rng.random() < 0.5 else {"content": mark}
+        for role, mark in zip(roles, marks, strict=True)
+    }
+    texts = [
+        "".join(rng.choices([*letters, "\u0308", "\u200b", "\t", " ", ".", "ß"], k=30)) for _ in range(20)
+    ]
+    if seed % 2:
+        normalizer = normalizers.BertNormalizer(
+            **{SETTINGS[name]: value for name, value in settings.items()}, clean_text=rng.random() < 0.5
+        )
+        theirs = Tokenizer(
+            models.WordPiece(
+                numbers,
+                unk_token=marks[1],
+                continuing_subword_prefix=prefix,
+                max_input_chars_per_word=longest,
+            )
+        )
+        theirs.normalizer = rng.choice([normalizer, normalizers.Sequence([normalizers.NFD(), normalizer])])
+        theirs.pre_tokenizer = rng.choice([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Whitespace()])
+        theirs.save(str(tmp_path / "tokenizer.json"))
+    else:
+        plain = dict(zip(roles, marks, strict=True))
+        theirs = BertTokenizer(vocab=numbers, **settings, **plain).backend_tokenizer
+        (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), "utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(named))
+    ours = load(f"folder:{tmp_path}")
+    expected = [theirs.encode(text, add_special_tokens=False).ids for text in texts]
+    assert [found.tolist() for found in ours.encode(texts)] == expected
+    assert [ours.number(mark) for mark in MARKS] == list(range(5))
+    assert len({t for e in expected for t in e}) > 3
+
+
+def test_added_tokens_keep_their_numbers_or_are_refused(tmp_path: Path) -> None:
+    with_name = library(normalizers.BertNormalizer())
+    with_name.add_special_tokens(["<late mark>"])
+    with_name.add_tokens(["<name>"])
+    settings = {
+        "mask_token": "<late mark>",
+        "added_tokens_decoder": {str(len(THEIRS) + 1): {"content": "<name>"}},
+        "do_lower_case": True,
+    }
+    found = published(
+        tmp_path / "description",
+        Tokenizer.from_str(with_name.to_str().replace("[MASK]", "[OLD]")),
+        **settings,
+    )
+    assert tokens(found, "schon<name>.") == ["schon", "<name>", "."]
+    assert found.number("[MASK]") == len(THEIRS)
+    lost = r"without the added token '<name>': expected it, .* save_pretrained of its tokenizer"
+    for beside in (settings | {"mask_token": "[MASK]"}, {"additional_special_tokens": ["<name>"]}):
+        with pytest.raises(SpecError, match=lost):
+            published(tmp_path / "vocabulary", **beside)
+    (tmp_path / "description" / "added_tokens.json").write_text('{"<name>": 3}')
+    with pytest.raises(SpecError, match=r"tokenizer\.json: without the added token '<name>'"):
+        load(f"folder:{tmp_path / 'description'}")
 
 
 def test_prefix_and_longest_word_of_a_description_are_kept_and_marks_are_words(tmp_path: Path) -> None:
@@ -213,11 +300,22 @@ def test_prefix_and_longest_word_of_a_description_are_kept_and_marks_are_words(t
 def test_what_cannot_be_honored_is_refused_by_name(tmp_path: Path) -> None:
     lower = normalizers.BertNormalizer(lowercase=True)
     with pytest.raises(
-        SpecError, match=r"folder:.*lowercase = True: expected False, as tokenizer_config\.json says"
+        SpecError, match=r"folder:.*lowercase = True: expected False, as the settings beside say"
     ):
         published(tmp_path / "a", library(lower), do_lower_case=False)
-    with pytest.raises(SpecError, match="do_basic_tokenize = False: expected true"):
-        published(tmp_path / "c", do_basic_tokenize=False)
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"do_basic_tokenize": False}, "do_basic_tokenize = False: expected True"),
+        ({"never_split": ["don't"]}, r"never_split = \[\"don't\"\]: expected \[\]"),
+        ({"tokenizer_class": "BertJapaneseTokenizer"}, "tokenizer_class = 'BertJapaneseTokenizer' without"),
+        ({"do_lower_case": "yes"}, "expected a tokenizer's description, and settings .* 'str' object"),
+        ({"mask_token": "<mask>"}, "without the added token '<mask>': expected it, with the number"),
+        ({"unk_token": "[PAD]"}, r"piece '\[UNK\]' twice"),
+    ]
+    for settings, said in refused:
+        with pytest.raises(SpecError, match=f"^folder:.*{said}"):
+            published(tmp_path / "b", **settings)
+    with pytest.raises(SpecError, match=r"unk_token = '\[UNK\]': expected '<unk>'"):
+        published(tmp_path / "c", library(lower), unk_token="<unk>")
 
 
 def test_a_corpus_keeps_the_settings_of_its_tokenizer(

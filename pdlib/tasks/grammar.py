@@ -389,7 +389,7 @@ def load_grammar(source: str | Path | Mapping[str, Any]) -> Grammar:
         path = Path(source)
         require(path.is_file(), f"grammar file {str(path)!r}", "a file")
         try:
-            source = json.loads(path.read_text("utf-8"), object_pairs_hook=_unique)
+            source = json.loads(path.read_bytes(), object_pairs_hook=_unique)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise SpecError(f"grammar file {str(path)!r}: expected JSON. {error}") from None
     if not isinstance(source, Mapping) or not {"rules"} <= set(source) <= {

@@ -198,6 +198,17 @@ class Corpus(Source):
         """Return the vocabulary."""
         return self.prepared().wordpiece
 
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what each text holds, as `pdlib.text.facts.CorpusFacts` says it."""
+        rows = []
+        for i, (text, part) in enumerate(zip(self.texts, self.prepared().parts, strict=True)):
+            row: dict[str, Any] = {"part": i, "text": text}
+            for split, name in zip(SPLITS, ("", "held_out_"), strict=True):
+                row |= {f"{name}{what}": part[split][what] for what in ("documents", "tokens", "sequences")}
+            row["unknown"] = sum(part[split]["unknown"] for split in SPLITS)
+            rows.append(row | loading.describe(text))
+        return rows
+
     def sequences(self, split: Split = "train") -> NDArray[Any]:
         """Return all training or held-out sequences in the order of the text, mapped: (sequence, position)."""
         return self.prepared().arrays[split]
@@ -445,8 +456,8 @@ class _Packer:
             self.write()
 
     def write(self) -> None:
-        tokens = self._wordpiece.encode(self._waiting)
-        joined = np.concatenate([self._rest, tokens])
+        joined = np.concatenate([self._rest, *self._wordpiece.encode(self._waiting)])
+        tokens = joined[len(self._rest) :]
         n = len(joined) // (self._length - 1)
         self._rest = joined[n * (self._length - 1) :]
         block = np.full((n, self._length), self._wordpiece.number(CLS), self._rest.dtype)

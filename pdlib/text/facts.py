@@ -8,8 +8,7 @@ from typing import Any, ClassVar, cast
 from pdlib.sequences import PartedStream
 from pdlib.specs import Calculation, require
 from pdlib.tasks.masked import MaskedPrediction
-from pdlib.text.corpus import SPLITS, Corpus
-from pdlib.text.loading import describe
+from pdlib.text.corpus import Corpus
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,7 @@ class CorpusFacts(Calculation):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each part."""
-        rows = []
-        for i, (text, part) in enumerate(zip(self.corpus.texts, self.corpus.prepared().parts, strict=True)):
-            row: dict[str, Any] = {"part": i, "text": text}
-            for split, name in zip(SPLITS, ("", "held_out_"), strict=True):
-                row |= {f"{name}{what}": part[split][what] for what in ("documents", "tokens", "sequences")}
-            rows.append(row | {"unknown": sum(part[split]["unknown"] for split in SPLITS)} | describe(text))
-        return rows
+        return self.corpus.facts()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,10 @@ from pdlib.files import StoreError, cache
 from pdlib.install import optional
 from pdlib.specs import SpecError, require
 
-SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+SETTINGS = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"),
+    *("added_tokens.json", "special_tokens_map.json"),
+)
 # Files of weights: of these groups the first whose first file is there. An index comes with several.
 WEIGHTS = (
     ("model.safetensors",),

@@ -31,7 +31,7 @@ from pdlib.install import optional
 from pdlib.specs import SpecError, require
 from pdlib.text.packages import package, read
 
-VERSION = 2  # of what is made of a URI: one that is read in another way gives other documents
+VERSION = 3  # of what is made of a URI: one that is read in another way gives other documents
 KINDS = {
     "text": "text:PATH",
     "jsonl": "jsonl:PATH#FIELD",

@@ -1,7 +1,7 @@
 """WordPieces, the tokens that BERT reads: a published vocabulary, one in a file, or one trained on text.
 
-Text is normalized (as BERT does it: control characters removed, accents stripped, lower case unless the vocabulary has
-capitals, a space around each Chinese character) and cut at spaces and punctuation; then each word becomes the longest
+Text is normalized (as BERT does it: control characters removed, accents stripped, lower case unless capital letters are
+pieces, a space around each Chinese character) and cut at spaces and punctuation; then each word becomes the longest
 pieces that fit, from left to right. The work is that of the library `tokenizers`, by all of the machine's cores; what the
 files of a published tokenizer set, it does.
 """
@@ -31,12 +31,22 @@ if TYPE_CHECKING:
 
 PAD, UNK, CLS, SEP, MASK = MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NEEDED = (PAD, UNK, CLS, MASK)
-# Settings beside a vocab.txt: their names there and in `tokenizers`, whose values hold where nothing is said
-BERT_SETTINGS = {
+# Settings beside a vocabulary: their names there and in `tokenizers`, whose values hold where nothing is said;
+NORMALIZER = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
+    "clean_text": "clean_text",
 }
+MODEL = {
+    "unk_token": "unk_token",
+    "wordpieces_prefix": "continuing_subword_prefix",
+    "max_input_chars_per_word": "max_input_chars_per_word",
+}
+# those that can have one value only; and the marks.
+ONLY: dict[str, Any] = {"do_basic_tokenize": True, "never_split": []}
+ROLES = {f"{mark[1:-1].lower()}_token": mark for mark in MARKS}
+SAVED = "save_pretrained of its tokenizer in transformers writes a tokenizer.json that holds all of it."
 # Of a trained vocabulary: its characters are the most frequent ones, a sixteenth of its size, but within these.
 FEWEST_CHARACTERS, MOST_CHARACTERS = 100, 1000
 
@@ -52,7 +62,7 @@ class WordPiece:
         to be there. In a text these marks are words like any other.
     settings
         How text is normalized, cut and found in the vocabulary, as a `tokenizer.json` of the library says it; `""` for
-        BERT's way, in lower case unless a piece has a capital letter.
+        BERT's way, in lower case unless `cased`.
 
     Raises
     ------
@@ -62,8 +72,8 @@ class WordPiece:
     Examples
     --------
     >>> small = WordPiece(("[PAD]", "[UNK]", "[CLS]", "[MASK]", "play", "##ing", "."))
-    >>> small.encode(["Playing.", "A play"]).tolist()
-    [4, 5, 6, 1, 4]
+    >>> [tokens.tolist() for tokens in small.encode(["Playing.", "A play"])]
+    [[4, 5, 6], [1, 4]]
     >>> small.number("[MASK]"), small.special_tokens
     (3, (0, 2, 3))
     """
@@ -77,7 +87,7 @@ class WordPiece:
             not missing,
             f"a vocabulary of {len(self.pieces)} pieces without {', '.join(missing)}",
             f"the pieces {', '.join(NEEDED)} among them",
-            "They are written like this, in capitals, on a line each.",
+            "They are written like this, in capitals, on a line each, or named in tokenizer_config.json beside.",
         )
 
     @cached_property
@@ -98,6 +108,12 @@ class WordPiece:
         return self._numbers[piece]
 
     @property
+    def cased(self) -> bool:
+        """A capital letter is a piece; a word or mark in capitals does not make a vocabulary a cased one."""
+        # not isupper(): some capitals, such as ℝ, have no small letter
+        return any(len(piece) == 1 and piece != piece.lower() for piece in self.pieces)
+
+    @property
     def special_tokens(self) -> tuple[int, ...]:
         """Numbers of the marks that never stand for text, rising; [UNK] does, for a word that has no pieces."""
         return tuple(sorted(self._numbers[m] for m in MARKS if m != UNK and m in self._numbers))
@@ -113,23 +129,21 @@ class WordPiece:
         if self.settings:
             found: Tokenizer = optional("tokenizers", "text").Tokenizer.from_str(self.settings)
             return found
-        # not isupper(): some capitals, such as ℝ, have no small letter
-        cased = any(piece != piece.lower() for piece in self.pieces if not piece.startswith("["))
         # No mark is made known to it, so that "[MASK]" in a text is three words and never the mark.
-        return _as_bert(self._numbers, lowercase=not cased)
+        return _as_bert(self._numbers, {}, lowercase=not self.cased)
 
-    def encode(self, texts: Sequence[str]) -> NDArray[Any]:
-        """Return the tokens of texts, one after the other, without any mark, in the smallest type that holds them all."""
+    def encode(self, texts: Sequence[str]) -> list[NDArray[Any]]:
+        """Return the tokens of each text, without any mark, in the smallest type that holds them all."""
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        numbers = chain.from_iterable(text.ids for text in encoded)
-        return np.fromiter(numbers, integer_type(len(self)), sum(map(len, encoded)))
+        return [np.array(text.ids, integer_type(len(self))) for text in encoded]
 
 
-def _as_bert(numbers: dict[str, int], **settings: bool | None) -> Tokenizer:
-    """The library's tokenizer as BERT has it; settings are those of its `BertNormalizer`."""
+def _as_bert(numbers: dict[str, int], model: dict[str, Any], **normal: Any) -> Tokenizer:
+    """The library's tokenizer as BERT has it; settings are those of its `WordPiece` and of its `BertNormalizer`."""
     tokenizers = optional("tokenizers", "text")
-    found: Tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token=UNK))
-    found.normalizer = tokenizers.normalizers.BertNormalizer(**settings)
+    words = tokenizers.models.WordPiece(numbers, **({"unk_token": UNK} | model))
+    found: Tokenizer = tokenizers.Tokenizer(words)
+    found.normalizer = tokenizers.normalizers.BertNormalizer(**normal)
     found.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     return found
 
@@ -166,57 +180,90 @@ def _pieces(path: Path) -> tuple[str, ...]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"expected UTF-8. {error.reason} at byte {error.start}.") from None
-    return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
+    return tuple(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"))
 
 
 def of_folder(folder: Path) -> WordPiece:
-    """Return the tokenizer of a published network: its `tokenizer.json`, or its `vocab.txt` with the settings beside.
+    """Return the tokenizer of a published network: its `tokenizer.json`, or its `vocab.txt`, with the settings beside.
 
-    The marks are not looked for in a text, and nothing is put around one or cut off. A folder without them is a
-    `MissingError`; no tokenizer of word pieces, or settings that contradict one another, a `SpecError` that names them.
+    The marks become ours, whatever their names. They are not looked for in a text, and nothing is put around one or cut
+    off. A folder without either file is a `MissingError`; a tokenizer of another kind, and a setting that would be lost or
+    contradicts another, a `SpecError` that names it.
     """
-    described, vocabulary, beside = (
-        folder / name for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
-    )
-    with about(beside.name):
-        try:
-            said = dict(json.loads(beside.read_bytes())) if beside.is_file() else {}
-        except (ValueError, TypeError) as error:
-            raise SpecError(f"expected a JSON object. {error}.") from None
-        basic = said.get("do_basic_tokenize", True)
-        require(basic is True, f"do_basic_tokenize = {basic!r}", "true, text that is cut at punctuation")
-    known = {there: said[name] for name, there in BERT_SETTINGS.items() if name in said}
-    if described.is_file():
-        with about(described.name):
-            return _of_description(described, known)
-    if not vocabulary.is_file():
+    path = next((p for p in (folder / "tokenizer.json", folder / "vocab.txt") if p.is_file()), None)
+    if path is None:
         raise MissingError(f"{folder} has no vocab.txt and no tokenizer.json. Expected one of them.")
-    with about(vocabulary.name):
-        found = WordPiece(_pieces(vocabulary))
-    return WordPiece(found.pieces, _as_bert(found._numbers, **known).to_str()) if known else found
+    with about(path.name):
+        try:
+            return _published(path)
+        except (SpecError, ImportError):
+            raise
+        except Exception as error:  # the library has no narrower kind
+            beside = "settings beside it as save_pretrained writes them"
+            raise SpecError(f"expected a tokenizer's description, and {beside}. {error}.") from error
 
 
-def _of_description(path: Path, known: dict[str, Any]) -> WordPiece:
-    """Return the tokenizer of a `tokenizer.json`, of which settings beside it must say the same."""
+def _published(path: Path) -> WordPiece:
+    """What a description or a vocabulary says, together with the settings beside it."""
+
+    def read(name: str) -> dict[str, Any]:
+        beside = path.with_name(name)
+        return dict(json.loads(beside.read_bytes())) if beside.is_file() else {}
+
+    said = read("special_tokens_map.json") | read("tokenizer_config.json")
+    said = {name: value for name, value in said.items() if value is not None}
+    said |= {role: said[role]["content"] for role in ROLES if isinstance(said.get(role), dict)}
+    normal = {there: said[name] for name, there in NORMALIZER.items() if name in said}
+    model = {there: said[name] for name, there in MODEL.items() if name in said}
+    names = {said.get(role, mark): mark for role, mark in ROLES.items()}
+    for name, only in ONLY.items():
+        require(said.get(name, only) == only, f"{name} = {said.get(name)!r}", repr(only))
     tokenizers = optional("tokenizers", "text")
-    try:
+    if path.suffix == ".json":
         theirs = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library has no narrower kind
-        raise SpecError(f"expected a tokenizer's description. {error}.") from None
-    kind = type(theirs.model).__name__
-    require(kind == "WordPiece", f"a tokenizer of type {kind!r}", "'WordPiece', as BERT has it")
-    for name, value in known.items():
-        own = getattr(theirs.normalizer, name, value)
-        expected = f"{value!r}, as tokenizer_config.json says"
-        require(own == value, f"{name} = {own!r}", expected, "Correct one of them.")
+        kind = type(theirs.model).__name__
+        require(kind == "WordPiece", f"a tokenizer of type {kind!r}", "'WordPiece', as BERT has it")
+        for name, value in (normal | model).items():
+            own = getattr(theirs.model, name, getattr(theirs.normalizer, name, value))
+            require(
+                own == value,
+                f"{name} = {own!r}",
+                f"{value!r}, as the settings beside say",
+                "Correct one of them.",
+            )
+        names[theirs.model.unk_token] = UNK
+    else:
+        kind, pieces = said.get("tokenizer_class", "BertTokenizer"), _pieces(path)
+        known = kind in ("BertTokenizer", "BertTokenizerFast")
+        require(known, f"tokenizer_class = {kind!r} without tokenizer.json", "'BertTokenizer'", SAVED)
+        plain = WordPiece(tuple(names.get(piece, piece) for piece in pieces))
+        decided = "lowercase" in normal or not plain.cased
+        require(
+            decided,
+            "a vocabulary with capital letters",
+            "do_lower_case, true or false, in tokenizer_config.json",
+        )
+        theirs = _as_bert({piece: i for i, piece in enumerate(pieces)}, model, **normal)
     numbers = theirs.get_vocab()
-    pieces = tuple(sorted(numbers, key=numbers.__getitem__))
-    in_order = sorted(numbers.values()) == list(range(len(pieces)))
-    what = f"{len(pieces)} pieces with other numbers than 0 ... {len(pieces) - 1}"
-    require(in_order, what, "each number once")
+    inside = {token.content for token in theirs.get_added_tokens_decoder().values()} | set(names)
+    added = {token["content"]: int(i) for i, token in said.get("added_tokens_decoder", {}).items()}
+    added |= read("added_tokens.json")
+    more = (said.get(name, ()) for name in ("additional_special_tokens", "extra_special_tokens"))
+    for token in chain(added, filter(None, map(said.get, ROLES)), *more):
+        there = token in inside and numbers.get(token, -1) == added.get(token, numbers.get(token))
+        require(there, f"without the added token {token!r}", "it, with the number that is said beside", SAVED)
+    if path.suffix == ".txt" and not normal and model.items() <= {("unk_token", UNK)}:
+        return plain
     ours = json.loads(theirs.to_str()) | dict.fromkeys(("truncation", "padding", "post_processor", "decoder"))
-    ours["added_tokens"] = [token for token in ours["added_tokens"] if token["content"] not in MARKS]
-    return WordPiece(pieces, tokenizers.Tokenizer.from_str(json.dumps(ours)).to_str())
+    ours["added_tokens"] = [token for token in ours["added_tokens"] if token["content"] not in names]
+    ours["model"]["vocab"] |= {name: numbers[name] for name in names if name in numbers}
+    kept = tokenizers.Tokenizer.from_str(json.dumps(ours))
+    found = sorted(numbers, key=numbers.__getitem__)
+    in_order = kept.get_vocab() == numbers == {piece: i for i, piece in enumerate(found)}
+    require(
+        in_order, f"{len(found)} pieces with other numbers than 0 ... {len(found) - 1}", "each number once"
+    )
+    return WordPiece(tuple(names.get(piece, piece) for piece in found), kept.to_str())
 
 
 def train(documents: Callable[[], Iterator[str]], size: int) -> WordPiece:
@@ -237,7 +284,7 @@ def train(documents: Callable[[], Iterator[str]], size: int) -> WordPiece:
     >>> len(train(lambda: iter(["low lower lowest", "new newer newest"] * 5), size=40))      # no pair is left
     33
     """
-    tokenizer = _as_bert({})
+    tokenizer = _as_bert({}, {})
     limit = min(max(FEWEST_CHARACTERS, size // 16), MOST_CHARACTERS)
     characters = _characters(documents(), tokenizer)[:limit]
     require(bool(characters), "documents without any text", "some to train a vocabulary on")
