@@ -338,14 +338,33 @@ def several(folder: Path, module: Any) -> None:
     assert len(list(folder.glob("model-*.safetensors"))) > 2
 
 
+def in_two_pickles(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for i, names in enumerate((sorted(tensors)[::2], sorted(tensors)[1::2]), 1):
+        name = f"pytorch_model-{i:05}-of-00002.bin"
+        torch.save({n: tensors[n] for n in names}, folder / name)
+        weight_map |= dict.fromkeys(names, name)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def without_a_kind(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"], config["architectures"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 LAYOUTS: dict[str, Callable[[Path, Any], object]] = {
     "as long ago": lambda folder, _: rewrite(folder, as_long_ago),
     "several files": several,
     "a pickle": lambda folder, _: as_pickle(folder, load_file(folder / "model.safetensors")),
+    "several pickles": lambda folder, _: in_two_pickles(folder),
+    "no kind": lambda folder, _: without_a_kind(folder),
     # as torch.save leaves them, with their gradients' flag and one name of a tied pair
     "named parameters": lambda folder, module: as_pickle(folder, dict(module.named_parameters())),
 }
-for prefix in ("module.", "_orig_mod.", "_orig_mod.module."):
+for prefix in ("module.", "_orig_mod.", "_orig_mod.module.", "model."):
     LAYOUTS[prefix] = lambda folder, _, p=prefix: rewrite(folder, lambda t: {p + k: v for k, v in t.items()})  # type: ignore[misc]
 
 
@@ -441,6 +460,7 @@ def test_initial_weights_are_distributed_as_theirs(tmp_path: Path, kind: str) ->
         ("bert, tied", {"position_embedding_type": "relative_key"}, "= 'relative_key': expected 'absolute'"),
         ("bert, tied", {"type_vocab_size": 3}, "type_vocab_size = 3: expected 2"),
         ("gpt2, tied", {"vocab_size": 12}, "transformer.wte.weight of shape (11, 8): expected (12, 8)"),
+        ("bert, tied", {"vocab_size": 10}, "Correct its sizes, such as vocab_size, or take the weights that belong"),
         ("gpt2, tied", {"n_layer": 3}, "without the tensors ['transformer.h.2."),
         ("gpt2, tied", {"n_layer": 1}, "with ['transformer.h.1."),
         ("gpt2, tied", {"tie_word_embeddings": False}, "without the tensors ['lm_head.weight']"),
@@ -525,6 +545,30 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": ')
     with pytest.raises(DamagedError, match=r"config\.json is no JSON object"):
         load_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gpt2, tied", "bert, tied"])
+def test_a_pickle_of_something_else_is_refused_and_padded_rows_are_cut_as_advised(
+    tmp_path: Path, name: str
+) -> None:
+    module = theirs(name)
+    module.save_pretrained(tmp_path)
+    path = as_pickle(tmp_path, module)
+    with pytest.raises(
+        DamagedError, match=r"Weights only load failed.*: tensors, no pickled objects\. [^\x1b]*$"
+    ):
+        load_pretrained(tmp_path)
+    torch.save({"epoch": 3, "state_dict": module.state_dict()}, path)
+    with pytest.raises(SpecError, match=r"\['epoch', 'state_dict'\]: .* by the names of its state_dict\(\)"):
+        load_pretrained(tmp_path)
+    path.unlink()
+    tokens = inputs(7)[0] % (VOCABULARY - 2)
+    before = module(tokens).logits[..., : VOCABULARY - 2]
+    module.resize_token_embeddings(VOCABULARY - 2)
+    module.save_pretrained(tmp_path)
+    model, parameters = load_pretrained(tmp_path)
+    assert model.vocabulary == VOCABULARY - 2
+    assert distance(model.module(parameters).eval()(tokens), before) < 1e-9
 
 
 def test_a_folder_that_has_a_config_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

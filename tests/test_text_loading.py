@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import json
 import lzma
+import re
 import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -142,19 +146,43 @@ def test_a_byte_that_is_not_utf8_is_named_with_its_place(suffix: str) -> None:
     uri = text_uri(f"a.txt{suffix}", good + b"Stra\xdfe\n")
     assert next(documents(uri)) == "Straße"
     message = said(uri)
-    assert f"byte 0xdf in line 4, at byte {len(good) + 4} of the file: expected text in UTF-8" in message
+    assert f"byte 0xdf in line 4, at byte {len(good) + 4} of the text. Expected text in UTF-8" in message
     assert "iconv -f WINDOWS-1252 -t UTF-8" in message
 
 
 def test_a_binary_file_another_encoding_and_another_compression_are_refused() -> None:
-    import gzip
+    assert "byte 0x00 in line 1, at byte 3 of the text" in said(text_uri("a.txt", b"one" + bytes(3)))
+    for encoding, known in (("utf-16", "UTF-16"), ("utf-16-le", "no text"), ("utf-32", "UTF-32")):
+        message = said(text_uri("b.txt", "eins\nzwei".encode(encoding)))
+        assert known in message
+        assert "in line 1, at byte" in message
+    text = as_text(SAMPLE).encode()
+    pd.DataFrame({"text": SAMPLE}).to_parquet("table.parquet")
+    with zipfile.ZipFile("archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", text)
+    for name, data, known in (
+        ("a.gz", gzip.compress(text), "compressed by gzip: .* Unpack"),
+        ("a.bz2", bz2.compress(text), "compressed by bzip2: "),
+        ("a.zst", b"\x28\xb5\x2f\xfd\x24\x03\x19\x00\x00one", "compressed by zstd: "),
+        ("a.txt", lzma.compress(text), r"no text in UTF-8: .* in a file \.xz"),
+        ("archive.zip", Path("archive.zip").read_bytes(), "a zip archive: "),
+        (
+            "table.parquet",
+            Path("table.parquet").read_bytes(),
+            "a table in Parquet, which hf:FOLDER#FIELD reads",
+        ),
+    ):
+        Path(name).write_bytes(data)
+        assert re.search(f"{name} is {known}", said(f"text:{name}"))
+        assert "Expected text in UTF-8, plain or in a file .xz" in said(f"text:{name}")
+    Path("folder").mkdir()
+    Path("table.parquet").rename("folder/table.parquet")
+    assert list(documents("hf:folder#text")) == SAMPLE  # the remedy works
 
-    assert "byte 0x00 in line 1, at byte 3 of the file" in said(text_uri("a.txt", b"one" + bytes(3)))
-    for encoding in ("utf-16", "utf-16-le", "utf-32"):
-        assert "in line 1, at byte" in said(text_uri("b.txt", "eins\nzwei".encode(encoding)))
-    pd.DataFrame({"text": SAMPLE}).to_parquet("table")
-    for name, data in (("gzip", gzip.compress(b"one")), ("table", Path("table").read_bytes())):
-        assert "expected text in UTF-8, plain or in a file .xz" in said(text_uri(name, data))
+
+@pytest.mark.parametrize("beginning", ["PAR1 of a novel", "BZh", "%PDF is a word", "\ufeff\ufeffone"])
+def test_a_text_that_begins_as_another_format_does_is_a_text(beginning: str) -> None:
+    assert list(documents(text_uri("a.txt", beginning))) == [beginning.removeprefix("\ufeff")]
 
 
 def test_a_damaged_xz_file_is_never_taken_for_a_whole_one() -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ IGNORED = re.compile(
     r"(^|\.)(pooler\.|cls\.seq_relationship\.|embeddings\.position_ids$|attn\.(masked_)?bias$)"
 )
 BIAS, BIAS_TWICE = "cls.predictions.bias", "cls.predictions.decoder.bias"  # an untied BERT has both, equal
-WRAPPERS = {r"^(module\.|_orig_mod\.)+": ""}  # prefixes of parallel and compiled training
+WRAPPERS = {r"^(module\.|_orig_mod\.|model\.)+": ""}  # what training wraps a network in
 
 
 def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
@@ -108,7 +108,10 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
         )
     for name, got, expected in sorted(report["mismatched_keys"]):
         said = f"{tuple(expected)}, from the {config.model_type} of config.json"
-        require(False, f"tensor {name} of shape {tuple(got)}", said)
+        remedy = (
+            f"Correct its sizes, such as {SETTINGS['vocabulary'][0]}, or take the weights that belong to it."
+        )
+        require(False, f"tensor {name} of shape {tuple(got)}", said, remedy)
     found = module.state_dict()
     missing = set(report["missing_keys"])
     if missing == {BIAS_TWICE}:  # older versions have it once
@@ -119,7 +122,7 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
         not missing and not unknown,
         f"{folder} without the tensors {sorted(missing)[:3]} and with {unknown[:3]}",
         f"exactly those of a {type(module).__name__} with {model.n_layers} layers",
-        "Rename them, or correct config.json.",
+        "Correct config.json, or rename the tensors: a file of weights holds them alone, by the names of its state_dict().",
     )
     tied = module.get_output_embeddings().weight is module.get_input_embeddings().weight
     require(
@@ -129,15 +132,14 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
         "If they are meant to differ, set it to false in config.json.",
     )
     parameters = {}
-    for name, source in _sources(model).items():
-        tensors = [found[tensor] for tensor in source.tensors]
-        for tensor, value in zip(source.tensors, tensors, strict=True):
-            if not torch.isfinite(value).all():
+    for name, (tensors, transposed) in _sources(model).items():
+        for tensor in tensors:
+            if not torch.isfinite(found[tensor]).all():
                 raise DamagedError(
                     f"{folder}: tensor {tensor} holds values that are no finite numbers. Expected a trained network. Choose "
                     "an earlier checkpoint, or copy it anew."
                 )
-        value = torch.cat([value.T if source.transposed else value for value in tensors])
+        value = torch.cat([found[tensor].T if transposed else found[tensor] for tensor in tensors])
         parameters[name] = np.ascontiguousarray((value.float() if value.itemsize < 4 else value).numpy())
     return model, parameters
 
@@ -185,9 +187,9 @@ def save_pretrained(folder: str | Path, model: Transformer, parameters: Paramete
     require(n_classes == model.vocabulary, f"{n_classes} classes", expected)
     model.check_parameters(parameters)
     tensors: dict[str, NDArray[Any]] = {}
-    for name, source in _sources(model).items():
-        value = parameters[name].T if source.transposed else parameters[name]
-        for tensor, part in zip(source.tensors, np.split(value, len(source.tensors)), strict=True):
+    for name, (into, transposed) in _sources(model).items():
+        value = parameters[name].T if transposed else parameters[name]
+        for tensor, part in zip(into, np.split(value, len(into)), strict=True):
             tensors[tensor] = np.ascontiguousarray(part)
     if BIAS_TWICE in tensors:
         tensors[BIAS] = tensors[BIAS_TWICE]
@@ -215,12 +217,15 @@ def _config_of(folder: Path) -> Any:
             "into this one by transformers' save_pretrained."
         )
     try:
-        kind = json.loads(path.read_bytes()).get("model_type")
+        said = json.loads(path.read_bytes())
+        width = (kind for kind, name in zip(KINDS, SETTINGS["width"], strict=True) if name in said)
+        kind = said.get("model_type") or next(width, None)  # long ago it was not said
     except (ValueError, AttributeError) as error:
         raise DamagedError(
             f"{path} is no JSON object ({error}). Expected a checkpoint's settings."
         ) from error
-    require(kind in KINDS, f"{folder}: model_type = {kind!r}", " or ".join(map(repr, KINDS)))
+    known = " or ".join(map(repr, KINDS))
+    require(kind in KINDS, f"{folder}: model_type = {kind!r}", known, "Other networks cannot be read.")
     library = optional("transformers", "transformers")
     with _reading(folder):
         return getattr(library, "GPT2Config" if kind == "gpt2" else "BertConfig").from_pretrained(str(folder))
@@ -270,15 +275,8 @@ def _config(model: Transformer, kind: str) -> dict[str, Any]:
     return config | more
 
 
-class _Source(NamedTuple):
-    """Where the checkpoint keeps a parameter."""
-
-    tensors: list[str]  # joined along the first axis
-    transposed: bool  # stored as (in, out)
-
-
-def _sources(model: Transformer) -> dict[str, _Source]:
-    """Return where the checkpoint keeps each parameter, those of `model.shapes`."""
+def _sources(model: Transformer) -> dict[str, tuple[list[str], bool]]:
+    """Return the tensors that hold each parameter of `model.shapes`, one after the other, and whether as (in, out)."""
     homes = {place: names[_kind(model) == "bert"] for place, names in HOMES.items()}
     sources = {}
     for name in model.shapes(model.vocabulary):
@@ -286,9 +284,9 @@ def _sources(model: Transformer) -> dict[str, _Source]:
         place, layer = path[-1], f"{homes['layers']}.{path[1]}." if path[0] == "layers" else ""
         tensors = [f"{layer}{home}.{leaf}" for home in homes[place].split()]
         linear = bool(layer) and leaf == "weight" and not place.endswith("norm")
-        sources[name] = _Source(tensors, transposed=linear and _kind(model) == "gpt2")
+        sources[name] = tensors, linear and _kind(model) == "gpt2"
     if _kind(model) == "bert" and model.tied:
-        sources["output.bias"] = _Source([BIAS], transposed=False)
+        sources["output.bias"] = [BIAS], False
     return sources
 
 
@@ -302,10 +300,12 @@ def _reading(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of whichever part of the reader a missing or damaged file upsets
+        said = " ".join(str(error).partition("\x1b")[0].split())  # without advice in bold
         absent = isinstance(error, FileNotFoundError) or "no file named" in str(error)
         raise (MissingError if absent else DamagedError)(
-            f"{folder}: transformers cannot open it ({type(error).__name__}: {' '.join(str(error).split())[:300]}). "
-            "Expected config.json and whole files of weights, as save_pretrained writes them. Copy it anew."
+            f"{folder}: transformers cannot open it ({type(error).__name__}: {said[:300]}). "
+            "Expected config.json and whole files of weights, as save_pretrained writes them: tensors, no pickled objects. "
+            "Copy it anew, or save it so."
         ) from error
     finally:
         logging.set_verbosity(level)

@@ -192,6 +192,7 @@ class Transformer(Model):
             task.vocabulary in (0, self.vocabulary),
             f"a task of {task.vocabulary} tokens",
             f"as many as the network's vocabulary, {self.vocabulary}",
+            "If a published one is padded, resize_token_embeddings of transformers cuts it.",
         )
         require(
             task.n_inputs <= self.n_positions,

@@ -21,7 +21,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -47,30 +47,16 @@ class FetchError(SpecError):
 
 @dataclass(frozen=True)
 class Package:
-    """A published package and what is read of it.
+    """A published package and what is read of it."""
 
-    Parameters
-    ----------
-    client
-        Of `CLIENTS`.
-    archive, version, sha256
-        Its name there, and the SHA-256 of the archive.
-    files
-        Paths in the archive.
-    licence, attribution
-        Of what is read, as the package itself states it.
-    documents
-        How documents are read out of what the files hold.
-    """
-
-    client: str
-    archive: str
+    client: str  # of `CLIENTS`
+    archive: str  # its name there
     version: str
-    sha256: str
-    files: tuple[str, ...]
-    licence: str
+    sha256: str  # of the archive
+    files: tuple[str, ...]  # paths in it
+    licence: str  # of what is read, as the package itself states it; so its attribution
     attribution: str
-    documents: Callable[[list[bytes]], Iterator[str]]
+    documents: Callable[[list[bytes]], Iterator[str]]  # out of what the files hold
 
     @property
     def path(self) -> Path:
@@ -164,10 +150,14 @@ def package(name: str) -> Package:
     ...
     pdlib.specs.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, ... Did you mean wikipedia-leads?
     """
-    close = get_close_matches(name, PACKAGES, n=1)
-    guess = f"Did you mean {close[0]}?" if close else ""
-    require(name in PACKAGES, f"package {name!r}", f"one of {', '.join(PACKAGES)}", guess)
+    require(name in PACKAGES, f"package {name!r}", f"one of {', '.join(PACKAGES)}", guess(name, PACKAGES))
     return PACKAGES[name]
+
+
+def guess(word: str, known: Iterable[str], after: str = "") -> str:
+    """Return a question about a word that is like one of those that are known, or nothing."""
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]}{after}?" if close else ""
 
 
 def read(name: str) -> Iterator[str]:

@@ -38,13 +38,14 @@ NORMALIZER = {
     "tokenize_chinese_chars": "handle_chinese_chars",
     "clean_text": "clean_text",
 }
-MODEL = {
-    "unk_token": "unk_token",
-    "wordpieces_prefix": "continuing_subword_prefix",
-    "max_input_chars_per_word": "max_input_chars_per_word",
+# those that only a description can set otherwise; and the marks.
+ONLY: dict[str, Any] = {
+    "tokenizer_class": ("BertTokenizer", "BertTokenizerFast"),
+    "do_basic_tokenize": (True,),
+    "never_split": ([],),
+    "wordpieces_prefix": ("##",),
+    "max_input_chars_per_word": (100,),
 }
-# those that can have one value only; and the marks.
-ONLY: dict[str, Any] = {"do_basic_tokenize": True, "never_split": []}
 ROLES = {f"{mark[1:-1].lower()}_token": mark for mark in MARKS}
 SAVED = "save_pretrained of its tokenizer in transformers writes a tokenizer.json that holds all of it."
 # Of a trained vocabulary: its characters are the most frequent ones, a sixteenth of its size, but within these.
@@ -130,7 +131,7 @@ class WordPiece:
             found: Tokenizer = optional("tokenizers", "text").Tokenizer.from_str(self.settings)
             return found
         # No mark is made known to it, so that "[MASK]" in a text is three words and never the mark.
-        return _as_bert(self._numbers, {}, lowercase=not self.cased)
+        return _as_bert(self._numbers, lowercase=not self.cased)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         """Return the tokens of each text, without any mark, in the smallest type that holds them all."""
@@ -138,11 +139,10 @@ class WordPiece:
         return [np.array(text.ids, integer_type(len(self))) for text in encoded]
 
 
-def _as_bert(numbers: dict[str, int], model: dict[str, Any], **normal: Any) -> Tokenizer:
-    """The library's tokenizer as BERT has it; settings are those of its `WordPiece` and of its `BertNormalizer`."""
+def _as_bert(numbers: dict[str, int], unknown: str = UNK, **normal: Any) -> Tokenizer:
+    """The library's tokenizer as BERT has it; settings are those of its `BertNormalizer`."""
     tokenizers = optional("tokenizers", "text")
-    words = tokenizers.models.WordPiece(numbers, **({"unk_token": UNK} | model))
-    found: Tokenizer = tokenizers.Tokenizer(words)
+    found: Tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token=unknown))
     found.normalizer = tokenizers.normalizers.BertNormalizer(**normal)
     found.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     return found
@@ -190,17 +190,17 @@ def of_folder(folder: Path) -> WordPiece:
     off. A folder without either file is a `MissingError`; a tokenizer of another kind, and a setting that would be lost or
     contradicts another, a `SpecError` that names it.
     """
-    path = next((p for p in (folder / "tokenizer.json", folder / "vocab.txt") if p.is_file()), None)
-    if path is None:
-        raise MissingError(f"{folder} has no vocab.txt and no tokenizer.json. Expected one of them.")
-    with about(path.name):
-        try:
-            return _published(path)
-        except (SpecError, ImportError):
-            raise
-        except Exception as error:  # the library has no narrower kind
-            beside = "settings beside it as save_pretrained writes them"
-            raise SpecError(f"expected a tokenizer's description, and {beside}. {error}.") from error
+    for name in ("tokenizer.json", "vocab.txt"):
+        if (folder / name).is_file():
+            with about(name):
+                try:
+                    return _published(folder / name)
+                except (SpecError, ImportError):
+                    raise
+                except Exception as error:  # the library has no narrower kind
+                    said = "expected a tokenizer's description, and settings beside as save_pretrained writes them"
+                    raise SpecError(f"{said}. {error}.") from error
+    raise MissingError(f"{folder} has no vocab.txt and no tokenizer.json. Expected one of them.")
 
 
 def _published(path: Path) -> WordPiece:
@@ -214,17 +214,14 @@ def _published(path: Path) -> WordPiece:
     said = {name: value for name, value in said.items() if value is not None}
     said |= {role: said[role]["content"] for role in ROLES if isinstance(said.get(role), dict)}
     normal = {there: said[name] for name, there in NORMALIZER.items() if name in said}
-    model = {there: said[name] for name, there in MODEL.items() if name in said}
     names = {said.get(role, mark): mark for role, mark in ROLES.items()}
-    for name, only in ONLY.items():
-        require(said.get(name, only) == only, f"{name} = {said.get(name)!r}", repr(only))
     tokenizers = optional("tokenizers", "text")
     if path.suffix == ".json":
         theirs = tokenizers.Tokenizer.from_file(str(path))
         kind = type(theirs.model).__name__
         require(kind == "WordPiece", f"a tokenizer of type {kind!r}", "'WordPiece', as BERT has it")
-        for name, value in (normal | model).items():
-            own = getattr(theirs.model, name, getattr(theirs.normalizer, name, value))
+        for name, value in normal.items():
+            own = getattr(theirs.normalizer, name, value)
             require(
                 own == value,
                 f"{name} = {own!r}",
@@ -233,9 +230,10 @@ def _published(path: Path) -> WordPiece:
             )
         names[theirs.model.unk_token] = UNK
     else:
-        kind, pieces = said.get("tokenizer_class", "BertTokenizer"), _pieces(path)
-        known = kind in ("BertTokenizer", "BertTokenizerFast")
-        require(known, f"tokenizer_class = {kind!r} without tokenizer.json", "'BertTokenizer'", SAVED)
+        for name, only in ONLY.items():
+            got = said.get(name, only[0])
+            require(got in only, f"{name} = {got!r} beside a vocabulary", repr(only[0]), SAVED)
+        pieces, unknown = _pieces(path), said.get("unk_token", UNK)
         plain = WordPiece(tuple(names.get(piece, piece) for piece in pieces))
         decided = "lowercase" in normal or not plain.cased
         require(
@@ -243,7 +241,7 @@ def _published(path: Path) -> WordPiece:
             "a vocabulary with capital letters",
             "do_lower_case, true or false, in tokenizer_config.json",
         )
-        theirs = _as_bert({piece: i for i, piece in enumerate(pieces)}, model, **normal)
+        theirs = _as_bert({piece: i for i, piece in enumerate(pieces)}, unknown, **normal)
     numbers = theirs.get_vocab()
     inside = {token.content for token in theirs.get_added_tokens_decoder().values()} | set(names)
     added = {token["content"]: int(i) for i, token in said.get("added_tokens_decoder", {}).items()}
@@ -252,7 +250,7 @@ def _published(path: Path) -> WordPiece:
     for token in chain(added, filter(None, map(said.get, ROLES)), *more):
         there = token in inside and numbers.get(token, -1) == added.get(token, numbers.get(token))
         require(there, f"without the added token {token!r}", "it, with the number that is said beside", SAVED)
-    if path.suffix == ".txt" and not normal and model.items() <= {("unk_token", UNK)}:
+    if path.suffix == ".txt" and not normal and unknown == UNK:
         return plain
     ours = json.loads(theirs.to_str()) | dict.fromkeys(("truncation", "padding", "post_processor", "decoder"))
     ours["added_tokens"] = [token for token in ours["added_tokens"] if token["content"] not in names]
@@ -284,7 +282,7 @@ def train(documents: Callable[[], Iterator[str]], size: int) -> WordPiece:
     >>> len(train(lambda: iter(["low lower lowest", "new newer newest"] * 5), size=40))      # no pair is left
     33
     """
-    tokenizer = _as_bert({}, {})
+    tokenizer = _as_bert({})
     limit = min(max(FEWEST_CHARACTERS, size // 16), MOST_CHARACTERS)
     characters = _characters(documents(), tokenizer)[:limit]
     require(bool(characters), "documents without any text", "some to train a vocabulary on")
