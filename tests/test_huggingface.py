@@ -346,7 +346,9 @@ def in_two_pickles(folder: Path) -> None:
         name = f"pytorch_model-{i:05}-of-00002.bin"
         torch.save({n: tensors[n] for n in names}, folder / name)
         weight_map |= dict.fromkeys(names, name)
-    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    (folder / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
 
 
 def without_a_kind(folder: Path) -> None:
