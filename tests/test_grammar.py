@@ -326,6 +326,8 @@ def test_a_grammar_is_read_from_a_file_with_or_without_layers_and_probabilities(
     path.write_text(json.dumps(PLAIN))
     g = load_grammar(path)
     assert g == load_grammar(str(path)) == load_grammar(PLAIN)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # a byte order mark, as some editors write it
+    assert g == load_grammar(path)
     assert g.layers == ((9,), (7, 8), (1, 2))
     assert [rule.probability for rule in g.rules] == [0.5, 0.5, 1.0, 1.0]
     full = {
