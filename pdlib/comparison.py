@@ -41,7 +41,7 @@ class PageRuns:
     """The runs of a page: executed in one store and one pool of workers, and counted; the rates it chose, and how."""
 
     page: str
-    profile: str  # a smoke run shows no progress bar
+    profile: str  # a smoke run shows no progress bar; `pages.OTHER` at other values than the profile's
     store: Store = field(default_factory=Store)
     parameters: Mapping[str, object] | None = None  # all that the page runs at
     records: dict[str, Record] = field(default_factory=dict)
@@ -49,6 +49,20 @@ class PageRuns:
     elapsed_s: dict[str, float] = field(default_factory=dict)
     pool: Pool = field(default_factory=Pool)
     choices: dict[str, Comparison] = field(default_factory=dict)  # by the comparison's name
+
+    def __post_init__(self) -> None:
+        if self.parameters is None or self.profile == pages.SMOKE:
+            return
+        try:
+            differ = pages.differences(self.page, self.profile, self.parameters)
+        except pages.PageError as error:
+            print(f"Nothing is judged as {self.profile}, whose values are not known here: {error}")
+        else:
+            if not differ:
+                return
+            changed = "; ".join(f"{n} = {ran!r}, there {asked!r}" for n, (ran, asked) in differ.items())
+            print(f"Nothing is judged, as these are other values than those of {self.profile}: {changed}.")
+        self.profile = pages.OTHER
 
     @classmethod
     def of(cls, page: str, namespace: MutableMapping[str, Any]) -> PageRuns:

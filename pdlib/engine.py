@@ -29,9 +29,19 @@ import pandas as pd
 import torch
 
 from pdlib import labels
+from pdlib.files import sha256, there
 from pdlib.install import optional
 from pdlib.progress import Display, State, Tracker, append
-from pdlib.specs import Calculation, Distillation, Measurement, Run, Teacher, Training, ancestors
+from pdlib.specs import (
+    Calculation,
+    Distillation,
+    Measurement,
+    Run,
+    Teacher,
+    Training,
+    ancestors,
+    fingerprint_of,
+)
 from pdlib.store import Record, Store, StoreError
 from pdlib.training import clock, place, train, untrained
 from pdlib.training.online_sgd import set_threads
@@ -48,14 +58,19 @@ class RunsFailedError(RuntimeError):
         self.failed = dict(failed or {})
 
 
+class WorkerError(RuntimeError):
+    """A worker that cannot compute what it is asked for: says which, why, and what to do."""
+
+
 @dataclass(frozen=True)
 class Workplace:
-    """What a worker needs beside the spec: the store's folders, the device, and the caller's provenance."""
+    """What a worker needs beside the spec: the store's folders, the device, and which code the caller has."""
 
     root: str
     published: str | None
     device: str
-    provenance: dict[str, Any]
+    commit: str
+    code: str
 
     def store(self) -> Store:
         """Return the store."""
@@ -119,7 +134,7 @@ def execute(
     if graph:
         published = str(store.published.root) if store.published is not None else None
         device = device or os.environ.get("PDLIB_DEVICE", "cpu")
-        workplace = Workplace(str(store.root), published, device, {"commit": commit()})
+        workplace = Workplace(str(store.root), published, device, commit(), CODE)
         light = sum(_work(node.spec) for node in graph.values()) < LIGHT
         if executor is None and n_workers is None:
             n_workers = (
@@ -219,13 +234,22 @@ def _size(spec: Teacher) -> float:
 
 
 def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = lambda n: None) -> None:
-    """Compute one run whose dependencies are stored, unless another process has done so meanwhile."""
+    """Compute one run whose dependencies are stored, unless another process has done so meanwhile.
+
+    A process that has other code than the caller's raises a `WorkerError`: it would give other numbers the caller's name.
+    """
+    if workplace.code != CODE or fingerprint_of(spec.canonical()) != spec.fingerprint:
+        raise WorkerError(
+            f"the worker {platform.node()}, process {os.getpid()}, has other code: pdlib of {commit()} in "
+            f"{Path(__file__).parent}. Expected the caller's, of {workplace.commit}. Give workers that code, and start them "
+            "again; nothing was computed."
+        )
     store = workplace.store()
     device = _own_device or devices(workplace.device)[0]
     no_cost = {"wall_s": 0.0, "cpu_s": 0.0}
     with store.lock(spec):
         result = store.run_folder(spec) / "result.json"
-        if store.has_checkpoints(spec) if isinstance(spec, Training) else result.exists():
+        if store.has_checkpoints(spec) if isinstance(spec, Training) else there(result):
             return
         spent = clock(store.progress_cost(spec) if isinstance(spec, Training) else no_cost)
         resumed = (store.run_folder(spec) / "progress.safetensors").exists()
@@ -238,8 +262,8 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
             device = place(spec, device)
         cost = {name: round(seconds, 3) for name, seconds in spent().items()}
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        made = {"resumed": resumed, "device": device, "date": date} | surroundings(device)
-        store.save(spec, table, workplace.provenance | cost | made)
+        made = {"commit": commit(), "resumed": resumed, "device": device, "date": date}
+        store.save(spec, table, cost | made | surroundings(device))
 
 
 def measure(spec: Measurement, store: Store, device: str = "cpu") -> pd.DataFrame:
@@ -440,9 +464,22 @@ def _tracker(graph: dict[str, Node], show: bool) -> Tracker:
 # ----------------------------------------------------------------- provenance
 
 
+def _code() -> str:
+    """Return the hash of the package's source."""
+    folder = Path(__file__).parent
+    sources = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.py")}
+    return sha256(b"".join(name.encode() + sources[name] for name in sorted(sources)))
+
+
+CODE = _code()  # when this process began: what is edited later is not what it runs
+
+
 @cache
 def commit() -> str:
-    """Return the commit of the code in use, with `+changes` if files differ from it, or the package's version."""
+    """Return the commit of the code in use, with `+changes` if files differ from it, or the package's version.
+
+    A repository that does not hold this package, such as one around the environment it is installed in, does not count.
+    """
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(folder), *words]
@@ -450,6 +487,7 @@ def commit() -> str:
 
     folder = Path(__file__).resolve().parent
     try:
+        git("ls-files", "--error-unmatch", "--", __file__)
         changes = git("status", "--porcelain", "--", str(folder))
         return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):

@@ -12,18 +12,25 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed writer leaves stays there
+    fcntl = None  # type: ignore[assignment]
+
+TEMPORARY = ".writing-"  # begins the name of a file that is being written
 
 
 class StoreError(RuntimeError):
@@ -61,11 +68,43 @@ def writing(path: Path) -> Iterator[None]:
         raise cannot_write(path, 0, error) from error
 
 
+@contextmanager
+def using(what: str, path: Path | str) -> Iterator[None]:
+    """Say what to do if the system refuses to read or lock a file."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"cannot {what} {path}: {getattr(error, 'strerror', None) or error}. Expected a folder that is yours, on a disk "
+            "with file locks. Set PDLIB_STORE to such a folder (PDLIB_CACHE for texts), or change this one's permissions."
+        ) from error
+
+
+class _Lock(FileLock):
+    def acquire(self, *args: Any, **named: Any) -> Any:
+        with using("lock", self.lock_file):
+            return super().acquire(*args, **named)
+
+
 def lock(path: Path) -> FileLock:
     """Return a lock, a file whose folder is made: one process holds it at a time, and a dead one's is free."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path)
+    return _Lock(path)
+
+
+def there(path: Path) -> bool:
+    """Whether a file exists, or a StoreError if its folder may not be looked into."""
+    with using("read", path):
+        return path.exists()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds, or raise a StoreError that says what to do."""
+    with using("read", path):
+        return path.read_bytes()
 
 
 def damaged(path: Path, what: str) -> DamagedError:
@@ -89,21 +128,47 @@ def write_bytes(path: Path, data: bytes) -> None:
     StoreError
         If the disk is full or the folder cannot be written; the file that was there stays.
     """
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        sweep(path.parent)
+        with _temporary(path.parent) as (handle, temporary):
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise cannot_write(path, len(data), error) from error
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Give a file to write to, locked while its writer lives; what is not moved away is removed."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=TEMPORARY)
+        if fcntl is None:
+            break
+        with suppress(OSError):  # a disk without locks, where nothing is swept
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            break
+        os.close(handle)  # swept before it was locked
+    kept = None if fcntl is None else os.dup(handle)  # the lock outlives the closing of the file
+    try:
+        yield handle, Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+        if kept is not None:
+            os.close(kept)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of killed writers, whose locks the system has freed; never those of living ones."""
+    for left in folder.glob(f"{TEMPORARY}*") if fcntl is not None else ():
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 # ------------------------------------------------------------------------ JSON
@@ -119,8 +184,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, json_bytes({**value, "sha256": sha256(json_bytes(value))}))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return what `write_json` wrote, its hash checked and taken off.
+def read_json(path: Path, *, hashed: bool = True) -> dict[str, Any]:
+    """Return what `write_json` wrote, its hash checked and taken off; or, not `hashed`, what has none.
 
     Raises
     ------
@@ -128,12 +193,13 @@ def read_json(path: Path) -> dict[str, Any]:
         If the file is not whole, or altered.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_bytes(path))
     except ValueError as error:
         raise damaged(path, f"not JSON ({error})") from error
     if not isinstance(value, dict):
         raise damaged(path, "not a JSON object")
-    if value.pop("sha256", None) != sha256(json_bytes(value)):
+    stated = value.pop("sha256", None)
+    if stated != sha256(json_bytes(value)) and (hashed or stated is not None):
         raise damaged(path, "its content does not match its hash")
     return value
 
@@ -165,7 +231,7 @@ def read_tensors(path: Path, expected: Mapping[str, str]) -> tuple[dict[str, NDA
     DamagedError
         If the file is not whole, was altered, or belongs to anything else than `expected`.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         tensors = load_tensors(data)
         meta = metadata(data)

@@ -259,6 +259,14 @@ class Targets:
             done = 0
             for inputs in in_parts(examples, self._n_classes, LOGITS_AT_ONCE):
                 values = model.logits(parameters, inputs, self._device)
+                if not np.isfinite(
+                    values.max(axis=1, initial=-np.inf)
+                ).all():  # -inf rules a class out, if not all
+                    raise DamagedError(
+                        f"the teacher {_taught(self._spec).teacher.fingerprint}, a {type(model).__name__}, at its "
+                        f"checkpoint {block.checkpoint}: its outputs are no finite numbers. Expected those of a trained network. "
+                        "Choose an earlier checkpoint, or train it again at a lower rate."
+                    )
                 yield values, true_classes[done : done + len(values)]
                 done += len(values)
 

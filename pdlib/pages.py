@@ -47,6 +47,7 @@ PROFILES = (
     "desk",
     "paper",
 )  # seconds, minutes, hours on two cores (some pages), the paper's
+OTHER = "other"  # in the place of a profile: a page ran at values that are not its profile's
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
 
 _IPYTHON = {"In", "Out"}  # IPython's own lists of inputs and outputs
@@ -305,8 +306,10 @@ def _kind(annotation: ast.expr) -> Any:
     raise ValueError(f"`{ast.unparse(annotation)}` is no type of a parameter")
 
 
-def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dict[str, object]:
-    """A page's values in one profile, checked against what the page declares.
+def load_parameters(
+    profile: str, page: str, changes: Mapping[str, object] | None = None, *, root: Path | None = None
+) -> dict[str, object]:
+    """A page's values in one profile, with changes, both checked against what the page declares.
 
     What ``book/parameters/<profile>/<page>.yaml`` does not name keeps its default; the smoke profile is the defaults,
     without a file. No such file is a `PageError`; an undeclared parameter in it, or a value of the wrong type, a
@@ -328,8 +331,33 @@ def load_parameters(profile: str, page: str, *, root: Path | None = None) -> dic
         complaints.append(f"expected the line `profile: {profile}`, as the file lies in that folder.")
     if complaints:
         raise ParameterError("\n".join(f"{path}: {line}" for line in complaints))
-    defaults = {name: parameter.default for name, parameter in declared.items()}
-    return {name: _as_declared(value, declared[name].kind) for name, value in (defaults | values).items()}
+    if complaints := _complaints(
+        changes or {}, {name: parameter.kind for name, parameter in declared.items()}
+    ):
+        raise ParameterError("\n".join(complaints))
+    values = {name: parameter.default for name, parameter in declared.items()} | values | dict(changes or {})
+    return {name: _as_declared(value, declared[name].kind) for name, value in values.items()}
+
+
+def differences(
+    page: str, profile: str, ran: Mapping[str, object], *, root: Path | None = None
+) -> dict[str, tuple[object, object]]:
+    """Where a page's values are not its profile's: name to both of them; a value that one side lacks is None.
+
+    A `ParameterError` says so if the profile was named and none of its values taken, as by `papermill -p profile laptop`.
+    """
+    root = root or checkout()
+    asked = load_parameters(profile, page, root=root)
+    found = {n: (ran.get(n), asked.get(n)) for n in {**asked, **ran} if ran.get(n) != asked.get(n)}
+    smoke = load_parameters(SMOKE, page, root=root)
+    own = {name for name, value in asked.items() if value != smoke[name]} - {"profile"}
+    if own and own <= found.keys():
+        path = _values(root, profile, page)
+        raise ParameterError(
+            f"profile = {profile!r}, but no other value is that profile's: expected those of {path}: papermill -f {path}, "
+            f"or python -m pdlib run {page} --profile {profile}."
+        )
+    return found
 
 
 # Executing
@@ -529,6 +557,7 @@ def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path |
     reference. Returned is the built ``index.html``, which opens without a server and without a network.
     """
     root = root or checkout()
+    optional("jupyter_book", "book")  # before pages run for hours
     pages = pages or page_names(root, profile)
     if left := sorted(set(page_names(root)) - set(pages)):
         print(f"Not executed at profile {profile}: {', '.join(left)}.", flush=True)

@@ -35,14 +35,18 @@ from pdlib.files import (
     cannot_write,
     content_hash,
     json_bytes,
+    parse_table,
+    read_bytes,
     read_json,
     sha256,
     table_bytes,
     tensor_bytes,
+    there,
+    using,
     write_bytes,
     write_json,
 )
-from pdlib.specs import Run, Spec, SpecError
+from pdlib.specs import Run, Spec, SpecError, fingerprint_of
 
 Source = Literal["published", "local", "trained now"]
 FORMAT = 1  # of the files below
@@ -114,13 +118,12 @@ class Published:
             table = tables.get(fingerprint, empty)
             if row["sha256"] != _hash(row["spec"], row["provenance"], table):
                 raise _altered(path, f"run {fingerprint}, of it and of runs.parquet, does not match its hash")
+            record = _read(index, fingerprint, row)
             try:
-                spec = Spec.from_canonical(json.loads(row["spec"]))
+                spec = Spec.from_canonical(record["spec"])
             except SpecError as error:
                 raise StoreError(f"{index}, run {fingerprint}: {error}") from error
-            if spec.fingerprint != fingerprint:
-                raise _altered(index, f"run {fingerprint} has the spec of {spec.fingerprint}")
-            return Record(spec, table.copy(), json.loads(row["provenance"]), "published")
+            return Record(spec, table.copy(), record["provenance"], "published")
         return None
 
     def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -130,7 +133,7 @@ class Published:
             for fingerprint, row in _runs(folder / "runs.parquet").items():
                 if fingerprint not in seen:
                     seen.add(fingerprint)
-                    yield fingerprint, {k: json.loads(row[k]) for k in ("spec", "provenance")}
+                    yield fingerprint, _read(folder / "runs.parquet", fingerprint, row)
 
     def _folders(self) -> list[Path]:
         """Return the folders of runs, unfinished pages' last; one that is just being replaced under its old name."""
@@ -265,8 +268,10 @@ def key_hash(key: Mapping[str, str]) -> str:
     return sha256(json.dumps(dict(key), sort_keys=True).encode())[:32]
 
 
-def page_tables(folder: Path, result: Mapping[str, Any] | None) -> dict[str, pd.DataFrame]:
-    """Return the tables that a page's result names, out of a folder.
+def page_tables(
+    folder: Path, result: Mapping[str, Any] | None, wrong: Callable[[Path, str], DamagedError] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Return the tables that a page's result names, out of a folder; `wrong` makes the error of one that is altered.
 
     Raises
     ------
@@ -276,9 +281,9 @@ def page_tables(folder: Path, result: Mapping[str, Any] | None) -> dict[str, pd.
     found = {}
     for name, expected in (result or {}).get("tables", {}).items():
         path = folder / f"{name}.parquet"
-        found[name] = _parquet(path)
+        found[name] = _parquet(path, wrong or _altered)
         if table_hash(found[name]) != expected:
-            raise _altered(path, "not the table that the page was judged on")
+            raise (wrong or _altered)(path, "not the table that the page was judged on")
     return found
 
 
@@ -323,14 +328,26 @@ def _altered(path: Path, what: str) -> DamagedError:
     )
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    """Return the table of a published file."""
+def _parquet(path: Path, wrong: Callable[[Path, str], DamagedError] = _altered) -> pd.DataFrame:
+    """Return the table of a file."""
+    if not there(path):
+        raise wrong(path, "not there")
+    data = read_bytes(path)
     try:
-        return pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise _altered(path, "not there") from error
-    except (OSError, ValueError) as error:  # Arrow's own are of these kinds
-        raise _altered(path, f"not a whole Parquet file ({error})") from error
+        return parse_table(data)
+    except Exception as error:  # Arrow's own, and those of pandas on what Arrow took for whole
+        raise wrong(path, f"not a whole Parquet file ({error})") from error
+
+
+def _read(path: Path, fingerprint: str, row: Mapping[str, str]) -> dict[str, Any]:
+    """Return spec and provenance of a row of runs, the spec checked."""
+    try:
+        record = {name: json.loads(row[name]) for name in ("spec", "provenance")}
+    except ValueError as error:
+        raise _altered(path, f"run {fingerprint}: not JSON ({error})") from error
+    if (found := fingerprint_of(record["spec"])) != fingerprint:
+        raise _altered(path, f"run {fingerprint} has the spec of {found}")
+    return record
 
 
 def _once(read: Callable[[Path], T]) -> Callable[[Path], T]:
@@ -341,10 +358,9 @@ def _once(read: Callable[[Path], T]) -> Callable[[Path], T]:
         return read(path)
 
     def found(path: Path) -> T:
-        try:
-            stamp = path.stat()
-        except FileNotFoundError as error:
-            raise _altered(path, "not there") from error
+        if not there(path):
+            raise _altered(path, "not there")
+        stamp = path.stat()
         return kept(path, (stamp.st_mtime_ns, stamp.st_size))
 
     found.forget = kept.cache_clear  # type: ignore[attr-defined]
@@ -378,14 +394,20 @@ def _tables(path: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
 def _keys(path: Path) -> dict[str, dict[str, str]]:
     """Return the keys of a file of labels, by the name of their block."""
     with _opened(path) as file:
-        return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+        found = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+        if set(found) != set(file.keys()):
+            raise _altered(path, "not a key for each block")
+    for name, key in found.items():
+        if name != key_hash({k: v for k, v in key.items() if k != "sha256"}):
+            raise _altered(path, f"the key of the block {name} is another's")
+    return found
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file of labels, or say that it is none."""
     try:
-        with safe_open(path, "numpy") as file:
+        with using("read", path), safe_open(path, "numpy") as file:
             yield file
     except (SafetensorError, ValueError) as error:
         raise _altered(path, f"not a whole safetensors file ({error})") from error

@@ -145,8 +145,7 @@ class Spec:
     @cached_property
     def fingerprint(self) -> str:
         """Hexadecimal SHA-256 (first 32 digits) of the canonical form."""
-        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return fingerprint_of(self.canonical())
 
     @staticmethod
     def from_canonical(record: dict[str, Any], *, current_code: bool = False) -> Any:
@@ -181,6 +180,12 @@ class Spec:
             told, value = given.get(f.name, f.default), getattr(spec, f.name)
             written_by_this(told == value, f"with {f.name} {told!r}", f"{value!r}, that")
         return spec
+
+
+def fingerprint_of(canonical: dict[str, Any]) -> str:
+    """Return the fingerprint that a canonical form has, whatever code wrote it."""
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -10,7 +10,6 @@ The store knows specs and bytes, no models.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,13 +27,14 @@ from pdlib.files import (
     MissingError,
     StoreError,
     damaged,
-    json_bytes,
     lock,
     parse_table,
+    read_bytes,
     read_json,
     read_tensors,
     sha256,
     table_bytes,
+    there,
     write_bytes,
     write_json,
     write_tensors,
@@ -103,7 +103,7 @@ class Store:
             if found is not None:
                 return found
         folder = self.root / "runs" / fingerprint
-        return _read_record(folder, fingerprint) if (folder / "result.json").exists() else None
+        return _read_record(folder, fingerprint) if there(folder / "result.json") else None
 
     def save(self, spec: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
         """Write a finished result; from then on `find` returns it.
@@ -119,7 +119,7 @@ class Store:
         record = {
             "fingerprint": spec.fingerprint,
             "spec": spec.canonical(),
-            "files": {path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in kept},
+            "files": {path.relative_to(folder).as_posix(): sha256(read_bytes(path)) for path in kept},
             "provenance": provenance,
         }
         write_json(folder / "result.json", record)
@@ -166,7 +166,7 @@ class Store:
             before = self.remembered_runs(page, profile)
             runs = list(dict.fromkeys([*before, *fingerprints]))
             if runs != before:
-                write_bytes(path, json_bytes({"page": page, "profile": profile, "runs": runs}))
+                write_json(path, {"page": page, "profile": profile, "runs": runs})
 
     def remembered_runs(self, page: str, profile: str) -> list[str]:
         """Return the fingerprints of the runs that a page has asked for, in that order; none if it never ran here.
@@ -177,9 +177,11 @@ class Store:
             If the file that holds them is not whole.
         """
         path = self._page(page, profile, ".runs.json")
+        if not there(path):
+            return []
         try:
-            return list(json.loads(path.read_bytes())["runs"]) if path.exists() else []
-        except (ValueError, KeyError, TypeError) as error:
+            return list(read_json(path, hashed=False)["runs"])  # older ones have no hash
+        except (KeyError, TypeError) as error:
             raise damaged(path, f"no list of runs ({error})") from error
 
     def save_page(
@@ -196,11 +198,11 @@ class Store:
     def load_page(self, page: str, profile: str) -> dict[str, Any] | None:
         """Return what a page found when it last ran with this store, or None; errors as of `find`."""
         path = self._page(page, profile, ".json")
-        return read_json(path) if path.exists() else None
+        return read_json(path) if there(path) else None
 
     def page_tables(self, page: str, profile: str) -> dict[str, pd.DataFrame]:
         """Return the tables that go with it, by name."""
-        return page_tables(self._page(page, profile, ""), self.load_page(page, profile))
+        return page_tables(self._page(page, profile, ""), self.load_page(page, profile), damaged)
 
     def _page(self, page: str, profile: str, rest: str) -> Path:
         return self.root / "pages" / f"{page}-{profile}{rest}"
@@ -222,7 +224,7 @@ class Store:
             If its bytes are not the ones that were written.
         """
         path = self._checkpoint(spec, step)
-        if not path.exists():
+        if not there(path):
             raise MissingError(
                 f"checkpoint {step} of training {spec.fingerprint} is not in {self.root}: expected one of "
                 f"{len(spec.checkpoints)} checkpoints. Train it first: pdlib.execute([training], need_checkpoints=True)."
@@ -231,8 +233,8 @@ class Store:
 
     def has_checkpoints(self, spec: Training) -> bool:
         """Whether the training has finished here, with its checkpoints."""
-        return (self.run_folder(spec) / "result.json").exists() and all(
-            self._checkpoint(spec, step).exists() for step in spec.checkpoints
+        return there(self.run_folder(spec) / "result.json") and all(
+            there(self._checkpoint(spec, step)) for step in spec.checkpoints
         )
 
     def _checkpoint(self, spec: Training, step: int) -> Path:
@@ -269,7 +271,7 @@ class Store:
 
     def _progress(self, spec: Training) -> tuple[int, Parameters, pd.DataFrame, dict[str, str]] | None:
         path = self.run_folder(spec) / "progress.safetensors"
-        if not path.exists():
+        if not there(path):
             return None
         try:
             parameters, meta = read_tensors(path, {"run": spec.fingerprint})
@@ -299,12 +301,12 @@ class Store:
         if self.published is not None and (found := self.published.labels(key)) is not None:
             return found
         path = self.label_file(key)
-        return read_tensors(path, key)[0]["labels"] if path.exists() else None
+        return read_tensors(path, key)[0]["labels"] if there(path) else None
 
     def has_labels(self, key: dict[str, str]) -> bool:
         """Whether labels of exactly this key are stored."""
         published = self.published is not None and self.published.has_labels(key)
-        return published or self.label_file(key).exists()
+        return published or there(self.label_file(key))
 
     def published_teachers(self) -> frozenset[str]:
         """Return the fingerprints of the teachers whose labels are published."""
@@ -344,7 +346,7 @@ def _read_record(folder: Path, fingerprint: str) -> Record:
     if spec.fingerprint != fingerprint or record.get("fingerprint") != fingerprint:
         raise damaged(path, f"its spec has the fingerprint {spec.fingerprint}, not {fingerprint}")
     path = folder / "table.parquet"
-    data = path.read_bytes() if path.exists() else b""
+    data = read_bytes(path) if there(path) else b""
     if sha256(data) != expected:
         raise damaged(path, "its SHA-256 is not the one in result.json")
     return Record(spec, parse_table(data), provenance, "local")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import tiny
 
+from pdlib import engine
 from pdlib.engine import RunsFailedError, execute
 from pdlib.schedules import OneShot
 from pdlib.specs import SGD
@@ -86,6 +88,46 @@ def test_an_address_in_the_environment_is_enough(
     monkeypatch.setenv("PDLIB_SCHEDULER", cluster.scheduler.address)
     (record,) = execute([tiny.student(tiny.training())], store, progress=False)
     assert record.source == "trained now"
+
+
+def test_a_worker_with_other_code_is_refused_by_name(cluster: Any, store: Store, tmp_path: Path) -> None:
+    copy = tmp_path / "other" / "pdlib"
+    shutil.copytree(Path(engine.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "schedules.py").open("a") as file:
+        file.write("# edited since\n")
+    words = [
+        "--no-nanny",
+        "--nthreads",
+        "1",
+        "--host",
+        "127.0.0.1",
+        "--no-dashboard",
+        "--name",
+        "other",
+        "--local-directory",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_worker",
+        cluster.scheduler.address,
+        *words,
+        tmp_path,
+    ]
+    with (tmp_path / "log.txt").open("w") as log:
+        there = os.environ | {"PYTHONPATH": str(copy.parent)}
+        worker = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=there)
+        try:
+            cluster.wait_for_workers(3, timeout=120)
+            on_it = cluster.get_executor(workers=["other"], pure=False)
+            said = rf"WorkerError: the worker .*, process {worker.pid}, has other code: .* in {copy}\. Expected the caller's"
+            with pytest.raises(RunsFailedError, match=said):
+                execute([tiny.training()], store, executor=on_it, progress=False)
+        finally:
+            worker.kill()
+            worker.wait()
+    tiny.wait_until(lambda: len(cluster.scheduler_info()["workers"]) == 2, "the end of that worker")
+    assert store.find(tiny.training().fingerprint) is None
 
 
 def test_a_graph_on_a_cluster_survives_the_death_of_a_worker(

@@ -27,6 +27,7 @@ from pdlib.comparison import (
 )
 from pdlib.engine import RunsFailedError
 from pdlib.models.mlp import MLP
+from pdlib.pages import ParameterError, load_parameters
 from pdlib.schedules import Explicit, OneShot, Progressive
 from pdlib.specs import SGD, Adam, Distillation, Labels, SpecError, Training
 from pdlib.store import Record, Store
@@ -124,6 +125,23 @@ def test_runs_by_seed_and_in_a_table_are_those_asked_for_and_count_once(store: S
     cost = pages.cost_table()
     assert cost.columns.tolist() == ["n_runs", "core_minutes", "minutes in this execution"]
     assert cost.n_runs.to_dict() == {"ablations": 2}
+
+
+def test_a_page_is_its_profiles_only_at_the_profiles_values(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = load_parameters("laptop", "parity")
+    assert PageRuns("parity", "laptop", store, values).profile == "laptop"
+    other = PageRuns("parity", "laptop", store, values | {"n_bits": 30})
+    assert "n_bits = 30, there 50." in capsys.readouterr().out
+    other([tiny.training()])
+    other.judge({})
+    assert sorted(p.name for p in (store.root / "pages").iterdir()) == [
+        "parity-other.json",
+        "parity-other.runs.json",
+    ]
+    with pytest.raises(ParameterError, match="profile = 'laptop', but no other value is that profile's"):
+        PageRuns("parity", "laptop", store, load_parameters("smoke", "parity") | {"profile": "laptop"})
 
 
 def test_a_page_begins_with_its_parameters_checked_and_shows_where_a_figure_comes_from(

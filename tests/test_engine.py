@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +190,7 @@ def test_a_calculation_that_another_process_has_stored_meanwhile_is_not_done_aga
 ) -> None:
     execute([CALCULATION], store, progress=False)
     monkeypatch.setattr(FourierGap, "rows", lambda self: pytest.fail("calculated again"))
-    workplace = engine.Workplace(str(store.root), None, "cpu", {"commit": "c"})
+    workplace = engine.Workplace(str(store.root), None, "cpu", "c", engine.CODE)
     engine.compute(CALCULATION, workplace)
     (store.run_folder(CALCULATION) / "result.json").unlink()
     with pytest.raises(pytest.fail.Exception, match="calculated again"):  # the control
@@ -205,6 +208,40 @@ def test_a_result_says_when_where_and_at_what_cost_it_was_made(store: Store) -> 
     assert f"{os.cpu_count()} cores" in p["machine"]
     assert set(p["versions"]) == {"numba", "numpy", "torch", "python"}
     assert (p["resumed"], p["device"]) == (False, "cpu")
+
+
+def test_a_package_in_somebody_elses_repository_does_not_bear_its_commit(tmp_path: Path) -> None:
+    copy = tmp_path / ".venv" / "site" / "pdlib"
+    shutil.copytree(Path(engine.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    commands = ["init -q", "-c user.name=u -c user.email=u@example.org commit -q --allow-empty -m mine"]
+    for command in commands:
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    ask = [sys.executable, "-c", "from pdlib import engine; print(engine.__file__, engine.commit())"]
+    here = os.environ | {"PYTHONPATH": str(copy.parent)}
+    said = subprocess.run(ask, env=here, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == f"{copy / 'engine.py'} pdlib {version('pdlib')}"
+
+
+def test_a_worker_whose_code_is_not_the_callers_computes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tiny.training()
+    mine = engine.Workplace(str(store.root), None, "cpu", "0" * 40, engine.CODE)
+    refused = (
+        rf"has other code: pdlib of {re.escape(engine.commit())} .*Expected the caller's, of {'0' * 40}\."
+    )
+    with pytest.raises(engine.WorkerError, match=refused):
+        engine.compute(spec, replace(mine, code="another"))
+    assert spec.fingerprint  # as it is sent
+    monkeypatch.setattr(MLP, "version", 0)  # a class of other code, such as one of the user's own
+    with pytest.raises(engine.WorkerError, match=refused):
+        engine.compute(spec, mine)
+    assert not store.run_folder(spec).exists()
+    monkeypatch.undo()
+    engine.compute(spec, mine)  # the control
+    record = store.find(spec.fingerprint)
+    assert record is not None
+    assert record.provenance["commit"] == engine.commit()  # of the process that computed
 
 
 # Failures
@@ -463,7 +500,7 @@ def test_each_worker_of_a_pool_has_a_device_of_its_own(
     monkeypatch.setattr(engine, "_end_with_parent", lambda: None)
     monkeypatch.setattr(engine, "_own_device", None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    workplace = engine.Workplace(str(tmp_path), None, "cuda", {})
+    workplace = engine.Workplace(str(tmp_path), None, "cuda", "c", engine.CODE)
     engine.Pool().run(3, {}, workplace, engine.Tracker(0, 0, lambda state: None))
     assert given == ["cuda:0", "cuda:1", "cuda:0"]
 

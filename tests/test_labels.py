@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdlib import labels
-from pdlib.engine import execute
+from pdlib.engine import RunsFailedError, execute
 from pdlib.labels import Targets
 from pdlib.models.mlp import MLP, as_module, logits, softmax
 from pdlib.models.transformer import bert
@@ -339,6 +339,24 @@ def test_distributions_over_so_many_classes_that_they_fill_the_memory_are_refuse
 
 
 # Without a teacher
+
+
+@pytest.mark.parametrize("student", [HARD, SOFT], ids=["hard", "soft"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_teacher_whose_outputs_are_no_numbers_teaches_nothing(
+    taught: Store, student: Training, bad: float
+) -> None:
+    last = tiny.TEACHER.n_steps
+    parameters = taught.load_checkpoint(tiny.TEACHER, last)
+    parameters["2.bias"][0] = bad
+    taught.save_checkpoint(tiny.TEACHER, last, parameters)
+    message = (
+        f"the teacher {tiny.TEACHER.fingerprint}, a MLP, at its checkpoint {last}: its outputs are no finite"
+    )
+    with pytest.raises(RunsFailedError, match=message):
+        execute([student], taught, n_workers=1, progress=False)
+    assert not (taught.root / "labels").exists()
+    assert taught.find(student.fingerprint) is None
 
 
 def test_a_student_whose_labels_are_stored_needs_no_teacher(taught: Store) -> None:

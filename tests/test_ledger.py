@@ -72,6 +72,7 @@ def test_a_verdict_carries_its_size_and_a_claim_without_tables_is_not_run(store:
     assert judged(store, profile="desk")["R2"] == "reproduced (reduced size)"
     assert judged(store, profile="paper")["R2"] == "reproduced (paper's size)"
     assert set(judged(store, profile="smoke")) == {"not judged", "not run"}
+    assert set(judged(store, profile="other")) == {"other values: not judged", "not run"}
 
 
 def test_runs_that_began_before_their_criterion_are_judged_after_the_fact(store: Store) -> None:

@@ -295,6 +295,32 @@ def test_a_page_is_named_among_those_of_a_profile_that_it_has_a_file_for(tiny: P
         pages.load_parameters("desk", "other", root=tiny)
 
 
+def test_what_differs_from_a_profile_is_told_and_a_profile_in_name_alone_is_an_error(tiny: Path) -> None:
+    ran = pages.load_parameters("laptop", "tiny", root=tiny)
+    assert pages.differences("tiny", "laptop", ran, root=tiny) == {}
+    assert pages.differences("tiny", "laptop", ran | {"n_bits": 30}, root=tiny) == {"n_bits": (30, 20)}
+    defaults = pages.load_parameters("smoke", "tiny", root=tiny)
+    with pytest.raises(ParameterError, match="no other value is that profile's: .*papermill -f .*tiny.yaml"):
+        pages.differences("tiny", "laptop", defaults | {"profile": "laptop"}, root=tiny)
+    with pytest.raises(ParameterError, match="unknown parameter n_bitz = 3; did you mean n_bits"):
+        pages.load_parameters("laptop", "tiny", {"n_bitz": 3}, root=tiny)
+
+
+@pytest.mark.parametrize("slip", [["--page", "partiy"], ["--page", "parity", "-p", "n_bitz", "3"]])
+def test_a_slip_costs_no_earlier_reproduction(slip: list[str], tiny: Path) -> None:
+    (tiny / "notebooks" / "tiny.py").rename(tiny / "notebooks" / "parity.py")
+    (tiny / "book" / "parameters" / "laptop" / "tiny.yaml").rename(
+        tiny / "book/parameters/laptop/parity.yaml"
+    )
+    work = tiny / "_build" / "reproduce" / "store" / "work"
+    work.parent.mkdir(parents=True)
+    work.write_text("hours")
+    result = run("pdlib", "reproduce", *slip, cwd=tiny)
+    assert result.returncode == 1
+    assert "no page 'partiy'" in result.stderr or "unknown parameter n_bitz = 3" in result.stderr
+    assert work.read_text() == "hours"
+
+
 def test_the_book_of_a_profile_executes_the_pages_that_have_it_and_names_the_others(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,26 @@ ALTERED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 }
 
 
+def test_a_spec_or_a_key_that_was_altered_is_not_called_outdated_or_absent(layer: Published) -> None:
+    for column, old, new, said in (
+        ("spec", '"seed": 0', '"seed": 9', "has the spec of"),
+        ("spec", "{", "[", "not JSON"),
+        ("provenance", "}", "", "not JSON"),
+    ):
+        path = layer.root / FILES[0]
+        data = path.read_bytes()
+        frame = pd.read_parquet(path)
+        frame.loc[0, column] = frame[column][0].replace(old, new, 1)
+        path.write_bytes(table_bytes(frame))
+        with pytest.raises(DamagedError, match=rf"runs\.parquet: run {SPECS[0].fingerprint}.* {said}"):
+            list(layer.records())
+        path.write_bytes(data)
+    path = layer.root / FILES[5]
+    path.write_bytes(path.read_bytes().replace(b"8000", b"8001"))
+    with pytest.raises(DamagedError, match=r"a\.safetensors: the key of the block .* is another's"):
+        layer.labels(KEY)
+
+
 @pytest.mark.parametrize("name", ALTERED)
 def test_a_table_that_was_altered_is_an_error_that_names_it(layer: Published, name: str) -> None:
     file, change, complaint = ALTERED[name]
@@ -242,7 +263,7 @@ class Project:
         monkeypatch.setenv("PDLIB_STORE", str(self.store.root))
         monkeypatch.setattr("pdlib.published.published_folder", lambda: self.layer.root)
         monkeypatch.setattr("pdlib.pages.checkout", lambda *_: folder)
-        monkeypatch.setattr("pdlib.pages.load_parameters", lambda *_: self.values)
+        monkeypatch.setattr("pdlib.pages.load_parameters", lambda *_, **__: self.values)
         self.commit("0" * 40)
 
     def commit(self, name: str) -> None:
@@ -463,6 +484,33 @@ def test_a_run_of_other_code_is_left_out_of_a_partial_publication_and_counted(
     assert main(PARTIAL) == 0
     assert "1 of 2 runs that pcfg has asked for (1 of other code left out)" in capsys.readouterr().out
     assert project.runs() == {kept.fingerprint}
+
+
+def test_a_run_that_is_verified_says_when_its_tolerance_is_too_wide_to_tell_anything(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for base, vague in ((tiny.training(), True), (tiny.TEACHER, False)):
+        specs = [replace(base, seed=seed) for seed in range(3)]
+        execute(specs, project.store, progress=False, n_workers=1)
+        project.judged("parity", "laptop", *specs)
+        assert main(["store", "publish", "parity"]) == 0
+        assert main(["store", "verify"]) == 0
+        said = capsys.readouterr().out
+        assert "from 3 seeds: inside" in said
+        assert ("inside, but too wide to tell anything: an untrained network's 0.5" in said) == vague
+
+
+def test_labels_that_cannot_be_published_leave_what_is_published_as_it_was(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = tiny.student(), tiny.student(tiny.training(n_steps=500))
+    execute([one, two], project.store, progress=False)
+    project.judged("parity", "laptop", one, two)
+    (path,) = (project.store.root / "labels" / two.supervision.teacher.fingerprint).glob("*")  # type: ignore[attr-defined]
+    path.write_bytes(path.read_bytes()[:-1])
+    assert main(["store", "publish", "parity", "--labels"]) == 1
+    assert f"{path}: " in capsys.readouterr().err
+    assert not project.layer.root.exists()
 
 
 def test_a_result_is_shown_to_a_person(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

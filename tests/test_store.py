@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import re
 import stat
 import threading
@@ -19,6 +20,7 @@ import pytest
 import safetensors.numpy
 import tiny
 
+from pdlib import files as files_module
 from pdlib import labels
 from pdlib.engine import execute
 from pdlib.files import metadata, parse_table, read_json, table_bytes, tensor_bytes, write_bytes, write_json
@@ -346,7 +348,13 @@ def test_a_damaged_list_of_remembered_runs_is_named(store: Store, text: str) -> 
     store.remember_runs("pcfg", "desk", ["a"])
     path = store.root / "pages" / "pcfg-desk.runs.json"
     path.write_text(text)
-    with pytest.raises(DamagedError, match=rf"no list of runs .*Delete {path} and run again"):
+    with pytest.raises(DamagedError, match=rf"{path}: .*Delete {path} and run again"):
+        store.remembered_runs("pcfg", "desk")
+    path.write_text('{"page": "pcfg", "profile": "desk", "runs": ["a"]}')  # as it was before it had a hash
+    assert store.remembered_runs("pcfg", "desk") == ["a"]
+    store.remember_runs("pcfg", "desk", ["b"])
+    path.write_text(path.read_text().replace('"b"', '"c"'))
+    with pytest.raises(DamagedError, match="does not match its hash"):
         store.remembered_runs("pcfg", "desk")
 
 
@@ -446,6 +454,49 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
         store.lock(SPEC),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(37, "No locks available")]
+)
+def test_a_system_that_refuses_to_lock_or_read_is_an_error_that_says_what_to_do(
+    filled: Store, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    advice = rf"{error.strerror}\. .*[Ss]et PDLIB_STORE to .*\(PDLIB_CACHE for texts\)"
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", refuse)
+        with pytest.raises(StoreError, match=rf"cannot lock .*\.lock: {advice}"), filled.lock(SPEC):
+            pass
+        filled.save(SPEC, TABLE, {})  # what is written needs no lock
+    for call in ("read_bytes", "stat"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, call, refuse)
+            with pytest.raises(StoreError, match=rf"cannot read .*result\.json: {advice}"):
+                filled.find(SPEC.fingerprint)
+
+
+def half_written(path: Path) -> None:
+    """Die by SIGKILL in the middle of a file."""
+    tiny._die_at(1, "half written")
+    write_bytes(path, b"whole" * 1000)
+
+
+def test_what_a_killed_writer_leaves_is_swept_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    process = start(half_written, tmp_path / "file")
+    process.join()
+    assert process.exitcode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".writing-")
+    with files_module._temporary(tmp_path) as (handle, living):
+        write_bytes(tmp_path / "other", b"")
+        assert sorted(tmp_path.iterdir()) == sorted([living, tmp_path / "other"])
+        os.close(handle)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 def test_leftovers_of_a_killed_writer_are_never_read(filled: Store) -> None:

@@ -62,7 +62,8 @@ def judge_page(
 
     `records` are the runs behind the tables, `parameters` those that the page ran at (it is published under a profile only
     if they are the profile's), `costs` what each part of the page cost, `edges` a sentence for each rate that was chosen at
-    an end of its grid. A criterion whose tables are not there is "not run"; at smoke size every verdict is "not judged".
+    an end of its grid. A criterion whose tables are not there is "not run"; at smoke size, and at values that are no profile's, every verdict is
+    "not judged".
     """
     records, store = list(records), store or Store()
     rows = [c.judge(tables).row() for claim in of_page(page) for c in claim.criteria]
@@ -137,7 +138,9 @@ def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
     for j in judgements(result):
         claim, row = j.criterion.claim, _shown(j)
         if not judged and j.verdict != NOT_RUN:
-            row["part_verdict"] = NOT_JUDGED
+            row["part_verdict"] = (
+                NOT_JUDGED if result["profile"] == "smoke" else f"other values: {NOT_JUDGED}"
+            )
         if j.criterion.primary:
             notes = remarks(j, result) if judged and j.verdict != NOT_RUN else []
             word = sized(j, result["profile"]) if judged else row["part_verdict"]
