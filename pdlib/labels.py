@@ -264,8 +264,8 @@ class Targets:
                 ).all():  # -inf rules a class out, if not all
                     raise DamagedError(
                         f"the teacher {_taught(self._spec).teacher.fingerprint}, a {type(model).__name__}, at its "
-                        f"checkpoint {block.checkpoint}: its outputs are no finite numbers. Expected those of a trained network. "
-                        "Choose an earlier checkpoint, or train it again at a lower rate."
+                        f"checkpoint {block.checkpoint}: its outputs are no finite numbers. Expected those of a trained "
+                        "network. Choose an earlier checkpoint, or train it again at a lower rate."
                     )
                 yield values, true_classes[done : done + len(values)]
                 done += len(values)

@@ -95,25 +95,18 @@ def test_a_worker_with_other_code_is_refused_by_name(cluster: Any, store: Store,
     shutil.copytree(Path(engine.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     with (copy / "schedules.py").open("a") as file:
         file.write("# edited since\n")
-    words = [
-        "--no-nanny",
+    module = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler.address]
+    options = (
         "--nthreads",
         "1",
         "--host",
         "127.0.0.1",
-        "--no-dashboard",
         "--name",
         "other",
         "--local-directory",
-    ]
-    command = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_worker",
-        cluster.scheduler.address,
-        *words,
-        tmp_path,
-    ]
+        str(tmp_path),
+    )
+    command = [*module, "--no-nanny", "--no-dashboard", *options]
     with (tmp_path / "log.txt").open("w") as log:
         there = os.environ | {"PYTHONPATH": str(copy.parent)}
         worker = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=there)

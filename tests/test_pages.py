@@ -300,7 +300,9 @@ def test_what_differs_from_a_profile_is_told_and_a_profile_in_name_alone_is_an_e
     assert pages.differences("tiny", "laptop", ran, root=tiny) == {}
     assert pages.differences("tiny", "laptop", ran | {"n_bits": 30}, root=tiny) == {"n_bits": (30, 20)}
     defaults = pages.load_parameters("smoke", "tiny", root=tiny)
-    with pytest.raises(ParameterError, match="no other value is that profile's: .*papermill -f .*tiny.yaml"):
+    with pytest.raises(
+        ParameterError, match=r"no other value is that profile's: .*papermill -f .*tiny\.yaml"
+    ):
         pages.differences("tiny", "laptop", defaults | {"profile": "laptop"}, root=tiny)
     with pytest.raises(ParameterError, match="unknown parameter n_bitz = 3; did you mean n_bits"):
         pages.load_parameters("laptop", "tiny", {"n_bitz": 3}, root=tiny)

@@ -62,8 +62,8 @@ def judge_page(
 
     `records` are the runs behind the tables, `parameters` those that the page ran at (it is published under a profile only
     if they are the profile's), `costs` what each part of the page cost, `edges` a sentence for each rate that was chosen at
-    an end of its grid. A criterion whose tables are not there is "not run"; at smoke size, and at values that are no profile's, every verdict is
-    "not judged".
+    an end of its grid. A criterion whose tables are not there is "not run"; at smoke size, and at values that are no
+    profile's, every verdict is "not judged".
     """
     records, store = list(records), store or Store()
     rows = [c.judge(tables).row() for claim in of_page(page) for c in claim.criteria]
