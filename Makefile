@@ -18,7 +18,7 @@ UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test lint format reproduce references bench pdf clean
+.PHONY: help book test storms lint format reproduce references bench pdf clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 20
@@ -40,6 +40,10 @@ test: export OMP_NUM_THREADS = 1
 test: $(READY) lint ## everything that is checked: style, types, spelling, tests, doctests, pages, the built book
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests pdlib --doctest-modules
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+storms: export OMP_NUM_THREADS = 1
+storms: $(READY) ## processes killed, files damaged, senseless input, at random (fixed seeds): nothing wrong, nothing lost
+	$(BIN)/python tests/storms.py
 
 lint: $(READY) ## style, types, spelling
 	$(BIN)/ruff check .

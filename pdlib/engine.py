@@ -251,6 +251,7 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
         result = store.run_folder(spec) / "result.json"
         if store.has_checkpoints(spec) if isinstance(spec, Training) else there(result):
             return
+        store.sweep(spec)
         spent = clock(store.progress_cost(spec) if isinstance(spec, Training) else no_cost)
         resumed = (store.run_folder(spec) / "progress.safetensors").exists()
         if isinstance(spec, Calculation):

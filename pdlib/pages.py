@@ -467,9 +467,8 @@ def _is_progress(output: Any) -> bool:
 def write_references(pages: Sequence[str] | None = None, *, root: Path | None = None) -> list[Path]:
     """Execute pages at their default values and write ``notebooks/<page>.ipynb``, which nbval compares."""
     root = root or checkout()
-    return [
-        execute(page, root / "notebooks" / f"{page}.ipynb", root=root) for page in pages or page_names(root)
-    ]
+    names = [_source(page, root).stem for page in pages or page_names(root)]  # all, before any runs
+    return [execute(page, root / "notebooks" / f"{page}.ipynb", root=root) for page in names]
 
 
 # Staging: a source tree that mirrors the repository, with executed pages in place

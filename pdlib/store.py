@@ -33,6 +33,7 @@ from pdlib.files import (
     read_json,
     read_tensors,
     sha256,
+    sweep,
     table_bytes,
     there,
     write_bytes,
@@ -128,6 +129,13 @@ class Store:
     def run_folder(self, spec: Run) -> Path:
         """Return the local folder of a spec's result."""
         return self.root / "runs" / spec.fingerprint
+
+    def sweep(self, spec: Run) -> None:
+        """Remove what killed writers left where a run and its teacher's labels are kept."""
+        folder, teacher = self.run_folder(spec), getattr(getattr(spec, "supervision", None), "teacher", None)
+        taught = [self.root / "labels" / teacher.fingerprint] if teacher is not None else []
+        for place in (folder, folder / "checkpoints", *taught):
+            sweep(place)
 
     def records(self, layer: Layer) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the fingerprint of every result of a layer, with its `spec` and `provenance`."""

@@ -28,36 +28,8 @@ distributed = pytest.importorskip("distributed", reason="needs the extra: pip in
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A client of a scheduler with two workers, each a process of its own, on loopback."""
-    folder = tmp_path_factory.mktemp("cluster")
-    file = folder / "scheduler.json"
-    log = (folder / "log.txt").open("w")
-    environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": "False"}
-
-    def started(program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        words = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file)]
-        return subprocess.Popen(
-            [*words, "--no-dashboard", *arguments],
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
-        )
-
-    processes = [started("dask_scheduler", "--host", "127.0.0.1", "--port", "0")]
-    try:
-        tiny.wait_until(file.exists, "the scheduler")
-        common = ("--no-nanny", "--nthreads", "1", "--host", "127.0.0.1", "--local-directory", str(folder))
-        processes += [started("dask_worker", *common, "--name", name) for name in ("a", "b")]
-        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=120)
-            yield client
-    finally:
-        for process in reversed(
-            processes
-        ):  # a worker that is asked to stop as its scheduler goes may wait for ever
-            process.kill()
-            process.wait()
-        log.close()
+    with tiny.cluster(tmp_path_factory.mktemp("cluster")) as (client, _):
+        yield client
 
 
 def graph() -> list[Any]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -178,6 +181,45 @@ def _die_at(n: int, moment: str) -> None:
         return result
 
     os.fsync, Path.replace = synced, moved  # type: ignore[method-assign,assignment]
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[tuple[Any, Callable[[str], None]]]:
+    """A client of a scheduler on loopback with two workers, each a process of its own, and what starts another one."""
+    from distributed import Client
+
+    file, processes = folder / "scheduler.json", list[subprocess.Popen[bytes]]()
+    environment = os.environ | {
+        "DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING": "False",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+
+    def started(program: str, *arguments: str) -> None:
+        words = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file)]
+        words += ["--no-dashboard", "--host", "127.0.0.1", *arguments]
+        log = (folder / "log.txt").open("a")
+        processes.append(subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, env=environment))
+        log.close()
+
+    def worker(name: str) -> None:
+        started(
+            "dask_worker", "--no-nanny", "--nthreads", "1", "--local-directory", str(folder), "--name", name
+        )
+
+    started("dask_scheduler", "--port", "0")
+    try:
+        wait_until(file.exists, "the scheduler")
+        worker("a")
+        worker("b")
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=120)
+            yield client, worker
+    finally:
+        for process in reversed(
+            processes
+        ):  # a worker that is asked to stop as its scheduler goes may wait for ever
+            process.kill()
+            process.wait()
 
 
 def published(store: Store, folder: Path) -> Published:

@@ -126,11 +126,13 @@ class Corpus(Source):
         folder, request = cache("corpora"), _request(wanted)
         known = folder / "requests" / request
         with lock(folder / "locks" / f"{request}.lock"):
-            digest, _, vocabulary = (known.read_text() if known.is_file() else "").partition(" ")
-            if not (vocabulary and (folder / digest).is_dir()):
+            said = known.read_bytes().decode("latin-1") if known.is_file() else ""
+            digest = said[:32] if re.fullmatch(rf"[0-9a-f]{{32}} [0-9]+( {request})?", said) else ""  # as older ones
+            if not digest or not (folder / digest).is_dir():
                 digest, vocabulary = _prepare(wanted, folder / f".preparing-{request}")
-                write_bytes(known, f"{digest} {vocabulary}".encode())
-        return replace(wanted, digest=digest, vocabulary=int(vocabulary))
+                write_bytes(known, f"{digest} {vocabulary} {request}".encode())
+        found = replace(wanted, digest=digest, vocabulary=1)
+        return replace(found, vocabulary=len(found._checked().wordpiece))  # what is damaged is said here
 
     @property
     def n_tokens(self) -> int:
@@ -225,17 +227,21 @@ class Corpus(Source):
                     f"expected {self.digest}, those that were used. A text or the vocabulary has changed. Use what it "
                     "was, or Corpus.prepare for a corpus of what it is."
                 )
+        found = self._checked()
+        got = len(found.parts), len(found.wordpiece), found.arrays["train"].shape[1]
+        what = f"{self} with a digest of {got[0]} parts, {got[1]} tokens and length {got[2]}"
+        require(got == expected, what, "the digest that Corpus.prepare gives for it")
+        return found
+
+    def _checked(self) -> Prepared:
+        folder = cache("corpora") / self.digest
         try:
-            found = _opened(folder)
+            return _opened(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SpecError(
                 f"{folder}: its files were altered or are incomplete ({type(error).__name__}: {error}). Expected what was "
                 f"prepared. Delete this folder; it is made anew from {', '.join(self.texts)}."
             ) from None
-        got = len(found.parts), len(found.wordpiece), found.arrays["train"].shape[1]
-        what = f"{self} with a digest of {got[0]} parts, {got[1]} tokens and length {got[2]}"
-        require(got == expected, what, "the digest that Corpus.prepare gives for it")
-        return found
 
 
 def discounted(counts: NDArray[np.int64], ordinary: NDArray[np.int64]) -> NDArray[np.float64]:
