@@ -152,9 +152,12 @@ class Published:
         """Return a page's result, as `pdlib.claims.judge_page` made it, or None if it is not published as a whole."""
         path = self._page(page, profile) / "verdicts.json"
         try:
-            return read_json(path) if path.exists() else None
+            found = read_json(path) if there(path) else None
         except DamagedError as error:
             raise _altered(path, "not whole, or its content does not match its hash") from error
+        if found is not None and any(found.get(k, v) != v for k, v in (("page", page), ("profile", profile))):
+            raise _altered(path, f"not of page {page} at profile {profile}")
+        return found
 
     def tables(self, page: str, profile: str) -> dict[str, pd.DataFrame]:
         """Return the tidy tables that a page was judged on, by name; none if it keeps none at this size.

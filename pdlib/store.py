@@ -187,10 +187,10 @@ class Store:
         path = self._page(page, profile, ".runs.json")
         if not there(path):
             return []
-        try:
-            return list(read_json(path, hashed=False)["runs"])  # older ones have no hash
-        except (KeyError, TypeError) as error:
-            raise damaged(path, f"no list of runs ({error})") from error
+        found = read_json(path, hashed=False)  # older ones have no hash
+        if (found.get("page"), found.get("profile"), *sorted(found)[2:]) != (page, profile, "runs"):
+            raise damaged(path, f"not the runs of page {page} at profile {profile}")
+        return list(found["runs"])
 
     def save_page(
         self, page: str, profile: str, result: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
@@ -206,7 +206,12 @@ class Store:
     def load_page(self, page: str, profile: str) -> dict[str, Any] | None:
         """Return what a page found when it last ran with this store, or None; errors as of `find`."""
         path = self._page(page, profile, ".json")
-        return read_json(path) if there(path) else None
+        if not there(path):
+            return None
+        found = read_json(path)
+        if (found.get("page"), found.get("profile"), "tables" in found) != (page, profile, True):
+            raise damaged(path, f"not what page {page} found at profile {profile}")
+        return found
 
     def page_tables(self, page: str, profile: str) -> dict[str, pd.DataFrame]:
         """Return the tables that go with it, by name."""

@@ -222,9 +222,7 @@ def test_a_package_in_somebody_elses_repository_does_not_bear_its_commit(tmp_pat
     assert said.strip() == f"{copy / 'engine.py'} pdlib {version('pdlib')}"
 
 
-def test_a_worker_whose_code_is_not_the_callers_computes_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_whose_code_is_not_the_callers_computes_nothing(store: Store) -> None:
     spec = tiny.training()
     mine = engine.Workplace(str(store.root), None, "cpu", "0" * 40, engine.CODE)
     refused = (
@@ -232,12 +230,7 @@ def test_a_worker_whose_code_is_not_the_callers_computes_nothing(
     )
     with pytest.raises(engine.WorkerError, match=refused):
         engine.compute(spec, replace(mine, code="another"))
-    assert spec.fingerprint  # as it is sent
-    monkeypatch.setattr(MLP, "version", 0)  # a class of other code, such as one of the user's own
-    with pytest.raises(engine.WorkerError, match=refused):
-        engine.compute(spec, mine)
     assert not store.run_folder(spec).exists()
-    monkeypatch.undo()
     engine.compute(spec, mine)  # the control
     record = store.find(spec.fingerprint)
     assert record is not None

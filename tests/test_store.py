@@ -354,6 +354,19 @@ def test_a_damaged_list_of_remembered_runs_is_named(store: Store, text: str) -> 
     path.write_text('{"page": "pcfg", "profile": "desk", "runs": ["a"]}')  # as it was before it had a hash
     assert store.remembered_runs("pcfg", "desk") == ["a"]
     store.remember_runs("pcfg", "desk", ["b"])
+    store.save_page("pcfg", "desk", {"page": "pcfg", "profile": "desk", "runs": []}, {})
+    for name in ("pcfg-desk.json", "pcfg-paper.json", "pcfg-paper.runs.json"):  # in another's place
+        other = path.with_name(name)
+        before = other.read_bytes() if other.exists() else b""
+        other.write_bytes(path.read_bytes())
+        with pytest.raises(
+            DamagedError, match=rf"{other}: not .* of? ?page pcfg|{other}: not what page pcfg"
+        ):
+            store.remembered_runs("pcfg", "paper") if "runs" in name else store.load_page(
+                *name[:-5].split("-")
+            )
+        other.write_bytes(before)
+    assert store.load_page("pcfg", "desk") is not None
     path.write_text(path.read_text().replace('"b"', '"c"'))
     with pytest.raises(DamagedError, match="does not match its hash"):
         store.remembered_runs("pcfg", "desk")

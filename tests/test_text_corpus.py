@@ -246,6 +246,20 @@ def test_sequences_that_are_gone_are_made_again_or_are_an_error(
         small.sequences("train")
 
 
+def test_what_is_known_of_a_text_is_made_again_if_it_is_damaged_or_anothers(
+    small: Corpus, cache: Path
+) -> None:
+    (mine,) = (cache / "requests").iterdir()
+    data = mine.read_bytes()
+    other = Corpus.prepare("sample:english:60", "trained:300", 16, 20)
+    (others,) = set((cache / "requests").iterdir()) - {mine}
+    for wrong in (others.read_bytes(), b"\xff" + data, data[:20], data.replace(b" ", b" 1", 1), b""):
+        mine.write_bytes(wrong)
+        assert again(small) == small != other
+    mine.write_bytes(data.rpartition(b" ")[0])  # as it was before it named what was asked for
+    assert again(small) == small
+
+
 @pytest.mark.parametrize("name", ["train.bin", "held_out.bin", "vocab.txt", "facts.json"])
 @pytest.mark.parametrize("how", ["flipped", "cut", "gone", "same"])
 def test_altered_files_are_an_error(small: Corpus, cache: Path, name: str, how: str) -> None:

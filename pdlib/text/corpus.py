@@ -127,7 +127,8 @@ class Corpus(Source):
         known = folder / "requests" / request
         with lock(folder / "locks" / f"{request}.lock"):
             said = known.read_bytes().decode("latin-1") if known.is_file() else ""
-            digest = said[:32] if re.fullmatch(rf"[0-9a-f]{{32}} [0-9]+( {request})?", said) else ""  # as older ones
+            whole = re.fullmatch(rf"[0-9a-f]{{32}} [0-9]+( {request})?", said)  # older ones do not name it
+            digest = said[:32] if whole else ""
             if not digest or not (folder / digest).is_dir():
                 digest, vocabulary = _prepare(wanted, folder / f".preparing-{request}")
                 write_bytes(known, f"{digest} {vocabulary} {request}".encode())
