@@ -19,6 +19,7 @@ from pdlib.__main__ import main
 from pdlib.engine import execute
 from pdlib.files import DamagedError, StoreError, table_bytes, write_bytes
 from pdlib.published import Published, Record, table_hash
+from pdlib.schedules import OneShot
 from pdlib.specs import Measurement
 from pdlib.store import Store
 
@@ -503,7 +504,7 @@ def test_a_run_that_is_verified_says_when_its_tolerance_is_too_wide_to_tell_anyt
 def test_labels_that_cannot_be_published_leave_what_is_published_as_it_was(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, two = tiny.student(), tiny.student(tiny.training(n_steps=500))
+    one, two = tiny.student(), tiny.student(tiny.training(), OneShot())
     execute([one, two], project.store, progress=False)
     project.judged("parity", "laptop", one, two)
     (path,) = (project.store.root / "labels" / two.supervision.teacher.fingerprint).glob("*")  # type: ignore[attr-defined]
