@@ -29,7 +29,7 @@ _OTHERS = {
 
 
 def _homes() -> dict[str, str]:
-    from pdlib.specs import homes
+    from pdlib.sources import homes
 
     return homes() | _OTHERS
 

@@ -17,7 +17,8 @@ PACKAGE = Path(pdlib.__file__).parent
 ALLOWED = {
     "install": set(),
     "sequences": set(),
-    "specs": {"sequences"},
+    "sources": set(),
+    "specs": {"sequences", "sources"},
     "schedules": {"specs"},
     "tasks": {"sequences", "specs"},
     "models": {
@@ -40,7 +41,7 @@ ALLOWED = {
     "tables": set(),
     "figures": {"tables"},
     "diagrams": {"figures"},
-    "claims": {"published", "specs", "store", "tables"},
+    "claims": {"published", "sources", "specs", "store", "tables"},
     "pages": {"install", "claims", "files", "store", "progress"},
     "comparison": {
         "specs",
