@@ -23,6 +23,7 @@ check("pdlib")
 _OTHERS = {
     "grammar": "pdlib.tasks.grammar",
     "load_grammar": "pdlib.tasks.grammar",
+    "Piece": "pdlib.specs",
     "Store": "pdlib.store",
     "execute": "pdlib.engine",
 }

@@ -198,9 +198,9 @@ _said: set[str] = set()
 
 def _say_what_is_not_kept(specs: Sequence[Run]) -> None:
     """Say once, of each class or function, that its source cannot be had."""
-    if any(spec.fingerprint.startswith(UNSAVED) for spec in specs) and not sources.unread.keys() <= _said:
-        _said.update(sources.unread)
-        of = ", ".join(f"{name} ({file})" for name, file in sources.unread.items())
+    if any(spec.fingerprint.startswith(UNSAVED) for spec in specs) and (new := sources.unread.keys() - _said):
+        _said.update(new)
+        of = ", ".join(f"{name} ({sources.unread[name]})" for name in sorted(new))
         warnings.warn(
             f"the source of {of} cannot be read, or was edited since it was loaded: results with it are kept for this "
             "process only. Expected code in a file, as it was loaded; save it there, or start again.",

@@ -330,6 +330,10 @@ Parameters = dict[str, NDArray[Any]]
 class Model(Spec):
     """A network; its parameters are a plain dictionary of arrays."""
 
+    def for_task(self, task: Task) -> Model:
+        """Return what a training on a task holds of this model: the same, unless it has to know the task's sizes."""
+        return self
+
     def check(self, task: Task) -> None:
         """Raise `SpecError` if this network cannot take the task's inputs."""
 
@@ -584,6 +588,7 @@ class Training(Teacher):
         n_micro = getattr(self.optimizer, "n_micro_batches", 1)
         divisor = f"a divisor of batch_size = {self.batch_size}"
         require(self.batch_size % n_micro == 0, f"n_micro_batches = {n_micro}", divisor)
+        object.__setattr__(self, "model", self.model.for_task(self.task))
         self.model.check(self.task)
         if isinstance(self.supervision, Distillation):
             other = self.supervision.teacher.task

@@ -155,18 +155,18 @@ class Store:
         elif self.published is not None:
             yield from self.published.records()
 
-    def outdated(self, layer: Layer) -> list[str]:
-        """Return the fingerprints of results that another version of the code wrote."""
-
-        def is_current(fingerprint: str, record: dict[str, Any]) -> bool:
+    def outdated(self, layer: Layer) -> dict[str, str]:
+        """Return the fingerprints of results that other code wrote, each with the kind of run, and what to do."""
+        found = {}
+        for fingerprint, record in self.records(layer):
             try:
-                return bool(Spec.from_canonical(record["spec"]).fingerprint == fingerprint)
-            except SpecError:
-                return False
-
-        return [
-            fingerprint for fingerprint, record in self.records(layer) if not is_current(fingerprint, record)
-        ]
+                now = Spec.from_canonical(record["spec"]).fingerprint
+                why = "" if now == fingerprint else f"its record has the fingerprint {now}. Run it again."
+            except SpecError as error:
+                why = str(error)
+            if why:
+                found[fingerprint] = f"{_label(record['spec'])}: {why}"
+        return found
 
     # -------------------------------------------------------------------- pages
 
@@ -361,6 +361,13 @@ def _temporary(root: Path) -> Path:
     folder = tempfile.mkdtemp(prefix="pdlib-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def _label(record: Mapping[str, Any]) -> str:
+    """Return the kinds of which a record is made, the run's first: enough to know it by."""
+    training = record.get("training", record)
+    parts = [record, record.get("probe"), training.get("model"), training.get("task")]
+    return " ".join(str(part["kind"]) for part in parts if part)
 
 
 def _read_record(folder: Path, fingerprint: str) -> Record:
