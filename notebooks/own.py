@@ -23,8 +23,8 @@
 profile: str = "smoke"  # this page has no other
 figures: str = "core"  # nor more than one figure
 n_examples: int = 600
-n_steps: int = 400  # of teacher and students
-rate: float = 0.01  # eta
+n_steps: int = 600  # of teacher and students
+rate: float = 0.003  # eta
 
 # %%
 import tempfile
@@ -37,7 +37,6 @@ import pdlib
 import torch
 from pdlib import pages
 from pdlib.models.mlp import softmax
-from pdlib.specs import Piece
 from torch import nn
 
 _ = pages.check_parameters(globals())
@@ -109,7 +108,7 @@ class Halving(pdlib.Schedule):
         left = [n_steps // 2**i for i in range(len(checkpoints))]
         edges = [n_steps - steps for steps in left] + [n_steps]
         spans = zip(edges, edges[1:], checkpoints, strict=False)
-        return [Piece(*span) for span in spans]
+        return [pdlib.Piece(*span) for span in spans]
 
 
 @dataclass(frozen=True)
