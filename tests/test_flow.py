@@ -40,7 +40,7 @@ ALLOWED = {
     "labels": {"sequences", "specs", "store", "models"},
     "training": {"sequences", "specs", "store", "models", "labels"},
     "progress": set(),
-    "engine": {"install", "specs", "store", "labels", "training", "progress"},
+    "engine": {"install", "sources", "specs", "store", "labels", "training", "progress"},
     "tables": set(),
     "figures": {"tables"},
     "diagrams": {"figures"},

@@ -272,7 +272,7 @@ def test_a_script_without_a_guard_or_from_standard_input_is_one_error(tmp_path: 
     script.write_text(SCRIPT.replace('if __name__ == "__main__":', "for _ in range(1):"))
     done = run(script, tmp_path)
     assert done.stderr.count("Error: ") == 1
-    assert "line 14: starts worker processes" in done.stderr
+    assert "line 13: starts worker processes" in done.stderr
     assert 'expected it under `if __name__ == "__main__":`, or n_workers=1' in done.stderr
     known = SCRIPT.replace("Squares(3), Squares(4)", "pdlib.FourierGap(11)")
     done = run(script, tmp_path, input=known)

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
+from safetensors.torch import load as load_tensors
 
 from pdlib.contents import FileContent
 from pdlib.specs import Model, Parameters, SpecError, Task, Teacher, instance, require
@@ -80,7 +80,7 @@ class FolderTeacher(Teacher):
         data = file.read()
         try:
             if file.path.endswith(".safetensors"):
-                state = safetensors.torch.load(data)
+                state = load_tensors(data)
             else:
                 state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as error:  # of many kinds, by what the bytes happen to be
