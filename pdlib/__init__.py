@@ -23,13 +23,14 @@ check("pdlib")
 _OTHERS = {
     "grammar": "pdlib.tasks.grammar",
     "load_grammar": "pdlib.tasks.grammar",
+    "Piece": "pdlib.specs",
     "Store": "pdlib.store",
     "execute": "pdlib.engine",
 }
 
 
 def _homes() -> dict[str, str]:
-    from pdlib.specs import homes
+    from pdlib.sources import homes
 
     return homes() | _OTHERS
 

@@ -201,8 +201,8 @@ def _claims(args: argparse.Namespace) -> int:
 def _outdated(args: argparse.Namespace) -> int:
     store = Store()
     for layer in ("published", "local"):
-        for fingerprint in store.outdated(layer):
-            print(layer, fingerprint)
+        for fingerprint, why in store.outdated(layer).items():
+            print(layer, fingerprint, why)
     return 0
 
 

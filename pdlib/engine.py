@@ -8,38 +8,47 @@ runs the same graph on a scheduler's address, where all workers see the same sto
 
 from __future__ import annotations
 
+import ast
 import datetime
 import os
 import platform
 import re
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pandas as pd
 import torch
 
-from pdlib import labels
+from pdlib import labels, sources
 from pdlib.files import sha256, there
 from pdlib.install import optional
 from pdlib.progress import Display, State, Tracker, append
 from pdlib.specs import (
+    UNSAVED,
     Calculation,
     Distillation,
     Measurement,
     Run,
+    Spec,
     Teacher,
     Training,
     ancestors,
+    instance,
+    require,
+    whole,
 )
 from pdlib.store import Record, Store, StoreError
 from pdlib.training import clock, place, train, untrained
@@ -70,6 +79,7 @@ class Workplace:
     device: str
     commit: str
     code: str
+    asked: str = ""  # the run's fingerprint
 
     def store(self) -> Store:
         """Return the store."""
@@ -77,7 +87,7 @@ class Workplace:
 
 
 def execute(
-    specs: Sequence[Run],
+    specs: Iterable[Run],
     store: Store | None = None,
     *,
     executor: Executor | None = None,
@@ -116,6 +126,10 @@ def execute(
     ------
     RunsFailedError
         After everything that could finish has finished; names each failed run and why.
+    SpecError
+        If an argument is not what it says above.
+    WorkerError
+        If workers are wanted and cannot load the script that calls this.
 
     Examples
     --------
@@ -128,7 +142,9 @@ def execute(
     >>> [record.source for record in execute([spec], store, progress=False)]
     ['local']
     """
-    store = store or Store()
+    store = Store() if store is None else store
+    specs = _checked(specs, store, n_workers)
+    _say_what_is_not_kept(specs)
     graph = _graph(specs, store, need_checkpoints)
     if graph:
         published = str(store.published.root) if store.published is not None else None
@@ -147,11 +163,11 @@ def execute(
                 with optional("distributed", "cluster").Client(scheduler) as client:
                     workers = client.get_executor(retries=POOL_RETRIES, pure=False)
                     _run_on(workers, graph, workplace, tracker)
-            elif n_workers == 1:
+            elif n_workers == 1 or not any(_may_leave(node.spec) for node in graph.values()):
                 _run_here(graph, workplace, tracker, light)
             else:
                 with nullcontext(pool) if pool else Pool() as kept:
-                    kept.run(min(int(n_workers or 1), len(graph)), graph, workplace, tracker)
+                    kept.run(min(n_workers or 1, len(graph)), graph, workplace, tracker)
     records = []
     for spec in specs:
         computed = spec.fingerprint in graph
@@ -161,6 +177,35 @@ def execute(
             raise StoreError(f"{where}; is the folder shared?")
         records.append(replace(record, source="trained now") if computed else record)
     return records
+
+
+def _checked(specs: Iterable[Run], store: Store, n_workers: int | None) -> list[Run]:
+    """Return the runs, or raise `SpecError` unless these are arguments of `execute`."""
+    one = isinstance(specs, (Spec, str)) or not isinstance(specs, Iterable)
+    require(not one, f"specs = {specs!r}", "a list of runs", "Write execute([spec]).")
+    runs = list(specs)
+    for i, spec in enumerate(runs):
+        run = isinstance(spec, (Training, Measurement, Calculation))
+        require(run, f"specs[{i}] = {spec!r}", "a Training, a Measurement or a Calculation")
+    instance(Store, store=store)
+    if n_workers is not None:
+        whole(n_workers=n_workers)
+    return runs
+
+
+_said: set[str] = set()
+
+
+def _say_what_is_not_kept(specs: Sequence[Run]) -> None:
+    """Say once, of each class or function, that its source cannot be had."""
+    if any(spec.fingerprint.startswith(UNSAVED) for spec in specs) and (new := sources.unread.keys() - _said):
+        _said.update(new)
+        of = ", ".join(f"{name} ({sources.unread[name]})" for name in sorted(new))
+        warnings.warn(
+            f"the source of {of} cannot be read, or was edited since it was loaded: results with it are kept for this "
+            "process only. Expected code in a file, as it was loaded; save it there, or start again.",
+            stacklevel=3,
+        )
 
 
 def _workers(default: int) -> int:
@@ -243,6 +288,9 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
             f"{Path(__file__).parent}. Expected the caller's, of {workplace.commit}. Give workers that code, and start them "
             "again; nothing was computed."
         )
+    _require_same_code(
+        spec, workplace.asked, "here than in the process that asked for it", "one source everywhere"
+    )
     store = workplace.store()
     device = _own_device or devices(workplace.device)[0]
     no_cost = {"wall_s": 0.0, "cpu_s": 0.0}
@@ -260,10 +308,16 @@ def compute(spec: Run, workplace: Workplace, on_steps: Callable[[int], None] = l
         else:
             table = train(spec, store, device=device, on_steps=on_steps)
             device = place(spec, device)
+        _require_same_code(spec, workplace.asked, "after its run", "globals that it does not change")
         cost = {name: round(seconds, 3) for name, seconds in spent().items()}
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         made = {"commit": commit(), "resumed": resumed, "device": device, "date": date}
         store.save(spec, table, cost | made | surroundings(device))
+
+
+def _require_same_code(spec: Run, asked: str, where: str, expected: str) -> None:
+    what = f"{_label(spec)}: other code or globals of its classes {where}"
+    require(asked in ("", spec.fingerprint), what, expected, "Start again with code that stays as it is.")
 
 
 def measure(spec: Measurement, store: Store, device: str = "cpu") -> pd.DataFrame:
@@ -308,7 +362,11 @@ def _run_on(
     n_workers: int | None = None,
 ) -> None:
     """Run a graph: what waits for a run after it, the longest first, so that none of these is left over."""
-    order = list(graph) if isinstance(executor, _Here) else sorted(graph, key=lambda f: -_work(graph[f].spec))
+    here = executor if isinstance(executor, _Here) else _Here(lambda n: None)
+    stay = {f for f, node in graph.items() if not _may_leave(node.spec)}
+    order = list(graph)
+    if executor is not here:
+        order.sort(key=lambda f: (f in stay, -_work(graph[f].spec)))
     waiting, done = {f: graph[f] for f in order}, set[str]()
     known: dict[Future[None], str] = {}
     failed: dict[str, BaseException] = {}
@@ -327,7 +385,9 @@ def _run_on(
                 del waiting[fingerprint]
                 ended(fingerprint, RuntimeError(f"not run, because {', '.join(sorted(causes))} failed"))
             elif node.waits_for <= done:
-                future = executor.submit(compute, waiting.pop(fingerprint).spec, workplace)
+                chosen = here if fingerprint in stay else executor
+                asked = replace(workplace, asked=fingerprint)
+                future = chosen.submit(compute, waiting.pop(fingerprint).spec, asked)
                 known[future] = fingerprint
                 if future.done():
                     break  # what failed or was done decides what is next
@@ -341,6 +401,49 @@ def _run_on(
         lines = [f"- {_label(graph[k].spec)} {k}: {type(e).__name__}: {e}" for k, e in failed.items()]
         said = f"{len(failed)} of {len(graph)} runs failed; the others are stored and will not be run again."
         raise RunsFailedError("\n".join([said, *lines]), failed) from next(iter(failed.values()))
+
+
+def _may_leave(spec: Run) -> bool:
+    """Whether a run may be done by another process, which has its code and keeps its result."""
+    return _importable(spec) and not spec.fingerprint.startswith(UNSAVED)
+
+
+def _importable(part: Any) -> bool:
+    """Whether another process can import the classes and functions of which a spec is made."""
+    if isinstance(part, tuple):
+        return all(map(_importable, part))
+    if isinstance(part, Spec):
+        return _importable(type(part)) and all(_importable(getattr(part, f.name)) for f in fields(part))
+    if not isinstance(part, (type, FunctionType)):
+        return True
+    found: Any = sys.modules.get(part.__module__)
+    in_a_file = part.__module__ != "__main__" or Path(getattr(found, "__file__", None) or "").is_file()
+    for name in part.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return in_a_file and found is part
+
+
+def _require_main() -> None:
+    """Raise `WorkerError` if workers, which load the main script, would find no file, or a call that starts workers."""
+    main, frame, line = sys.modules["__main__"], sys._getframe(), 0
+    path = getattr(main, "__file__", None)
+    if path is None or str(getattr(main.__spec__, "name", "")).endswith("__main__"):
+        return  # a prompt, a notebook or a package's command: nothing to load
+    advice = "or n_workers=1, which computes in this process (PDLIB_WORKERS=1 for all calls)."
+    if not Path(path).is_file():
+        raise WorkerError(
+            f"a script from {path}: expected one in a file, which worker processes can load, {advice}"
+        )
+    while frame is not None:
+        if frame.f_globals is vars(main) and frame.f_code.co_name == "<module>":
+            line = frame.f_lineno
+        frame = frame.f_back
+    for statement in ast.parse(Path(path).read_bytes()).body:
+        if statement.lineno <= line <= (statement.end_lineno or 0) and not isinstance(statement, ast.If):
+            raise WorkerError(
+                f"{path}, line {line}: starts worker processes, which load this file and come to this line again: expected "
+                f'it under `if __name__ == "__main__":`, {advice}'
+            )
 
 
 def devices(device: str) -> list[str]:
@@ -424,6 +527,7 @@ class Pool:
 
     def _workers(self, n: int, device: str) -> ProcessPoolExecutor:
         if (n, device) not in self._kept:
+            _require_main()
             context = get_context("spawn")
             own, names = context.Queue(), devices(device)
             for i in range(n):

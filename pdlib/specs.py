@@ -5,49 +5,32 @@ student names its whole ancestry. A `Measurement` is a probe applied to the chec
 needs neither. All can be run, stored and found again by fingerprint.
 
 Each class carries a `version`: the number of the code that gives the record its meaning. It enters the fingerprint, so a
-result of older code is never mistaken for one of today's. A subclass of `Spec` is known by being defined, here or elsewhere.
+result of older code is never mistaken for one of today's. A subclass of `Spec` is known by being defined, here or elsewhere;
+of one that is not of this package the code itself enters, see `pdlib.sources`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import cache, cached_property
 from importlib import import_module
-from pathlib import Path
+from types import FunctionType
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.sequences import SentenceStream, Sequences  # noqa: F401  scripts of users have it from here
+from pdlib.sources import FUNCTION, PROCESS, SOURCE, function_of, homes, of_function, own_code
 
-_KINDS: dict[str, type[Spec]] = {}  # those that are loaded
+UNSAVED = "unsaved-"  # how fingerprints begin that mean something in this process alone
+
+_KINDS: dict[str, list[type[Spec]]] = {}  # those that are loaded, by name, the last one defined last
 
 Purpose = Literal["train", "evaluation", "probe"]
 EVALUATION_SEED = 0  # of the stream of held-out examples: the same for all runs of a task
-
-
-@cache
-def homes() -> dict[str, str]:
-    """Return the module that defines each kind of the package, read off the sources: nothing is imported for it.
-
-    >>> homes()["SparseParity"]
-    'pdlib.tasks.parity'
-    """
-    package = Path(__file__).parent
-    classes = [
-        (name, base, ".".join(path.relative_to(package.parent).with_suffix("").parts))
-        for path in sorted(package.rglob("*.py"))
-        for name, base in re.findall(r"^class (\w+)\((?:\w+\.)*(\w+)", path.read_text("utf-8"), re.MULTILINE)
-    ]
-    found = {"Spec": __name__}
-    while new := {name: home for name, base, home in classes if base in found and name not in found}:
-        found |= new
-    return found
 
 
 def later(default: Any) -> Any:
@@ -132,20 +115,32 @@ class Spec:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _KINDS[cls.__name__] = cls
+        _KINDS.setdefault(cls.__name__, []).append(cls)
 
     def canonical(self) -> dict[str, Any]:
-        """Return the record as nested plain values, kinds and versions included."""
-        return {"kind": type(self).__name__, "version": self.version} | {
-            f.name: _plain(getattr(self, f.name), f"{type(self).__name__}.{f.name}")
-            for f in fields(self)
-            if not (f.metadata.get("later") and getattr(self, f.name) == f.default)
-        }
+        """Return the record as nested plain values: kinds, versions and, of a user's own kinds, a hash of their code."""
+        code = own_code(type(self))
+        own = {SOURCE: code} if code else {}
+        return (
+            {"kind": type(self).__name__, "version": self.version}
+            | own
+            | {
+                f.name: _plain(getattr(self, f.name), f"{type(self).__name__}.{f.name}")
+                for f in fields(self)
+                if not (f.metadata.get("later") and getattr(self, f.name) == f.default)
+            }
+        )
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256 (first 32 digits) of the canonical form."""
-        return fingerprint_of(self.canonical())
+        """Hexadecimal SHA-256 (first 32 digits) of the canonical form; code of the user's own is read again each time."""
+        kept: str | None = vars(self).get("fingerprint")
+        if kept is None:
+            record = self.canonical()
+            kept = fingerprint_of(record)
+            if SOURCE not in str(record):
+                vars(self)["fingerprint"] = kept
+        return kept
 
     @staticmethod
     def from_canonical(record: dict[str, Any], *, current_code: bool = False) -> Any:
@@ -156,13 +151,16 @@ class Spec:
         Raises
         ------
         SpecError
-            If the kind is unknown, a field is missing or unknown, or the version or a derived field is another code's.
+            If the kind is unknown, a field is missing or unknown, or the version, source or a derived field another's.
         """
-        kind = str(record.get("kind"))
-        if kind not in _KINDS and kind in homes():
+        kind, code = str(record.get("kind")), record.get(SOURCE, "")
+        if kind in homes():
             import_module(homes()[kind])
-        require(kind in _KINDS, f"kind {kind!r}", f"one of {', '.join(sorted({*_KINDS, *homes()}))}")
-        cls, given = _KINDS[kind], {k: v for k, v in record.items() if k not in ("kind", "version")}
+        expected = f"one of {', '.join(sorted({*_KINDS, *homes()}))}"
+        require(kind in _KINDS, f"kind {kind!r}", expected, "Import the module that defines it.")
+        known = _KINDS[kind][::-1]
+        cls = next((cls for cls in known if own_code(cls) == code), known[0])
+        given = {k: v for k, v in record.items() if k not in ("kind", "version", SOURCE)}
 
         def written_by_this(same: bool, what: str, expected: str) -> None:
             remedy = "Run it again with this code, or use the code that wrote it."
@@ -170,6 +168,9 @@ class Spec:
 
         version = record.get("version")
         written_by_this(version == cls.version, f"of version {version}", f"version {cls.version}, the one")
+        written_by_this(
+            own_code(cls) == code, "of another source", "the class and what it uses as they are, that"
+        )
         names = {f.name for f in fields(cls)}
         needed = {f.name for f in fields(cls) if not f.metadata.get("later")}
         what = f"{kind} with the fields {sorted(given)}"
@@ -185,7 +186,7 @@ class Spec:
 def fingerprint_of(canonical: dict[str, Any]) -> str:
     """Return the fingerprint that a canonical form has, whatever code wrote it."""
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return ((UNSAVED if PROCESS in text else "") + hashlib.sha256(text.encode()).hexdigest())[:32]
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -195,13 +196,20 @@ def _plain(value: Any, where: str) -> Any:
         return [_plain(v, where) for v in value]
     if value is None or type(value) in (bool, int, float, str):
         return value
+    if isinstance(value, (FunctionType, type)):
+        return of_function(value)
     raise SpecError(
-        f"{where} = {value!r} of type {type(value).__name__}: expected a literal (bool, int, float, str, "
-        "None), a tuple of them or another spec. Convert it, for example with int() or tuple()."
+        f"{where} = {value!r} of type {type(value).__name__}: expected a literal (bool, int, float, str, None), a function, "
+        "another spec or a tuple of them. Convert it, for example with int() or tuple()."
     )
 
 
 def _rebuilt(value: Any, current_code: bool) -> Any:
+    if isinstance(value, dict) and value["kind"] == FUNCTION:
+        what, expected = f"function {value['name']}", "one that is loaded, as the record names it"
+        found = function_of(value)
+        require(found is not None, what, expected, "Import its module, or run it again with this code.")
+        return found
     if isinstance(value, dict):
         return Spec.from_canonical(value, current_code=current_code)
     if isinstance(value, list):
@@ -321,6 +329,10 @@ Parameters = dict[str, NDArray[Any]]
 @dataclass(frozen=True)
 class Model(Spec):
     """A network; its parameters are a plain dictionary of arrays."""
+
+    def for_task(self, task: Task) -> Model:
+        """Return what a training on a task holds of this model: the same, unless it has to know the task's sizes."""
+        return self
 
     def check(self, task: Task) -> None:
         """Raise `SpecError` if this network cannot take the task's inputs."""
@@ -576,6 +588,7 @@ class Training(Teacher):
         n_micro = getattr(self.optimizer, "n_micro_batches", 1)
         divisor = f"a divisor of batch_size = {self.batch_size}"
         require(self.batch_size % n_micro == 0, f"n_micro_batches = {n_micro}", divisor)
+        object.__setattr__(self, "model", self.model.for_task(self.task))
         self.model.check(self.task)
         if isinstance(self.supervision, Distillation):
             other = self.supervision.teacher.task

@@ -1,7 +1,8 @@
 """Fingerprint -> result: tables, checkpoints, label bits, in two layers.
 
 The published layer ships with the project and is read-only (`pdlib.published`): tables and label bits. Under it lies the
-user's local store, a folder for each run, which also holds checkpoints and unfinished runs. A result exists when its
+user's local store, a folder for each run, which also holds checkpoints and unfinished runs; what depends on code whose
+source cannot be had lies in a temporary folder that ends with the process. A result exists when its
 `result.json` does; that file is written last, names the SHA-256 of every other file, and is what readers check against.
 Everything is written whole or not at all (`pdlib.files`).
 
@@ -10,9 +11,13 @@ The store knows specs and bytes, no models.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +46,7 @@ from pdlib.files import (
     write_tensors,
 )
 from pdlib.published import Published, Record, key_hash, page_tables, table_hash
-from pdlib.specs import Parameters, Run, Spec, SpecError, Training
+from pdlib.specs import UNSAVED, Parameters, Run, Spec, SpecError, Training
 
 __all__ = ["DamagedError", "MissingError", "Record", "Store", "StoreError"]
 
@@ -85,7 +90,10 @@ class Store:
 
     def lock(self, spec: Run) -> FileLock:
         """Return the right to compute `spec`, to be held; the system frees it when its holder dies."""
-        return lock(self.root / "locks" / f"{spec.fingerprint}.lock")
+        return lock(self._place(spec.fingerprint) / "locks" / f"{spec.fingerprint}.lock")
+
+    def _place(self, fingerprint: str) -> Path:
+        return _temporary(self.root) if fingerprint.startswith(UNSAVED) else self.root
 
     # ------------------------------------------------------------------ results
 
@@ -103,7 +111,7 @@ class Store:
             found = self.published.find(fingerprint)
             if found is not None:
                 return found
-        folder = self.root / "runs" / fingerprint
+        folder = self._place(fingerprint) / "runs" / fingerprint
         return _read_record(folder, fingerprint) if there(folder / "result.json") else None
 
     def save(self, spec: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
@@ -128,12 +136,14 @@ class Store:
 
     def run_folder(self, spec: Run) -> Path:
         """Return the local folder of a spec's result."""
-        return self.root / "runs" / spec.fingerprint
+        return self._place(spec.fingerprint) / "runs" / spec.fingerprint
 
     def sweep(self, spec: Run) -> None:
         """Remove what killed writers left where a run and its teacher's labels are kept."""
         folder, teacher = self.run_folder(spec), getattr(getattr(spec, "supervision", None), "teacher", None)
-        taught = [self.root / "labels" / teacher.fingerprint] if teacher is not None else []
+        taught = (
+            [self._place(teacher.fingerprint) / "labels" / teacher.fingerprint] if teacher is not None else []
+        )
         for place in (folder, folder / "checkpoints", *taught):
             sweep(place)
 
@@ -145,18 +155,18 @@ class Store:
         elif self.published is not None:
             yield from self.published.records()
 
-    def outdated(self, layer: Layer) -> list[str]:
-        """Return the fingerprints of results that another version of the code wrote."""
-
-        def is_current(fingerprint: str, record: dict[str, Any]) -> bool:
+    def outdated(self, layer: Layer) -> dict[str, str]:
+        """Return the fingerprints of results that other code wrote, each with the kind of run, and what to do."""
+        found = {}
+        for fingerprint, record in self.records(layer):
             try:
-                return bool(Spec.from_canonical(record["spec"]).fingerprint == fingerprint)
-            except SpecError:
-                return False
-
-        return [
-            fingerprint for fingerprint, record in self.records(layer) if not is_current(fingerprint, record)
-        ]
+                now = Spec.from_canonical(record["spec"]).fingerprint
+                why = "" if now == fingerprint else f"its record has the fingerprint {now}. Run it again."
+            except SpecError as error:
+                why = str(error)
+            if why:
+                found[fingerprint] = f"{_label(record['spec'])}: {why}"
+        return found
 
     # -------------------------------------------------------------------- pages
 
@@ -334,7 +344,7 @@ class Store:
 
     def label_file(self, key: dict[str, str]) -> Path:
         """Return where labels are kept: a folder for each teacher."""
-        return self.root / "labels" / key["teacher"] / f"{key_hash(key)}.safetensors"
+        return self._place(key["teacher"]) / "labels" / key["teacher"] / f"{key_hash(key)}.safetensors"
 
     def save_labels(self, key: dict[str, str], labels: NDArray[Any]) -> None:
         """Write labels under their key."""
@@ -342,7 +352,22 @@ class Store:
 
     def label_lock(self, key: dict[str, str]) -> FileLock:
         """Return the right to make these labels, to be held."""
-        return lock(self.root / "locks" / f"{key_hash(key)}.lock")
+        return lock(self._place(key["teacher"]) / "locks" / f"{key_hash(key)}.lock")
+
+
+@cache
+def _temporary(root: Path) -> Path:
+    """Return the folder, for a store's root, of what means something in this process alone."""
+    folder = tempfile.mkdtemp(prefix="pdlib-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _label(record: Mapping[str, Any]) -> str:
+    """Return the kinds of which a record is made, the run's first: enough to know it by."""
+    training = record.get("training", record)
+    parts = [record, record.get("probe"), training.get("model"), training.get("task")]
+    return " ".join(str(part["kind"]) for part in parts if part)
 
 
 def _read_record(folder: Path, fingerprint: str) -> Record:

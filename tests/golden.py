@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from pdlib.engine import execute, measure
-from pdlib.specs import Measurement, Run, Spec, Training, ancestors, homes
+from pdlib.sources import homes
+from pdlib.specs import Measurement, Run, Spec, Training, ancestors
 from pdlib.store import Store
 
 FILE = Path(__file__).with_name("golden.json")

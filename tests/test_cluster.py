@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import tiny
 
+import pdlib
 from pdlib import engine
 from pdlib.engine import RunsFailedError, execute
 from pdlib.schedules import OneShot
@@ -52,6 +54,18 @@ def test_failures_on_a_cluster_are_reported_as_they_are_here(cluster: Any, store
             progress=False,
         )
     assert store.find(tiny.training().fingerprint) is not None
+
+
+def test_the_readmes_call_runs_on_the_cluster_that_it_names(
+    cluster: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDLIB_STORE", str(store.root))
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    (example,) = (b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Client(" in b)
+    assert "tcp://scheduler:8786" in example
+    names: dict[str, Any] = {"pdlib": pdlib, "specs": [tiny.training(seed=8)]}
+    exec(example.replace("tcp://scheduler:8786", cluster.scheduler.address), names)
+    assert [record.source for record in names["records"]] == ["trained now"]
 
 
 def test_an_address_in_the_environment_is_enough(

@@ -21,8 +21,8 @@ import pdlib
 from pdlib import SparseParity, Transformer, claims, install, pages
 from pdlib import __main__ as commands
 from pdlib.__main__ import main
-from pdlib.models.huggingface import load_pretrained
-from pdlib.models.transformer import tokens_of
+from pdlib.models.huggingface import load_pretrained, save_pretrained
+from pdlib.models.transformer import bert, tokens_of
 from pdlib.published import Published
 from pdlib.schedules import MultiplesSplit
 from pdlib.tasks.masked import MaskedPrediction
@@ -128,6 +128,23 @@ def test_the_transformer_of_the_readme_trains_and_opens_in_transformers(tmp_path
     np.testing.assert_allclose(model.logits(parameters, bits), theirs, rtol=0, atol=1e-5)
     untrained = model.logits(model.initial(16, 2, seed=0), bits)
     assert np.abs(untrained - theirs.numpy()).max() > 1e-3  # the control
+
+
+def test_the_published_teacher_of_the_readme_is_one_of_folders_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    corpus = Corpus.prepare("sample:english:60", "trained:300", length=16, held_out=20)
+    model = bert(1, 2, head_size=4, n_positions=16, vocabulary=300)
+    for seed, folder in enumerate(("200", "400", "600")):
+        save_pretrained(folder, model, model.initial(n_inputs=16, n_classes=300, seed=seed))
+        (tmp_path / folder / "vocab.txt").write_text(corpus.wordpiece().text, "utf-8")
+    stand_in = {
+        "hub:google/multiberts-seed_0-step_{k}k@main": "folder:{k}",
+        '"pkg:wikipedia-leads", tokenizer=uris[0]': '"sample:english:60", uris[0], length=16, held_out=20',
+    }
+    run_example("PublishedCheckpoints", stand_in, tmp_path)
 
 
 def test_a_package_that_is_missing_is_an_error_at_once_that_names_it_and_the_command(

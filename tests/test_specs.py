@@ -21,6 +21,7 @@ from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.published import Published
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
+from pdlib.sources import homes
 from pdlib.specs import (
     SGD,
     Adam,
@@ -30,7 +31,6 @@ from pdlib.specs import (
     Spec,
     SpecError,
     ancestors,
-    homes,
 )
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.complexity import Totals, WidthTradeOff

@@ -279,17 +279,19 @@ def test_a_result_of_another_code_version_is_not_used_but_listed(
     monkeypatch.setattr(SparseParity, "version", 0)
     old = tiny.training()
     execute([old], store, progress=False)
-    assert store.outdated("local") == []
+    assert store.outdated("local") == {}
     monkeypatch.undo()
     new = tiny.training()
     assert new.fingerprint != old.fingerprint
     assert store.find(new.fingerprint) is None
-    assert store.outdated("local") == [old.fingerprint]
+    assert list(store.outdated("local")) == [old.fingerprint]
+    (why,) = store.outdated("local").values()
+    assert why.startswith("Training MLP SparseParity: SparseParity of version 0: expected version 1")
     with pytest.raises(StoreError, match=r"SparseParity of version 0: expected version 1.*Run it again"):
         store.find(old.fingerprint)
     (record,) = execute([new], store, progress=False)
     assert record.source == "trained now"
-    assert store.outdated("local") == [old.fingerprint]
+    assert list(store.outdated("local")) == [old.fingerprint]
 
 
 def test_a_record_that_was_edited_is_refused_even_with_a_right_hash(filled: Store) -> None:
@@ -304,7 +306,7 @@ def test_a_record_that_was_edited_is_refused_even_with_a_right_hash(filled: Stor
     edited(lambda record: record["spec"]["model"].update(version=2))
     with pytest.raises(StoreError, match="MLP of version 2: expected version 1"):
         read()
-    assert filled.outdated("local") == [SPEC.fingerprint]
+    assert list(filled.outdated("local")) == [SPEC.fingerprint]
     edited(lambda record: record["spec"].update(seed=5))
     with pytest.raises(DamagedError, match="its spec has the fingerprint"):
         read()
@@ -518,7 +520,7 @@ def test_leftovers_of_a_killed_writer_are_never_read(filled: Store) -> None:
         (folder / ".writing-abc").write_bytes(b"half")
     for _, read in files(filled).values():
         read()
-    assert filled.outdated("local") == []
+    assert filled.outdated("local") == {}
     filled.save(SPEC, TABLE, {})
     record = json.loads((run / "result.json").read_bytes())
     assert not [name for name in record["files"] if "writing" in name]

@@ -21,6 +21,7 @@ from pdlib.files import StoreError
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.specs import SpecError
+from pdlib.tasks import bits
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text import corpus as module
@@ -183,7 +184,7 @@ def test_an_epoch_has_each_sequence_once_and_the_next_another_order(small: Corpu
 
 
 def test_all_orders_are_equally_likely() -> None:
-    counts = Counter(tuple(module._order(f"{i:x}", 0, 4).tolist()) for i in range(4800))
+    counts = Counter(tuple(bits._order(f"{i:x}", 0, 4).tolist()) for i in range(4800))
     assert set(counts) == set(permutations(range(4)))
     assert sum((c - 200) ** 2 / 200 for c in counts.values()) < 50  # chi-squared of 23 degrees: 0.1 %
 

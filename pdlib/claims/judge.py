@@ -12,7 +12,6 @@ import ast
 import hashlib
 import inspect
 import json
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ import pandas as pd
 import yaml
 
 from pdlib.claims.effects import EFFECTS, MODULES, MissingTableError, Tables, UndecidedError
+from pdlib.sources import dumped, parsed
 from pdlib.tables import LEVEL, Interval, data_seed, mean_interval, wilson_interval
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
@@ -441,7 +441,7 @@ def code_of(effect: str) -> str:
     queue, nodes = [effect], _definitions()
     while queue:
         if (name := queue.pop()) in nodes and name not in used:
-            used[name] = _dumped(nodes[name])
+            used[name] = dumped(nodes[name])
             queue += [n.id for n in ast.walk(nodes[name]) if isinstance(n, ast.Name)]
     return "\n".join(used[name] for name in sorted(used))
 
@@ -450,19 +450,11 @@ def code_of(effect: str) -> str:
 def _definitions() -> dict[str, ast.stmt]:
     """Return what the files of effects define."""
     nodes: dict[str, ast.stmt] = {}
-    for node in (node for module in MODULES for node in ast.parse(inspect.getsource(module)).body):
+    for node in (node for module in MODULES for node in parsed(inspect.getsource(module)).body):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            if ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
             nodes[node.name] = node
         elif isinstance(node, ast.Assign):
             nodes |= {
                 t.id: node for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Name)
             }
     return nodes
-
-
-def _dumped(node: ast.AST) -> str:
-    """Return a syntax tree as text, the same under every Python: 3.12 adds type parameters, 3.13 leaves empty lists out."""
-    shown: dict[str, bool] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
-    return ast.dump(node, **shown).replace(", type_params=[]", "")

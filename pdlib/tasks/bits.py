@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
 WORDS_PER_COUNT = 4  # Philox yields four 64-bit words a count
@@ -34,6 +36,37 @@ def random_words(identity: str, start: int, stop: int, n_words: int) -> NDArray[
     generator = np.random.Philox(key=int(identity, 16), counter=counter)
     raw = generator.random_raw(last - counter * WORDS_PER_COUNT)
     return np.asarray(raw[first - counter * WORDS_PER_COUNT :]).reshape(stop - start, n_words)
+
+
+def epochs(identity: str, start: int, stop: int, n: int) -> NDArray[np.int32]:
+    """Return the items start ... stop - 1 of an endless stream of 0 ... n - 1, each time in another random order.
+
+    >>> sorted(epochs("00ff", 0, 4, 4).tolist()), sorted(epochs("00ff", 4, 8, 4).tolist())
+    ([0, 1, 2, 3], [0, 1, 2, 3])
+    """
+    found = [
+        _order(identity, epoch, n)[max(start - epoch * n, 0) : stop - epoch * n]
+        for epoch in range(start // n, -(-stop // n))
+    ]
+    return np.concatenate([np.empty(0, np.int32), *found])
+
+
+@lru_cache(maxsize=4)
+def _order(identity: str, epoch: int, n: int) -> NDArray[np.int32]:
+    """The numbers 0 ... n - 1 in the random order of an epoch."""
+    key = hashlib.sha256(f"{identity} epoch {epoch}".encode()).hexdigest()[:32]
+    order = np.arange(n, dtype=np.int32)
+    _shuffle(order, random_words(key, 0, n, 1)[:, 0])
+    order.flags.writeable = False
+    return order
+
+
+@njit(cache=True)
+def _shuffle(order: NDArray[np.int32], words: NDArray[np.uint64]) -> None:
+    """Exchange each place with one from there on, by one random word each (Fisher-Yates)."""
+    for i in range(len(order)):
+        other = i + int((words[i] >> np.uint64(11)) * 2.0**-53 * (len(order) - i))
+        order[i], order[other] = order[other], order[i]
 
 
 class BitStream:

@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pdlib.files import cache, lock, write_bytes, writing
 from pdlib.sequences import integer_type
 from pdlib.specs import Purpose, Source, SpecError, require
-from pdlib.tasks.bits import random_words
+from pdlib.tasks.bits import epochs
 from pdlib.text import hub, loading
 from pdlib.text.packages import package
 from pdlib.text.wordpiece import CLS, MASK, UNK, WordPiece, load, train
@@ -294,11 +293,7 @@ class CorpusStream:
             f"at most {n}, which {', '.join(self._texts)} holds out",
             "Ask for fewer (n_evaluation, n_samples), lower held_out, or take more text.",
         )
-        found = [
-            _order(self.identity, epoch, n)[max(start - epoch * n, 0) : stop - epoch * n]
-            for epoch in range(start // n, -(-stop // n))
-        ]
-        return np.concatenate([np.empty(0, np.int32), *found])
+        return epochs(self.identity, start, stop, n)
 
     def sentences(self, start: int, stop: int) -> Block:
         """Return the sequences start ... stop - 1."""
@@ -308,24 +303,6 @@ class CorpusStream:
     def parts(self, start: int, stop: int) -> NDArray[np.intp]:
         """Return the part, from 0, of each of the sequences start ... stop - 1."""
         return np.searchsorted(self._stops, self.rows(start, stop), side="right")
-
-
-@lru_cache(maxsize=4)
-def _order(identity: str, epoch: int, n: int) -> NDArray[np.int32]:
-    """The numbers 0 ... n - 1 in the random order of an epoch."""
-    key = hashlib.sha256(f"{identity} epoch {epoch}".encode()).hexdigest()[:32]
-    order = np.arange(n, dtype=np.int32)
-    _shuffle(order, random_words(key, 0, n, 1)[:, 0])
-    order.flags.writeable = False
-    return order
-
-
-@njit(cache=True)
-def _shuffle(order: NDArray[np.int32], words: NDArray[np.uint64]) -> None:
-    """Exchange each place with one from there on, by one random word each (Fisher-Yates)."""
-    for i in range(len(order)):
-        other = i + int((words[i] >> np.uint64(11)) * 2.0**-53 * (len(order) - i))
-        order[i], order[other] = order[other], order[i]
 
 
 # --------------------------------------------------------------- prepared files

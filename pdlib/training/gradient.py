@@ -59,7 +59,7 @@ class GradientLearner:
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
         initial = {k: v for k, v in saved.items() if not k.startswith(STATE)}
         self._module: nn.Module = spec.model.module(initial).to(self._device, dtype).train()
-        self._names = [name for name, _ in self._module.named_parameters()]
+        self._names = initial.keys()
         self._parameters = list(self._module.parameters())
         self._flat = torch.cat([p.detach().reshape(-1) for p in self._parameters])
         self._grad = torch.zeros_like(self._flat)
@@ -209,8 +209,8 @@ class GradientLearner:
 
     def parameters(self) -> Parameters:
         """Return copies of the parameters as they are now."""
-        named = zip(self._names, self._parameters, strict=True)
-        return {name: p.detach().cpu().numpy().copy() for name, p in named}
+        state = self._module.state_dict()  # running averages too, and tied parameters under each name
+        return {name: state[name].detach().cpu().numpy().copy() for name in self._names}
 
     def state(self) -> Parameters:
         """Return what the run needs to go on: parameters, the optimizer's moments, the generator's state."""
