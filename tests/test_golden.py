@@ -18,7 +18,7 @@ import pytest
 from examples import TEACHER
 
 from pdlib import labels
-from pdlib.specs import SGD, Run, Spec
+from pdlib.specs import SGD, Run, Spec, SpecError
 from pdlib.theory.majority import FourierGap
 
 GOLDEN = golden.load()
@@ -153,3 +153,12 @@ def test_a_later_field_at_its_default_decides_nothing() -> None:
     object.__setattr__(spec, "data_seed", None)
     spec.__dict__.pop("fingerprint", None)
     assert spec.fingerprint == TEACHER.fingerprint
+
+
+def test_every_field_of_every_kind_is_held_to_its_annotation(found: dict[str, Run]) -> None:
+    kinds = {type(part): part for run in found.values() for part in nested(run)}
+    for kind, spec in kinds.items():
+        for field in fields(kind):
+            if field.init:
+                with pytest.raises(SpecError, match=rf"{field.name} = <object object.*: expected "):
+                    replace(spec, **{field.name: object()})

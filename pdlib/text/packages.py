@@ -162,7 +162,7 @@ def package(name: str) -> Package:
     >>> package("wikipedia-lead")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    pdlib.specs.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, ... Did you mean wikipedia-leads?
+    pdlib.fields.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, ... Did you mean wikipedia-leads?
     """
     close = get_close_matches(name, PACKAGES, n=1)
     guess = f"Did you mean {close[0]}?" if close else ""
