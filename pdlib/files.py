@@ -14,16 +14,18 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as tensor_bytes
+
+if TYPE_CHECKING:  # it takes a second to load, and the command line checks its words before
+    import pandas as pd
 
 
 class StoreError(RuntimeError):
@@ -46,10 +48,28 @@ def cannot_write(path: Path, size: int, error: OSError) -> StoreError:
     )
 
 
+def user_folder(variable: str) -> Path:
+    """Return the folder that an environment variable names, as a whole path, or the system's cache folder."""
+    named = os.environ.get(variable) or str(platformdirs.user_cache_path("pdlib"))
+    folder = Path(os.path.expanduser(named))  # noqa: PTH111  which leaves `~` where there is no home
+    if folder.parts[:1] == ("~",):
+        raise StoreError(
+            f"{variable} = {named!r}, and this user has no home: expected a folder. Set {variable} to one."
+        )
+    return folder.absolute()
+
+
 def cache(name: str) -> Path:
     """Return a folder of what can be fetched or made again, in `$PDLIB_CACHE` or the system's cache folder."""
-    root = os.environ.get("PDLIB_CACHE") or platformdirs.user_cache_path("pdlib")
-    return Path(root).expanduser() / name
+    return user_folder("PDLIB_CACHE") / name
+
+
+def published_use() -> str:
+    """Return what `$PDLIB_PUBLISHED` says of published results: `use`, `labels` or `ignore`; see `pdlib.store.Store`."""
+    use = os.environ.get("PDLIB_PUBLISHED") or "use"
+    if use not in ("use", "labels", "ignore"):
+        raise StoreError(f"PDLIB_PUBLISHED = {use!r}: expected 'use', 'labels' or 'ignore'.")
+    return use
 
 
 @contextmanager
@@ -201,6 +221,7 @@ def table_bytes(table: pd.DataFrame, **options: Any) -> bytes:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> table = pd.DataFrame({"word": ["null", "007", ""], "share": [0.1, float("inf"), float("nan")]})
     >>> parse_table(table_bytes(table)).equals(table)
     True
@@ -222,4 +243,6 @@ def table_bytes(table: pd.DataFrame, **options: Any) -> bytes:
 
 def parse_table(data: bytes) -> pd.DataFrame:
     """Return the table of `table_bytes`."""
+    import pandas as pd
+
     return pd.read_parquet(io.BytesIO(data))
