@@ -50,12 +50,13 @@ def cannot_write(path: Path, size: int, error: OSError) -> StoreError:
 
 def user_folder(variable: str) -> Path:
     """Return the folder that an environment variable names, as a whole path, or the system's cache folder."""
-    named = os.environ.get(variable) or str(platformdirs.user_cache_path("pdlib"))
-    folder = Path(os.path.expanduser(named))  # noqa: PTH111  which leaves `~` where there is no home
-    if folder.parts[:1] == ("~",):
+    named = os.environ.get(variable)
+    try:
+        folder = Path(named).expanduser() if named else platformdirs.user_cache_path("pdlib")
+    except RuntimeError as error:
         raise StoreError(
-            f"{variable} = {named!r}, and this user has no home: expected a folder. Set {variable} to one."
-        )
+            f"{variable} = {named!r}, and no home: {error}. Expected a folder. Set {variable} to one."
+        ) from None
     return folder.absolute()
 
 

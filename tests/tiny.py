@@ -196,5 +196,7 @@ def likelihood(grammar: Grammar, tokens: NDArray[Any], lengths: NDArray[Any]) ->
     found, shares = np.empty(len(tokens)), np.zeros(evidence.shape)
     marginals(tuple(nodes(grammar)), evidence, np.asarray(lengths, np.int64), found, shares)
     real = (np.arange(shares.shape[1]) < np.asarray(lengths)[:, None]) & np.isfinite(found)[:, None]
-    np.testing.assert_allclose(shares.sum(axis=2)[real], 1, rtol=1e-9)  # each token of a sentence is what it is
+    np.testing.assert_allclose(
+        shares.sum(axis=2)[real], 1, rtol=1e-9
+    )  # each token of a sentence is what it is
     return found
