@@ -62,6 +62,10 @@ other_roots: list[int] = [10, 11, 12]  # the parts of these taken
 n_texts: int = 32  # written by each network
 
 # %% tags=["hide-input"]
+from pdlib.pages import check_parameters
+
+check_parameters(globals())  # before the imports that take seconds
+
 from dataclasses import replace
 from pprint import pprint
 

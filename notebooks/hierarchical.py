@@ -51,6 +51,10 @@ n_probe_samples: int = 10_000  # of the correlations; not stated
 temperatures: list[float] = [1.0e-4, 1.0]  # tau in Figures 18c and 19c
 
 # %% tags=["hide-input"]
+from pdlib.pages import check_parameters
+
+check_parameters(globals())  # before the imports that take seconds
+
 from pprint import pprint
 
 import matplotlib.pyplot as plt

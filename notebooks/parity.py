@@ -66,6 +66,10 @@ variant_seeds: list[int] = [1, 2]  # of these teachers
 variant_steps: int = 12_000  # of those that are like the teacher
 
 # %% tags=["hide-input"]
+from pdlib.pages import check_parameters
+
+check_parameters(globals())  # before the imports that take seconds
+
 from dataclasses import replace
 from pprint import pprint
 

@@ -60,6 +60,10 @@ heads_std: float = 0.15  # initial standard deviation in Figures 7 and 10
 temperatures: list[float] = [1.0e-4, 1.0]  # tau, Figure 14
 
 # %% tags=["hide-input"]
+from pdlib.pages import check_parameters
+
+check_parameters(globals())  # before the imports that take seconds
+
 import math
 from pprint import pprint
 

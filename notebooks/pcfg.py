@@ -70,6 +70,10 @@ dropout: float = 0.1  # in the official code
 slow_rate: float = 1.0e-2  # the largest of the paper's grid
 
 # %% tags=["hide-input"]
+from pdlib.pages import check_parameters
+
+check_parameters(globals())  # before the imports that take seconds
+
 from dataclasses import replace
 from functools import partial
 from pprint import pprint

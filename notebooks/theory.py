@@ -65,6 +65,10 @@ construction_bits: list[int] = [8, 40]  # d; up to 16: all 2^d inputs
 n_construction_inputs: int = 2_000  # random inputs beyond 16 bits
 
 # %% tags=["hide-input"]
+from pdlib.pages import check_parameters
+
+check_parameters(globals())  # before the imports that take seconds
+
 from bisect import bisect_left
 from itertools import product
 from math import ceil, comb, log

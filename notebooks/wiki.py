@@ -62,6 +62,10 @@ ablation_seeds: list[int] = [1]  # of what is not core; among seeds
 first_checkpoints: list[int] = [24, 80, 160]  # alone for a short run
 
 # %% tags=["hide-input"]
+from pdlib.pages import check_parameters
+
+check_parameters(globals())  # before the imports that take seconds
+
 from pprint import pprint
 
 import matplotlib.pyplot as plt

@@ -1,4 +1,7 @@
-"""The command line: `python -m pdlib run | book | references | reproduce | claims | store | bench`."""
+"""The command line: `python -m pdlib run | book | references | reproduce | claims | store | bench`.
+
+Words are checked before anything heavy is loaded, so the commands import what they need themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
-from pdlib import bench, claims, labels, pages
-from pdlib.files import DamagedError, StoreError, write_bytes
-from pdlib.published import Published, Record
-from pdlib.specs import Distillation, Spec, Training, ancestors
-from pdlib.store import Store
-from pdlib.tables import prediction_interval
+from pdlib import bench, install, pages
+from pdlib.files import DamagedError, StoreError, published_use, write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdlib.published import Published, Record
+    from pdlib.store import Store
 
 JUDGED = [profile for profile in pages.PROFILES if profile != "smoke"]
 VERIFIED_S = 120  # seconds of processor time of a run that is verified, with its teacher's
@@ -33,7 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; return its exit status, with errors as sentences rather than tracebacks."""
     args = _parser().parse_args(arguments)
     try:
+        published_use()
         return int(args.call(args))
+    except KeyboardInterrupt:
+        said = "Interrupted. What was finished is kept, and a training goes on from its last saved state"
+        print(f"\n{said}: give the same command again{' --resume' * args.again}.", file=sys.stderr)
+        return 130
     except (ValueError, RuntimeError, OSError) as error:  # those that this project raises for people
         if os.environ.get("PDLIB_TRACEBACK"):
             raise
@@ -49,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, call: object, text: str, among: Any = commands) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = among.add_parser(name, help=text, description=text)
-        sub.set_defaults(call=call)
+        sub.set_defaults(call=call, again=name == "reproduce")
         return sub
 
     def overrides(sub: argparse.ArgumentParser) -> None:
@@ -109,7 +118,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _values(args: argparse.Namespace, page: str) -> dict[str, object]:
     """Return a page's parameters at the profile asked for, overridden."""
-    changes = {name: yaml.safe_load(value) for name, value in args.p}
+    changes = {}
+    for name, value in args.p:
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise pages.ParameterError(
+                f"-p {name} {value!r}: expected a value in YAML, such as 30 or '[1, 2]'."
+            ) from None
     return pages.load_parameters(args.profile, page, changes)
 
 
@@ -117,7 +133,7 @@ def _run(args: argparse.Namespace) -> int:
     values = _values(args, args.page)
     out = args.out or pages.checkout() / "_build" / "exec" / f"{args.page}.ipynb"
     if args.scheduler:
-        os.environ["PDLIB_SCHEDULER"] = args.scheduler
+        os.environ["PDLIB_SCHEDULER"] = install.answering(args.scheduler)
     print(pages.execute(args.page, out, values))
     return 0
 
@@ -137,6 +153,10 @@ def _reproduce(args: argparse.Namespace) -> int:
     """Execute pages in an empty store; print each number beside the published one. 1 if one lies outside."""
     names = [args.page] if args.page else pages.page_names(profile=args.profile)
     asked = {page: _values(args, page) for page in names}  # all are checked before anything is removed
+    from pdlib import claims
+    from pdlib.published import Published
+    from pdlib.store import Store
+
     published_ones = {page: Published().page(page, args.profile) for page in names}
     folder = pages.checkout() / "_build" / "reproduce"
     if folder.exists() and not args.resume:
@@ -177,6 +197,11 @@ def _readable(table: pd.DataFrame) -> str:
 
 def _claims(args: argparse.Namespace) -> int:
     """Print the ledger at the largest size run; 1 if a criterion is not the one registered."""
+    if args.page and args.page not in bench.PAGES:
+        pages.unknown_page(args.page, list(bench.PAGES))
+    from pdlib import claims
+    from pdlib.store import Store
+
     if args.lock:
         claims.write_lock(claims.register())
     complaints = claims.lock_complaints(claims.register(), claims.locked())
@@ -199,6 +224,8 @@ def _claims(args: argparse.Namespace) -> int:
 
 
 def _outdated(args: argparse.Namespace) -> int:
+    from pdlib.store import Store
+
     store = Store()
     for layer in ("published", "local"):
         for fingerprint, why in store.outdated(layer).items():
@@ -208,6 +235,8 @@ def _outdated(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     """Print a result for a person."""
+    from pdlib.store import Store
+
     store = Store()
     known = {f for layer in ("published", "local") for f, _ in store.records(layer)}
     found = sorted(f for f in known if f.startswith(args.fingerprint))
@@ -233,6 +262,12 @@ def _publish(args: argparse.Namespace) -> int:
     a student of hard labels that are published too does without. What an earlier partial publication held stays, until the
     page is published as a whole.
     """
+    asked = pages.load_parameters(args.profile, args.page)
+    from pdlib import claims
+    from pdlib.published import Published
+    from pdlib.specs import Distillation
+    from pdlib.store import Store
+
     store, published, of_page = Store(), Published(), (args.page, args.profile)
     run = f"python -m pdlib run {args.page} --profile {args.profile}"
     result = None if args.partial else store.load_page(*of_page)
@@ -245,7 +280,7 @@ def _publish(args: argparse.Namespace) -> int:
             f"no result of page {args.page} at profile {args.profile} in {store.root}: expected one. Run it first: {run}"
         )
     else:
-        _require_parameters(args, result["parameters"], run)
+        _require_parameters(args, asked, result["parameters"], run)
         records, tables, commits = [], store.page_tables(*of_page), result["commits"]
     if unclean := [c for c in commits if len(c) != 40]:
         raise StoreError(
@@ -270,7 +305,9 @@ def _publish(args: argparse.Namespace) -> int:
     return 0
 
 
-def _require_parameters(args: argparse.Namespace, ran: Mapping[str, object] | None, run: str) -> None:
+def _require_parameters(
+    args: argparse.Namespace, of_profile: Mapping[str, object], ran: Mapping[str, object] | None, run: str
+) -> None:
     """Refuse a result that was judged at other values than those of the profile that it would bear."""
     differ = sorted(pages.differences(args.page, args.profile, ran or {}).items())
     if differ:
@@ -330,6 +367,10 @@ def _verify(args: argparse.Namespace) -> int:
     more than `VERIFIED_S` seconds with their teachers.
     """
     from pdlib.engine import execute
+    from pdlib.published import Published
+    from pdlib.specs import Spec, Training
+    from pdlib.store import Store
+    from pdlib.tables import prediction_interval
 
     published = Store(tempfile.mkdtemp(), Published().root)
     trainings = {f: r for f, r in published.records("published") if r["spec"]["kind"] == "Training"}
@@ -376,6 +417,9 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _seconds(fingerprint: str, trainings: Mapping[str, dict[str, Any]], store: Store) -> float:
     """Return the processor time that a published training and the teachers it needs took; infinite if unknown."""
+    from pdlib import labels
+    from pdlib.specs import Distillation, Spec, ancestors
+
     if fingerprint not in trainings:
         return math.inf
     own = float(trainings[fingerprint]["provenance"]["cpu_s"])

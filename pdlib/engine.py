@@ -13,20 +13,21 @@ import datetime
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import Any
 
 import pandas as pd
@@ -34,7 +35,7 @@ import torch
 
 from pdlib import labels, sources
 from pdlib.files import sha256, there
-from pdlib.install import optional
+from pdlib.install import answering, optional
 from pdlib.progress import Display, State, Tracker, append
 from pdlib.specs import (
     UNSAVED,
@@ -46,9 +47,7 @@ from pdlib.specs import (
     Teacher,
     Training,
     ancestors,
-    instance,
     require,
-    whole,
 )
 from pdlib.store import Record, Store, StoreError
 from pdlib.training import clock, place, train, untrained
@@ -156,11 +155,11 @@ def execute(
                 1 if light else _workers((os.cpu_count() or 1) if device == "cpu" else len(devices(device)))
             )
         scheduler = os.environ.get("PDLIB_SCHEDULER")
-        with _tracker(graph, progress) as tracker:
+        with _interruptible(store), _tracker(graph, progress) as tracker:
             if executor is not None:
                 _run_on(executor, graph, workplace, tracker)
             elif scheduler:
-                with optional("distributed", "cluster").Client(scheduler) as client:
+                with optional("distributed", "cluster").Client(answering(scheduler)) as client:
                     workers = client.get_executor(retries=POOL_RETRIES, pure=False)
                     _run_on(workers, graph, workplace, tracker)
             elif n_workers == 1 or not any(_may_leave(node.spec) for node in graph.values()):
@@ -187,9 +186,9 @@ def _checked(specs: Iterable[Run], store: Store, n_workers: int | None) -> list[
     for i, spec in enumerate(runs):
         run = isinstance(spec, (Training, Measurement, Calculation))
         require(run, f"specs[{i}] = {spec!r}", "a Training, a Measurement or a Calculation")
-    instance(Store, store=store)
-    if n_workers is not None:
-        whole(n_workers=n_workers)
+    require(isinstance(store, Store), f"store = {store!r}", "a Store")
+    whole = n_workers is None or (type(n_workers) is int and n_workers >= 1)
+    require(whole, f"n_workers = {n_workers!r}", "a whole number of at least 1")
     return runs
 
 
@@ -206,6 +205,29 @@ def _say_what_is_not_kept(specs: Sequence[Run]) -> None:
             "process only. Expected code in a file, as it was loaded; save it there, or start again.",
             stacklevel=3,
         )
+
+
+@contextmanager
+def _interruptible(store: Store) -> Iterator[None]:
+    """Let Ctrl-C end a script, or a notebook's cell, with one line that says what is kept, and a script with status 130."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        said = (
+            f"Interrupted: finished runs are in {store.root}, and a training goes on from its last saved state. Start again "
+            "as before."
+        )
+        error.args, before = (said,), sys.excepthook
+        error._render_traceback_ = lambda: [said]  # type: ignore[attr-defined]  # IPython's hook
+
+        def show(kind: Any, raised: Any, trace: Any) -> None:
+            if raised.args == (said,):
+                print(said, file=sys.stderr)
+            else:
+                before(kind, raised, trace)
+
+        sys.excepthook = show
+        raise
 
 
 def _workers(default: int) -> int:
@@ -360,6 +382,7 @@ def _run_on(
     workplace: Workplace,
     tracker: Tracker,
     n_workers: int | None = None,
+    job: Callable[..., None] = compute,
 ) -> None:
     """Run a graph: what waits for a run after it, the longest first, so that none of these is left over."""
     here = executor if isinstance(executor, _Here) else _Here(lambda n: None)
@@ -387,7 +410,8 @@ def _run_on(
             elif node.waits_for <= done:
                 chosen = here if fingerprint in stay else executor
                 asked = replace(workplace, asked=fingerprint)
-                future = chosen.submit(compute, waiting.pop(fingerprint).spec, asked)
+                call = compute if chosen is here else job
+                future = chosen.submit(call, waiting.pop(fingerprint).spec, asked)
                 known[future] = fingerprint
                 if future.done():
                     break  # what failed or was done decides what is next
@@ -425,7 +449,8 @@ def _importable(part: Any) -> bool:
 
 def _require_main() -> None:
     """Raise `WorkerError` if workers, which load the main script, would find no file, or a call that starts workers."""
-    main, frame, line = sys.modules["__main__"], sys._getframe(), 0
+    main, line = sys.modules["__main__"], 0
+    frame: FrameType | None = sys._getframe()
     path = getattr(main, "__file__", None)
     if path is None or str(getattr(main.__spec__, "name", "")).endswith("__main__"):
         return  # a prompt, a notebook or a package's command: nothing to load
@@ -461,13 +486,15 @@ def devices(device: str) -> list[str]:
 
 
 _own_device: str | None = None  # a worker's; None in a process that is no worker of a pool
+_under_way: Any = None  # of a pool's workers, all together: steps of the runs that they are at
 
 
-def _start_worker(n_threads: int, own: Any) -> None:
+def _start_worker(n_threads: int, own: Any, under_way: Any) -> None:
     """Set a new worker's threads, give it the next device as its own, and let it end with the process that started it."""
-    global _own_device
+    global _own_device, _under_way
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
     set_threads(n_threads)
-    _own_device = own.get()
+    _own_device, _under_way = own.get(), under_way
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -477,6 +504,34 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
+
+
+def _compute_in_pool(spec: Run, workplace: Workplace) -> None:
+    """Compute a run in a worker, which counts its steps until the whole run counts."""
+    told = 0
+
+    def tell(n: int) -> None:
+        nonlocal told
+        told += n
+        with _under_way.get_lock():
+            _under_way.value += n
+
+    try:
+        compute(spec, workplace, tell)
+    finally:
+        tell(-told)
+
+
+@contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # others set no signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Pool:
@@ -497,7 +552,7 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, str], ProcessPoolExecutor] = {}
+        self._kept: dict[tuple[int, str], tuple[ProcessPoolExecutor, Any]] = {}  # with the steps under way
 
     def __enter__(self) -> Pool:
         return self
@@ -505,27 +560,31 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the workers when each has finished what it is at."""
+    def close(self, *, at_once: bool = False) -> None:
+        """End the workers, when each has finished what it is at or at once."""
         while self._kept:
-            _, workers = self._kept.popitem()
+            _, (workers, _) = self._kept.popitem()
+            for process in list((workers._processes or {}).values()) if at_once else ():
+                process.terminate()
             workers.shutdown(wait=True, cancel_futures=True)
 
     def run(self, n: int, graph: dict[str, Node], workplace: Workplace, tracker: Tracker) -> None:
         """Run a graph on `n` workers."""
         for attempt in range(POOL_RETRIES + 1):
             try:
-                return _run_on(self._workers(n, workplace.device), graph, workplace, tracker, n)
+                workers, under_way = self._workers(n, workplace.device)
+                tracker.steps_elsewhere = under_way
+                return _run_on(workers, graph, workplace, tracker, n, _compute_in_pool)
             except RunsFailedError:
                 raise
             except BaseException as error:
                 # of a graph that was interrupted, too, nothing may go on in the background
-                self.close()
+                self.close(at_once=True)
                 if not isinstance(error, BrokenProcessPool) or attempt == POOL_RETRIES:
                     raise
         return None
 
-    def _workers(self, n: int, device: str) -> ProcessPoolExecutor:
+    def _workers(self, n: int, device: str) -> tuple[ProcessPoolExecutor, Any]:
         if (n, device) not in self._kept:
             _require_main()
             context = get_context("spawn")
@@ -533,9 +592,12 @@ class Pool:
             for i in range(n):
                 own.put(names[i % len(names)])
             threads = max(1, (os.cpu_count() or 1) // n)
-            self._kept[n, device] = ProcessPoolExecutor(
-                n, context, initializer=_start_worker, initargs=(threads, own)
-            )
+            under_way = context.Value("q", 0)
+            arguments = (threads, own, under_way)
+            workers = ProcessPoolExecutor(n, context, initializer=_start_worker, initargs=arguments)
+            with _ignoring_ctrl_c():  # which they inherit: they load for seconds before their first line
+                workers.submit(os.getpid)
+            self._kept[n, device] = workers, under_way
         return self._kept[n, device]
 
 

@@ -14,10 +14,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import platformdirs
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
@@ -31,6 +30,9 @@ except ImportError:  # Windows: what a killed writer leaves stays there
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = ".writing-"  # begins the name of a file that is being written
+
+if TYPE_CHECKING:  # it takes a second to load, and the command line checks its words before
+    import pandas as pd
 
 
 class StoreError(RuntimeError):
@@ -53,10 +55,29 @@ def cannot_write(path: Path, size: int, error: OSError) -> StoreError:
     )
 
 
+def user_folder(variable: str) -> Path:
+    """Return the folder that an environment variable names, as a whole path, or the system's cache folder."""
+    named = os.environ.get(variable)
+    try:
+        folder = Path(named).expanduser() if named else platformdirs.user_cache_path("pdlib")
+    except RuntimeError as error:
+        raise StoreError(
+            f"{variable} = {named!r}, and no home: {error}. Expected a folder. Set {variable} to one."
+        ) from None
+    return folder.absolute()
+
+
 def cache(name: str) -> Path:
     """Return a folder of what can be fetched or made again, in `$PDLIB_CACHE` or the system's cache folder."""
-    root = os.environ.get("PDLIB_CACHE") or platformdirs.user_cache_path("pdlib")
-    return Path(root).expanduser() / name
+    return user_folder("PDLIB_CACHE") / name
+
+
+def published_use() -> str:
+    """Return what `$PDLIB_PUBLISHED` says of published results: `use`, `labels` or `ignore`; see `pdlib.store.Store`."""
+    use = os.environ.get("PDLIB_PUBLISHED") or "use"
+    if use not in ("use", "labels", "ignore"):
+        raise StoreError(f"PDLIB_PUBLISHED = {use!r}: expected 'use', 'labels' or 'ignore'.")
+    return use
 
 
 @contextmanager
@@ -277,6 +298,7 @@ def table_bytes(table: pd.DataFrame, **options: Any) -> bytes:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> table = pd.DataFrame({"word": ["null", "007", ""], "share": [0.1, float("inf"), float("nan")]})
     >>> parse_table(table_bytes(table)).equals(table)
     True
@@ -298,4 +320,6 @@ def table_bytes(table: pd.DataFrame, **options: Any) -> bytes:
 
 def parse_table(data: bytes) -> pd.DataFrame:
     """Return the table of `table_bytes`."""
+    import pandas as pd
+
     return pd.read_parquet(io.BytesIO(data))

@@ -1,10 +1,12 @@
-"""A package that is missing is an error at once, which names it and the command that installs it."""
+"""What is missing is an error at once: a package, with the command that installs it, or a scheduler that does not answer."""
 
 from __future__ import annotations
 
 import re
+import socket
 from importlib import import_module, metadata
 from typing import Any
+from urllib.parse import urlsplit
 
 
 class InstallError(ImportError, RuntimeError):
@@ -48,3 +50,23 @@ def check(distribution: str) -> None:
             raise InstallError(
                 f"the package `{name}` is not installed. Run `pip install '{need}'`."
             ) from error
+
+
+def answering(address: str) -> str:
+    """Return the address of a Dask scheduler, or raise within two seconds if nobody answers there.
+
+    Raises
+    ------
+    RuntimeError
+        If the address names no port, or nothing listens at it.
+    """
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    try:
+        if parts.scheme in ("tcp", "tls"):
+            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=2).close()
+    except (OSError, ValueError) as error:
+        raise RuntimeError(
+            f"scheduler {address!r}: {error}. Expected the address of one that runs, such as tcp://HOST:8786. "
+            "Start one with `dask scheduler`."
+        ) from None
+    return address

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from pdlib.files import write_bytes
+from pdlib.files import user_folder, write_bytes, writing
 from pdlib.install import optional
 from pdlib.progress import Display, appended
 
@@ -51,7 +51,10 @@ OTHER = "other"  # in the place of a profile: a page ran at values that are not 
 GUIDES = ("own",)  # pages that judge nothing: their defaults are their only profile
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
 
-_IPYTHON = {"In", "Out"}  # IPython's own lists of inputs and outputs
+_OTHERS = (
+    "_",
+    "PAPERMILL_",
+)  # how names begin that are IPython's, or that papermill gives by `--inject-paths`
 _LITERALS = (bool, int, float, str, list, tuple, dict, type(None))  # what papermill can inject
 _CHECKED = "_pdlib_parameters"  # names found by the first check of a kernel, kept in its namespace
 _NOISE = (
@@ -94,7 +97,8 @@ def check_parameters(namespace: MutableMapping[str, Any]) -> dict[str, object]:
 
     A page calls this with ``globals()`` in the cell after its ``parameters`` cell. That cell declares every
     parameter with a type; papermill adds a cell that assigns without one, and only logs a misspelt name. So
-    a plain value that was never declared is a misspelt parameter. A later call in the same kernel checks types alone, as
+    a plain value that a cell assigns and none declares is a misspelt parameter; papermill's own names, and what a startup
+    file defines, are not. A later call in the same kernel checks types alone, as
     by then the page has variables of its own. An ``int`` given for a ``float`` is replaced by that float in the
     namespace too, so that 1 and 1.0 describe the same run.
 
@@ -118,10 +122,12 @@ def check_parameters(namespace: MutableMapping[str, Any]) -> dict[str, object]:
         )
     values = {name: namespace[name] for name in declared if name in namespace}
     if _CHECKED not in namespace:
+        cells = namespace.get("In")  # IPython's list of what cells ran
+        assigned = re.findall(r"^(\w+) *=", "\n".join(cells), re.MULTILINE) if cells else namespace
         values |= {
             name: value
             for name, value in namespace.items()
-            if not name.startswith("_") and name not in _IPYTHON and isinstance(value, _LITERALS)
+            if name in assigned and not name.startswith(_OTHERS) and isinstance(value, _LITERALS)
         }
     if complaints := _complaints(values, declared):
         raise ParameterError("\n".join(complaints))
@@ -145,6 +151,10 @@ def _complaints(values: Mapping[str, object], declared: Mapping[str, Any]) -> li
             lines.append(f"{wrong}, expected {_spelled(kind)}{_hint(value, kind)}.")
         elif name in CHOICES and value not in CHOICES[name]:
             lines.append(f"{name} = {value!r}, expected one of {', '.join(CHOICES[name])}.")
+        elif isinstance(value, list) and (twice := [v for i, v in enumerate(value) if v in value[:i]]):
+            lines.append(f"{name} = {value!r} holds {twice[0]!r} twice, expected each value once.")
+        elif value == [] and name.endswith(("seeds", "rates")):
+            lines.append(f"{name} = [] is empty, expected at least one of the {name.replace('_', ' ')}.")
     return lines
 
 
@@ -162,7 +172,9 @@ def _matches(value: object, kind: Any) -> bool:
     if kind in (None, type(None)):
         return value is None
     if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):
+            return False
+        return kind is int or bool(abs(value) <= sys.float_info.max)
     if kind in (bool, str, list, dict):
         return isinstance(value, kind)
     raise ParameterError(
@@ -199,7 +211,9 @@ def _spelled(kind: Any) -> str:
 
 
 def _hint(value: object, kind: Any) -> str:
-    """What to write instead, where a number arrived as text."""
+    """What to write instead, where a number arrived as text, or is none."""
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f" of at most {sys.float_info.max:.2g}"
     texts = value if isinstance(value, list) else [value]
     text = next((item for item in texts if isinstance(item, str)), "")
     try:
@@ -252,8 +266,15 @@ def _source(page: str, root: Path) -> Path:
     """A page's py:percent file."""
     path = root / "notebooks" / f"{page}.py"
     if not path.is_file():
-        raise PageError(f"no page {page!r}: expected one of {', '.join(page_names(root)) or 'none yet'}.")
+        unknown_page(page, page_names(root))
     return path
+
+
+def unknown_page(page: str, known: Sequence[str]) -> typing.NoReturn:
+    """Raise that there is no page of this name, and which ones there are."""
+    close = difflib.get_close_matches(page, known, n=1)
+    guess = f" Did you mean {close[0]}?" if close else ""
+    raise PageError(f"no page {page!r}: expected one of {', '.join(known) or 'none yet'}.{guess}")
 
 
 def declared_parameters(page: str, *, root: Path | None = None) -> dict[str, Parameter]:
@@ -327,17 +348,16 @@ def load_parameters(
         values = yaml.safe_load(path.read_text("utf-8")) or {}
     if not isinstance(values, dict):
         raise ParameterError(f"{path}: expected lines such as `n_bits: 20`, got {_type_of(values)}.")
-    complaints = _complaints(values, {name: parameter.kind for name, parameter in declared.items()})
+    kinds = {name: parameter.kind for name, parameter in declared.items()}
+    complaints = _complaints(values, kinds)
     if "profile" in declared and values.get("profile", declared["profile"].default) != profile:
         complaints.append(f"expected the line `profile: {profile}`, as the file lies in that folder.")
     if complaints:
         raise ParameterError("\n".join(f"{path}: {line}" for line in complaints))
-    if complaints := _complaints(
-        changes or {}, {name: parameter.kind for name, parameter in declared.items()}
-    ):
+    if complaints := _complaints(changes or {}, kinds):
         raise ParameterError("\n".join(complaints))
     values = {name: parameter.default for name, parameter in declared.items()} | values | dict(changes or {})
-    return {name: _as_declared(value, declared[name].kind) for name, value in values.items()}
+    return {name: _as_declared(value, kinds[name]) for name, value in values.items()}
 
 
 def differences(
@@ -369,6 +389,7 @@ def execute(
 ) -> Path:
     """Run a page from its source, with these values besides its defaults, and write the executed notebook in one step.
 
+    `out` is a file, or a folder that gets ``<page>.ipynb``.
     The same page run twice gives the same bytes: no times, no random cell ids, no progress bars. How far
     its cells and its trainings are is shown in the terminal or, in plain lines, in the file that standard error
     is. Warnings stay in the notebook. If a cell fails, a `PageError` shows it with its error, and what ran is kept in
@@ -376,6 +397,11 @@ def execute(
     """
     root = root or checkout()
     source = _source(page, root)
+    out = out / f"{page}.ipynb" if out.is_dir() else out
+    with writing(out):  # before hours of work
+        out.parent.mkdir(parents=True, exist_ok=True)
+    for variable in ("PDLIB_STORE", "PDLIB_CACHE"):  # the page runs in a folder of its own
+        os.environ[variable] = str(user_folder(variable))
     jupytext, nbformat, papermill = (optional(m, "notebooks") for m in ("jupytext", "nbformat", "papermill"))
     notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}

@@ -38,7 +38,7 @@ class State:
     finished: int = 0
     failed: int = 0
     under_way: int = 0
-    done: int = 0  # steps; of runs in other processes those of finished ones alone
+    done: int = 0  # steps; of runs on a cluster those of finished ones alone
     elapsed_s: float = 0.0
     moment: Literal["start", "on", "end"] = "start"
 
@@ -95,6 +95,7 @@ class Tracker:
         self._ended: dict[str, tuple[int, bool]] = {}  # run -> its steps, and whether it failed
         self._part = 0  # steps of the run that this process is at
         self.under_way: Callable[[], int] = lambda: 0  # how many runs other processes are at
+        self.steps_elsewhere: Any = None  # of these; its `value`
         self._lock, self._over = threading.Lock(), threading.Event()
         self._started = self._told = 0.0
         self._beats = threading.Thread(target=self._beat, daemon=True)
@@ -133,7 +134,7 @@ class Tracker:
             self._told = now
             ended = list(self._ended.values())
             failed = sum(failed for _, failed in ended)
-            done = sum(steps for steps, _ in ended) + self._part
+            done = sum(steps for steps, _ in ended) + self._part + getattr(self.steps_elsewhere, "value", 0)
             state = State(
                 self._runs,
                 self._steps,

@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Annotated
 
-from pdlib.specs import Piece, Schedule, number, require, whole
+from pdlib.specs import Count, Piece, Schedule, require
 
 
 def _equally_spaced(checkpoints: tuple[int, ...], n: int) -> list[int]:
@@ -77,11 +78,8 @@ class Progressive(Schedule):
     [Piece(start=0, stop=5, checkpoint=10), Piece(start=5, stop=30, checkpoint=20)]
     """
 
-    n_checkpoints: int  # N
-    steps_per_checkpoint: int  # T
-
-    def __post_init__(self) -> None:
-        whole(n_checkpoints=self.n_checkpoints, steps_per_checkpoint=self.steps_per_checkpoint)
+    n_checkpoints: Count  # N
+    steps_per_checkpoint: Count  # T
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """See `Schedule.pieces`; raises if N T exceeds the run."""
@@ -107,9 +105,10 @@ class Explicit(Schedule):
     """
 
     checkpoints: tuple[int, ...]
-    durations: tuple[int, ...]  # steps
+    durations: tuple[Count, ...]  # steps
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             len(self.checkpoints) - len(self.durations) in (0, 1) and len(self.checkpoints) > 0,
             f"{len(self.checkpoints)} checkpoints with {len(self.durations)} durations",
@@ -117,8 +116,7 @@ class Explicit(Schedule):
         )
         for i, step in enumerate(self.checkpoints):
             expected = "a step of the teacher, a whole number, or -1 for its final one"
-            require(type(step) is int and (step >= 1 or step == -1), f"checkpoints[{i}] = {step!r}", expected)
-        whole(**{f"durations[{i}]": d for i, d in enumerate(self.durations)})
+            require(step >= 1 or step == -1, f"checkpoints[{i}] = {step!r}", expected)
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """See `Schedule.pieces`; raises if the durations exceed the run or leave steps without a teacher."""
@@ -141,10 +139,7 @@ class EqualSplit(Schedule):
     [3, 7]
     """
 
-    n_checkpoints: int  # N
-
-    def __post_init__(self) -> None:
-        whole(n_checkpoints=self.n_checkpoints)
+    n_checkpoints: Count  # N
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """See `Schedule.pieces`."""
@@ -168,12 +163,8 @@ class KappaSplit(Schedule):
     [Piece(start=0, stop=10, checkpoint=20), Piece(start=10, stop=50, checkpoint=40)]
     """
 
-    n_checkpoints: int  # N
-    kappa: float
-
-    def __post_init__(self) -> None:
-        whole(n_checkpoints=self.n_checkpoints)
-        number(self, "(0, 1]", "kappa")
+    n_checkpoints: Count  # N
+    kappa: Annotated[float, "(0, 1]"]
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """See `Schedule.pieces`."""
@@ -195,12 +186,8 @@ class MultiplesSplit(Schedule):
     [(10, 10), (20, 20), (30, 25)]
     """
 
-    first: int  # C1
-    kappa: float = 1.0
-
-    def __post_init__(self) -> None:
-        whole(first=self.first)
-        number(self, "(0, 1]", "kappa")
+    first: Count  # C1
+    kappa: Annotated[float, "(0, 1]"] = 1.0
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """See `Schedule.pieces`."""

@@ -12,17 +12,30 @@ of one that is not of this package the code itself enters, see `pdlib.sources`.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import import_module
 from types import FunctionType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.sequences import SentenceStream, Sequences  # noqa: F401  scripts of users have it from here
+from pdlib.fields import Count as Count
+from pdlib.fields import Index as Index
+from pdlib.fields import Positive as Positive
+from pdlib.fields import Several as Several
+from pdlib.fields import Share as Share
+from pdlib.fields import SpecError as SpecError
+from pdlib.fields import Temperature as Temperature
+from pdlib.fields import check_fields as check_fields
+from pdlib.fields import checked as checked
+from pdlib.fields import require as require
+from pdlib.sequences import SentenceStream
+from pdlib.sequences import Sequences as Sequences  # scripts of users have it from here
 from pdlib.sources import FUNCTION, PROCESS, SOURCE, function_of, homes, of_function, own_code
 
 UNSAVED = "unsaved-"  # how fingerprints begin that mean something in this process alone
@@ -50,58 +63,17 @@ def derived(default: Any) -> Any:
     return field(default=default, init=False, repr=False, metadata={"later": True})
 
 
-class SpecError(ValueError):
-    """A record that cannot mean anything: names the value, what was expected, what to do."""
-
-
-def require(condition: bool, what: str, expected: str, remedy: str = "") -> None:
-    """Raise `SpecError` unless `condition` holds.
-
-    >>> require(2 > 3, "support_size = 9", "at most n_bits = 5", "Lower support_size or raise n_bits.")
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: support_size = 9: expected at most n_bits = 5. Lower support_size or raise n_bits.
-    """
-    if not condition:
-        raise SpecError(f"{what}: expected {expected}." + (f" {remedy}" if remedy else ""))
-
-
-def whole(at_least: int = 1, /, **values: int) -> None:
-    """Raise unless every named value is an int of at least 1, or `at_least`."""
-    for name, value in values.items():
-        fits = type(value) is int and value >= at_least
-        require(fits, f"{name} = {value!r}", f"a whole number of at least {at_least}")
-
-
-def number(spec: Spec, interval: str, *names: str) -> None:
-    """Make fields floats, or raise unless they are numbers in an interval such as `"(0, inf)"` or `"[0, 1)"`."""
-    low, high = map(float, interval[1:-1].split(","))
-    for name in names:
-        value = getattr(spec, name)
-        fits = isinstance(value, (int, float)) and (
-            low < value < high
-            or (value == low and interval[0] == "[")
-            or (value == high and interval[-1] == "]")
-        )
-        require(fits, f"{name} = {value!r}", f"a number in {interval}")
-        object.__setattr__(spec, name, float(value))
-
-
-def one_of(*allowed: str, **values: str) -> None:
-    """Raise unless every named value is one of the allowed words."""
-    for name, value in values.items():
-        require(value in allowed, f"{name} = {value!r}", " or ".join(map(repr, allowed)))
-
-
-def instance(kind: type, **values: Any) -> None:
-    """Raise unless every named value is of a kind."""
-    for name, value in values.items():
-        require(isinstance(value, kind), f"{name} = {value!r}", f"a {kind.__name__}")
+@cache
+def _signature(cls: type) -> inspect.Signature:
+    return inspect.signature(cls.__init__)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Base of all records: canonical form, fingerprint, and the way back from a stored record.
+    """Base of all records: checked fields, canonical form, fingerprint, and the way back from a stored record.
+
+    Every field is held to its annotation, see `checked`. A subclass whose `__post_init__` has more to check calls this one's
+    first.
 
     Examples
     --------
@@ -116,6 +88,21 @@ class Spec:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _KINDS.setdefault(cls.__name__, []).append(cls)
+
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Refuse what is no field; see `checked` for what a field may hold."""
+        try:
+            if values or named:  # a copy comes without
+                signature: inspect.Signature = _signature(cls)  # type: ignore[arg-type]
+                signature.bind_partial(None, *values, **named)  # what is no field, before what is missing
+                signature.bind(None, *values, **named)
+        except TypeError as error:
+            fields_ = ", ".join(f.name for f in fields(cls) if f.init)
+            raise SpecError(f"{cls.__name__}: {error}: expected the fields {fields_}.") from None
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def canonical(self) -> dict[str, Any]:
         """Return the record as nested plain values: kinds, versions and, of a user's own kinds, a hash of their code."""
@@ -350,8 +337,8 @@ class Model(Spec):
         raise NotImplementedError
 
     def multiply_adds(self, n_inputs: int, n_classes: int) -> float:
-        """Return roughly how many it takes to put one example through the network."""
-        raise NotImplementedError
+        """Return roughly how many it takes to put one example through the network: by default one a parameter."""
+        return float(sum(value.size for value in self.initial(n_inputs, n_classes, seed=0).values()))
 
 
 @dataclass(frozen=True)
@@ -377,14 +364,9 @@ class Optimizer(Spec):
     [1.0, 1.0, 0.75, 0.25]
     """
 
-    learning_rate: float  # eta
+    learning_rate: Positive  # eta
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_fraction: float = 0.0
-
-    def __post_init__(self) -> None:
-        number(self, "(0, inf)", "learning_rate")
-        number(self, "[0, 1)", "warmup_fraction")
-        one_of("constant", "cosine", schedule=self.schedule)
+    warmup_fraction: Annotated[float, "[0, 1)"] = 0.0
 
     def rates(self, start: int, stop: int, n_steps: int) -> NDArray[np.float64]:
         """Return the rates of the steps start ... stop - 1 of a run of `n_steps`, shape (stop - start,)."""
@@ -426,20 +408,11 @@ class Adam(Optimizer):
         memory. It must divide the batch.
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-    n_micro_batches: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole(n_micro_batches=self.n_micro_batches)
-        two = len(self.betas) == 2 and all(isinstance(b, (int, float)) and 0 <= b < 1 for b in self.betas)
-        require(two, f"betas = {self.betas!r}", "two numbers in [0, 1)")
-        object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
-        number(self, "(0, inf)", "epsilon")
-        number(self, "[0, inf)", "weight_decay", "clip_norm")
+    betas: tuple[Annotated[float, "[0, 1)"], Annotated[float, "[0, 1)"]] = (0.9, 0.999)
+    epsilon: Positive = 1e-8
+    weight_decay: Annotated[float, "[0, inf)"] = 0.0
+    clip_norm: Annotated[float, "[0, inf)"] = 0.0
+    n_micro_batches: Count = 1
 
 
 @dataclass(frozen=True)
@@ -508,14 +481,11 @@ class Distillation(Supervision):
 
     teacher: Teacher
     schedule: Schedule
-    temperature: float = 1.0  # tau
+    temperature: Temperature = 1.0  # tau
     targets: Literal["soft", "hard"] = "soft"
 
     def __post_init__(self) -> None:
-        instance(Teacher, teacher=self.teacher)
-        instance(Schedule, schedule=self.schedule)
-        number(self, "(0, inf)", "temperature")
-        one_of("soft", "hard", targets=self.targets)
+        super().__post_init__()
         require(
             self.targets == "soft" or self.temperature == 1.0,
             f"temperature = {self.temperature} with hard targets",
@@ -559,32 +529,26 @@ class Training(Teacher):
     """
 
     optimizer: Optimizer
-    n_steps: int
-    evaluate_every: int
-    seed: int = 0
+    n_steps: Count
+    evaluate_every: Count
+    seed: Index = 0
     supervision: Supervision = field(default_factory=Labels)
-    checkpoint_every: int = 0
-    batch_size: int = 1
-    n_evaluation: int = 4096
+    checkpoint_every: Index = 0
+    batch_size: Count = 1
+    n_evaluation: Count = 4096
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
-    data_seed: int | None = later(None)
+    data_seed: Annotated[int, "[0, inf)"] | None = later(None)
     soft_targets: Literal["float16", "float64"] = derived("float16")
 
     def __post_init__(self) -> None:
-        for kind in (Task, Model, Optimizer, Supervision):
-            name = kind.__name__.lower()
-            instance(kind, **{name: getattr(self, name)})
-        for name in ("n_steps", "evaluate_every", "batch_size", "n_evaluation"):
-            whole(**{name: getattr(self, name)})
-        whole(0, seed=self.seed, data_seed=self.seed if self.data_seed is None else self.data_seed)
+        super().__post_init__()
         if self.data_seed == self.seed:
             object.__setattr__(self, "data_seed", None)  # one spec for one run
         require(
-            type(self.checkpoint_every) is int and 0 <= self.checkpoint_every <= self.n_steps,
+            self.checkpoint_every <= self.n_steps,
             f"checkpoint_every = {self.checkpoint_every!r}",
             f"0, or at most n_steps = {self.n_steps}",
         )
-        one_of("float32", "float64", "bfloat16", precision=self.precision)
         n_micro = getattr(self.optimizer, "n_micro_batches", 1)
         divisor = f"a divisor of batch_size = {self.batch_size}"
         require(self.batch_size % n_micro == 0, f"n_micro_batches = {n_micro}", divisor)
@@ -650,14 +614,10 @@ class Measurement(Spec):
 
     training: Training
     probe: Probe
-    steps: tuple[int, ...]
+    steps: Several[int]
 
     def __post_init__(self) -> None:
-        instance(Training, training=self.training)
-        instance(Probe, probe=self.probe)
-        require(len(self.steps) > 0, "steps = ()", "at least one checkpoint")
-        for i, step in enumerate(self.steps):
-            require(type(step) is int, f"steps[{i}] = {step!r}", "a whole number")
+        super().__post_init__()
         missing = sorted(set(self.steps) - {0, *self.training.checkpoints})
         every, last = self.training.checkpoint_every, self.training.n_steps
         expected = f"checkpoints of the training, every {every} up to {last}"

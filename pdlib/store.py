@@ -12,7 +12,6 @@ The store knows specs and bytes, no models.
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import tempfile
 import warnings
@@ -23,7 +22,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 
@@ -34,6 +32,7 @@ from pdlib.files import (
     damaged,
     lock,
     parse_table,
+    published_use,
     read_bytes,
     read_json,
     read_tensors,
@@ -41,6 +40,7 @@ from pdlib.files import (
     sweep,
     table_bytes,
     there,
+    user_folder,
     write_bytes,
     write_json,
     write_tensors,
@@ -77,12 +77,10 @@ class Store:
     def __init__(
         self, root: str | Path | None = None, published: str | Path | Literal["default"] | None = "default"
     ):
-        self.root = Path(root or os.environ.get("PDLIB_STORE") or platformdirs.user_cache_path("pdlib"))
+        self.root = Path(root).expanduser().absolute() if root else user_folder("PDLIB_STORE")
         self.published_tables = True
         if published == "default":
-            use = os.environ.get("PDLIB_PUBLISHED", "use")
-            if use not in ("use", "labels", "ignore"):
-                raise StoreError(f"PDLIB_PUBLISHED = {use!r}: expected 'use', 'labels' or 'ignore'.")
+            use = published_use()
             self.published = None if use == "ignore" else Published()
             self.published_tables = use == "use"
         else:

@@ -269,11 +269,11 @@ def shown(*tokens: int, at: int = -1, hidden: int | None = None) -> Sequences:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BestPrediction(SparseParity(8, 2)), "expected MaskedPrediction or NextToken"),
+        (lambda: BestPrediction(SparseParity(8, 2)), "expected a MaskedPrediction or a NextToken"),
         (lambda: BestPrediction(NextToken(Words())), r"source Words.*: expected a Grammar"),
         (
             lambda: BestDependence(NextToken(LOW), NgramDependence()),  # type: ignore[arg-type]
-            r"task NextToken.*: expected MaskedPrediction",
+            r"task = NextToken.*: expected a MaskedPrediction",
         ),
         (
             lambda: best_prediction(NextToken(LOW), shown(0, 1, hidden=1)),

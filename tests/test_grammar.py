@@ -137,7 +137,7 @@ LAYERS: Any = ((3,), (2,), (1, 0))
         (((3,),), (), "layers = ((3,),)"),
         (((3,), (2,), (1, 0), ()), GOOD, "layers = ((3,), (2,), (1, 0), ())"),
         ([[3], [2], [1, 0]], GOOD, "layers = [[3], [2], [1, 0]]"),
-        (((3.0,), (2,), (1, 0)), GOOD, "symbol 3.0"),
+        (((3.0,), (2,), (1, 0)), GOOD, "layers[0][0] = 3.0"),
         (LAYERS, [*GOOD], "rules = ["),
         (LAYERS, (*GOOD, "2 -> 1"), "'2 -> 1'"),
         (((999,), tuple(range(256))), (Rule(999, tuple(range(256)), 1.0),), "257 symbols"),
@@ -153,15 +153,17 @@ def test_layers_and_rules_that_make_no_grammar_are_refused(layers: Any, rules: A
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: Rule(2, (), 1.0), "right side ()"),
-        (lambda: Rule(2, [1, 0], 1.0), "right side [1, 0]"),  # type: ignore[arg-type]
-        (lambda: Rule(2, (1, "0"), 1.0), "right side (1, '0')"),  # type: ignore[arg-type]
-        (lambda: Rule(True, (1,), 1.0), "left side True"),
-        (lambda: Rule(2, (1, 0), 0.0), "probability = 0.0 of the rule 2 -> 1 0"),
+        (lambda: Rule(2, (), 1.0), "right = ()"),
+        (lambda: Rule(2, [1, 0], 1.0), "right = [1, 0]"),  # type: ignore[arg-type]
+        (lambda: Rule(2, (1, "0"), 1.0), "right[1] = '0'"),  # type: ignore[arg-type]
+        (lambda: Rule(True, (1,), 1.0), "left = True"),
+        (lambda: Rule(2, (1, 0), 0.0), "Rule(left=2, right=(1, 0), probability=0.0): probability = 0.0"),
         (lambda: Rule(2, (1, 0), 1.5), "probability = 1.5"),
         (lambda: Rule(2, (1, 0), float("nan")), "probability = nan"),
         (lambda: Rule(2, (1, 0), "1"), "probability = '1'"),  # type: ignore[arg-type]
-        (lambda: SMALL.below(()), "roots []"),
+        (lambda: SMALL.below(()), "roots = ()"),
+        (lambda: SMALL.below(1.5), "roots = (1.5,)"),  # type: ignore[arg-type]
+        (lambda: load_grammar(None), "source = None"),  # type: ignore[arg-type]
         (lambda: SMALL.below(77), "roots [77]"),
         (lambda: SMALL.below((7, 7)), "roots [7, 7]"),
         (lambda: SMALL.below(1), "roots [1]"),
@@ -196,7 +198,7 @@ def test_what_cannot_be_meant_is_refused_with_the_value_and_what_was_expected(
         ({"rules": {**PLAIN["rules"], "9": [[7, 8], [1]]}}, "symbol 1 in the layers [1, 2]"),
         ({"rules": {"9": [[7, 8]], "7": [[1]]}}, "probabilities [] of the rules of 8"),
         ({"rules": {**PLAIN["rules"], "7": []}}, "probabilities [] of the rules of 7"),
-        ({"rules": {**PLAIN["rules"], "7": [[]]}}, "right side ()"),
+        ({"rules": {**PLAIN["rules"], "7": [[]]}}, "right = ()"),
         ({"rules": {**PLAIN["rules"], "7": [1]}}, "a right side of 7 = 1"),
         ({"rules": {**PLAIN["rules"], "7": "1"}}, "rules of 7 = '1'"),
         ({"rules": {**PLAIN["rules"], "07": [[1]]}}, "symbol '07'"),

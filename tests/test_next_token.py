@@ -199,7 +199,7 @@ def test_a_task_is_known_by_its_level_and_whether_it_ends() -> None:
             lambda: NextToken(GRAMMAR, -1, "from_root"),
             "level = -1 from root: expected a whole number from 0 to 3",
         ),
-        (lambda: NextToken(GRAMMAR, 2.0), "level = 2.0 from leaves: expected a whole"),  # type: ignore[arg-type]
+        (lambda: NextToken(GRAMMAR, 2.0), "level = 2.0: expected a whole"),  # type: ignore[arg-type]
         (lambda: NextToken(GRAMMAR, 1, "up"), "counted = 'up': expected"),  # type: ignore[arg-type]
         (lambda: NextToken(GRAMMAR, 2, ends=True), "ends = True at level 2 from leaves: expected level 1"),
         (

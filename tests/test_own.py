@@ -142,7 +142,7 @@ def test_training_never_sees_a_held_out_example_and_an_epoch_sees_all_others_onc
         ({"inputs": np.full((40, 2), "a")}, "inputs of type <U1: expected finite numbers"),
         ({"classes": np.zeros(40)}, "classes of type float64: expected whole numbers from 0"),
         ({"classes": -np.ones(40, int)}, "expected whole numbers from 0"),
-        ({"n_classes": 1}, "n_classes = 1: expected a whole number of at least 2"),
+        ({"n_classes": 1}, "n_classes = 1: expected at least 2"),
         ({"classes": np.full(40, 7), "n_classes": 5}, "class 7: expected below n_classes = 5"),
         ({"held_out": 0.001}, "held_out = 0.001 of 40 examples: expected at least one in either part"),
         ({"held_out": 1.0}, r"held_out = 1.0: expected a number in \(0, 1\)"),

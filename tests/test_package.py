@@ -21,6 +21,7 @@ import pdlib
 from pdlib import SparseParity, Transformer, claims, install, pages
 from pdlib import __main__ as commands
 from pdlib.__main__ import main
+from pdlib.files import StoreError, user_folder
 from pdlib.models.huggingface import load_pretrained, save_pretrained
 from pdlib.models.transformer import bert, tokens_of
 from pdlib.published import Published
@@ -100,11 +101,12 @@ def run_example(word: str, smaller: dict[str, str], folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "example.py"],
         env=environment,
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
         cwd=folder,
     )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -200,6 +202,84 @@ def test_an_error_is_a_sentence_and_a_status(capsys: pytest.CaptureFixture[str],
     message = capsys.readouterr().err
     assert "n_bits = 'many'" in message
     assert "Traceback (most recent call last):\n  File" not in message.split("n_bits")[0]
+
+
+def refused(*words: str, **environment: str) -> tuple[int, str, set[str]]:
+    """What a command's words give in a fresh process: its status, its last words, and the heavy packages it loaded."""
+    code = (
+        "import sys; from pdlib.__main__ import main\n"
+        "try:\n    status = main(sys.argv[1:])\nexcept SystemExit as stopped:\n    status = stopped.code\n"
+        "print(status, *({'torch', 'numba', 'pandas', 'scipy', 'matplotlib', 'papermill'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | environment
+    )
+    status, *heavy = done.stdout.splitlines()[-1].split()
+    return int(status), done.stderr, set(heavy)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run partiy", "no page 'partiy': expected one of .*parity.* Did you mean parity?"),
+        ("reproduce --page partiy", "no page 'partiy'"),
+        ("store publish partiy", "no page 'partiy'"),
+        ("references partiy", "no page 'partiy'"),
+        ("claims --page partiy", "no page 'partiy'"),
+        ("bench partiy", "invalid choice: 'partiy'"),
+        ("book --profile labtop", "invalid choice: 'labtop'"),
+        ("run parity -p n_bitz 30", "unknown parameter n_bitz = 30; did you mean n_bits?"),
+        ("run parity -p n_bits [unclosed", r"-p n_bits '\[unclosed': expected a value in YAML"),
+        ("run parity -p seeds []", r"seeds = \[\] is empty, expected at least one"),
+        ("run parity -p seeds [1,1]", r"seeds = \[1, 1\] holds 1 twice"),
+        ("reproduce --page parity -p seeds [1,1]", r"seeds = \[1, 1\] holds 1 twice"),
+        ("run pcfg -p profile labtop", "profile = 'labtop', expected one of"),
+        (
+            "run parity --scheduler tcp://127.0.0.1:1",
+            "'tcp://127.0.0.1:1': .*refused.* Expected the address of one",
+        ),
+        ("run parity --scheduler nowhere", "'nowhere': .*Expected the address of one"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_before_anything_heavy_is_loaded(words: str, said: str) -> None:
+    status, told, heavy = refused(*words.split())
+    assert status in (1, 2)
+    assert re.search(said.replace("?", r"\?"), told)
+    assert "Traceback" not in told
+    assert not heavy
+
+
+def test_a_wrong_word_in_the_environment_is_refused_and_none_is_the_default() -> None:
+    status, told, heavy = refused("run", "parity", PDLIB_PUBLISHED="all")
+    assert (status, heavy) == (1, set())
+    assert "PDLIB_PUBLISHED = 'all': expected 'use', 'labels' or 'ignore'." in told
+    assert "PDLIB_PUBLISHED" not in refused("run", "partiy", PDLIB_PUBLISHED="")[1]
+
+
+def test_the_check_for_heavy_packages_can_fail() -> None:
+    assert "pandas" in refused("claims")[2]
+
+
+def test_without_a_home_a_folder_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("HOME", "PDLIB_STORE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(StoreError, match=r"no home: .*\. Expected a folder\. Set PDLIB_STORE"):
+        user_folder("PDLIB_STORE")
+
+
+def test_compiled_code_that_cannot_be_kept_is_compiled_each_time_and_that_is_said() -> None:
+    """As in a container without a home, whose package cannot be written: numba finds no place for its cache."""
+    code = "import pdlib.training.online_sgd as engine; print(engine.njit()(lambda x: x + 1)(1))"
+    script = f"import numba; numba.core.caching.CacheImpl._locator_classes = []; {code}"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"
+    assert done.stderr.count("Set NUMBA_CACHE_DIR to one.") == 1
 
 
 def test_every_subcommand_has_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ import yaml
 from tiny import alive, wait_until
 
 from pdlib import pages
+from pdlib.files import StoreError, user_folder
 from pdlib.pages import PageError, ParameterError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,7 +113,10 @@ def test_a_page_checks_its_parameters_and_its_reference_is_executed_compared_and
     assert digits(reference)  # something that one changed digit would make fail
     tagged = [i for i, cell in enumerate(source.cells) if "parameters" in cell.metadata.get("tags", [])]
     checks = rf"""check_parameters\(globals\(\)\)|PageRuns\.of\("{page}", globals\(\)\)"""
-    assert re.search(checks, source.cells[tagged[0] + 1].source)
+    setup = source.cells[tagged[0] + 1].source
+    assert re.search(checks, setup)
+    first = "from pdlib.pages import check_parameters\n\ncheck_parameters(globals())"
+    assert setup.startswith(first), "before the imports that take seconds"
 
 
 def faults_of_reference(reference: Any, source: Any) -> list[str]:
@@ -187,20 +191,26 @@ def test_one_changed_digit_in_a_reference_fails(tiny: Path) -> None:
         ({"rates": [1, "1e-3"]}, "YAML reads 1e-3 as text, write 1.0e-3."),
         ({"figures": "al"}, "figures = 'al', expected one of core, all."),
         ({"profile": "large"}, "profile = 'large', expected one of smoke, laptop, desk, paper."),
+        ({"rate": 10**400}, "0 is an int, expected float of at most 1.8e+308."),
+        ({"rate": float("inf")}, "rate = inf is a float, expected float of at most 1.8e+308."),
+        ({"seeds": []}, "seeds = [] is empty, expected at least one of the seeds."),
+        ({"seeds": [1, 2, 1]}, "seeds = [1, 2, 1] holds 1 twice, expected each value once."),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_was_expected(given: dict[str, object], message: str) -> None:
-    kinds = {"n_bits": int, "rate": float, "widths": list[int], "rates": list[float]}
+    kinds = {"n_bits": int, "rate": float, "widths": list[int], "rates": list[float], "seeds": list[int]}
     namespace: dict[str, Any] = {
         "__annotations__": kinds | {"limit": int | None, "profile": str, "figures": str},
         "n_bits": 20,
         "rate": 0.5,
         "limit": None,
-        "In": ["n_bits: int = 20"],  # IPython's own, and what a page imports, are no parameters
+        "In": ["", "n_bits: int = 20", "".join(f"{name} = {value!r}\n" for name, value in given.items())],
         "Out": {},
         "json": json,
         "Path": Path,
         "_hidden": 3,
+        "DEBUG": True,  # a startup file's, which no cell assigned
+        "PAPERMILL_INPUT_PATH": "page.ipynb",
     }
     assert pages.check_parameters(dict(namespace)) == {"n_bits": 20, "rate": 0.5, "limit": None}
     with pytest.raises(ParameterError) as error:
@@ -478,6 +488,48 @@ def test_a_failing_page_shows_its_cell_and_loses_nothing(fault: str, message: st
     assert "20 0.5" in kept.read_text("utf-8")  # what ran before
     assert out.read_bytes() == before
     assert "\x1b" not in str(error.value)
+
+
+def test_ctrl_c_ends_a_page_with_one_line_and_its_own_status(tiny: Path) -> None:
+    (tiny / "notebooks" / "tiny.py").write_text(LONG)
+    command = [sys.executable, "-m", "pdlib", "run", "tiny"]
+    pipe = subprocess.PIPE
+    page = subprocess.Popen(command, cwd=tiny, stderr=pipe, text=True, start_new_session=True)
+    runs = tiny / "notebooks" / "store" / "runs"
+    wait_until(lambda: len(list(runs.glob("*/checkpoints/?000.safetensors"))) > 1, "a run in a worker")
+    workers = [int(pid) for pid in (tiny / "notebooks" / "workers").read_text().split()]
+    os.killpg(page.pid, signal.SIGINT)
+    said = page.communicate()[1]
+    assert page.returncode == 130
+    assert "Traceback" not in said
+    assert re.search(
+        r"Interrupted\. What was finished is kept, .*: give the same command again\.$", said.strip()
+    )
+    wait_until(lambda: not any(alive(worker) for worker in workers), "the end of the workers")
+
+
+def test_a_page_and_the_command_line_mean_one_place_by_a_relative_folder(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = "# %%\nfrom pdlib.files import user_folder\nprint(user_folder('PDLIB_STORE'), user_folder('PDLIB_CACHE'))\n"
+    (tiny / "notebooks" / "tiny.py").write_text(cells)
+    monkeypatch.chdir(tiny)
+    monkeypatch.setenv("PDLIB_STORE", "mine")
+    monkeypatch.setenv("PDLIB_CACHE", "~/texts")
+    expected = f"{user_folder('PDLIB_STORE')} {user_folder('PDLIB_CACHE')}"
+    assert expected == f"{tiny / 'mine'} {Path.home() / 'texts'}"
+    (tiny / "folder").mkdir()
+    out = pages.execute("tiny", Path("folder"), root=tiny)
+    assert out == Path("folder/tiny.ipynb")
+    assert expected in out.read_text("utf-8")
+    assert sorted(path.name for path in (tiny / "folder").iterdir()) == ["tiny.ipynb"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_page_runs(tiny: Path) -> None:
+    (tiny / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot write .*file/out\.ipynb"):
+        pages.execute("tiny", tiny / "file" / "out.ipynb", root=tiny)
+    assert not (tiny / "_build").exists()
 
 
 def test_outside_of_a_checkout_the_error_says_so(tmp_path: Path) -> None:

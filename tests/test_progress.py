@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -195,9 +196,9 @@ def test_no_more_runs_are_under_way_than_there_are_workers(
     asked: list[int] = []
     original = engine._run_on
 
-    def run_on(executor: Any, graph: Any, workplace: Any, tracker: Tracker, n: int | None = None) -> None:
-        original(executor, graph, workplace, tracker, n)
-        asked.append(n or 0)
+    def run_on(executor: Any, graph: Any, workplace: Any, tracker: Tracker, n: int, job: Any) -> None:
+        original(executor, graph, workplace, tracker, n, job)
+        asked.append(n)
 
     monkeypatch.setattr(engine, "_run_on", run_on)
     told: list[State] = []
@@ -207,3 +208,15 @@ def test_no_more_runs_are_under_way_than_there_are_workers(
     assert asked == [2]
     assert max(state.under_way for state in told) <= 2
     assert told[-1].finished == 5
+
+
+def test_steps_of_workers_count_while_their_runs_are_under_way(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    told: list[State] = []
+    monkeypatch.setattr(Display, "show", lambda _, state: told.append(state))
+    monkeypatch.setattr(progress, "LEAST_S", 0.0)
+    monkeypatch.setattr(engine, "Tracker", partial(Tracker, beat_s=0.001))
+    execute([replace(TEACHER, checkpoint_every=100, seed=seed) for seed in (1, 2)], store, n_workers=2)
+    assert any(state.done > 0 and state.finished == 0 for state in told)
+    assert (told[-1].finished, told[-1].done) == (2, 2 * TEACHER.n_steps)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from pdlib.specs import (
     SGD,
     Adam,
     Calculation,
+    Count,
     Distillation,
     Measurement,
     Spec,
@@ -116,7 +119,7 @@ from pdlib.training import untrained
         (lambda: WidthTradeOff(11, 2, 7, 8), "width m = 7"),
         (lambda: FourierGap(3), "n_bits d = 3"),
         (lambda: Adam(0.1, betas=(0.9,)), "betas = (0.9,)"),  # type: ignore[arg-type]
-        (lambda: Adam(0.1, betas=(0.9, 1.0)), "betas = (0.9, 1.0)"),
+        (lambda: Adam(0.1, betas=(0.9, 1.0)), "betas[1] = 1.0"),
         (lambda: Adam(0.1, epsilon=0.0), "epsilon = 0.0"),
         (lambda: Adam(0.1, weight_decay=-1.0), "weight_decay = -1.0"),
         (lambda: Adam(0.1, clip_norm=float("nan")), "clip_norm = nan"),
@@ -148,9 +151,73 @@ def test_a_spec_that_cannot_mean_anything_is_refused_with_the_value_and_what_was
     assert named in str(caught.value)
 
 
-def test_a_value_that_is_no_literal_is_refused_when_the_fingerprint_is_asked_for() -> None:
-    with pytest.raises(SpecError, match=r"MonomialCorrelations.degrees .* of type list: expected a literal"):
-        _ = MonomialCorrelations([1, 2]).fingerprint  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: SparseParity(8, 2, 3), "positions = 3: expected a tuple, each a whole number. Write (3,)."),
+        (
+            lambda: SparseParity(np.int64(8), 2),
+            "n_bits = np.int64(8): expected a whole number of at least 1. Convert it with int().",
+        ),
+        (
+            lambda: MonomialCorrelations([1, 2]),
+            "degrees = [1, 2]: expected a tuple of at least 1, each a whole number of at least 1. "
+            "Convert it with tuple().",
+        ),
+        (lambda: Adam(0.1, betas=None), "betas = None: expected a tuple of 2, each a number in [0, 1)."),
+        (lambda: SGD(True), "learning_rate = True: expected a finite number above 0."),
+        (lambda: SGD(0.1, "linear"), "schedule = 'linear': expected 'constant' or 'cosine'."),
+        (
+            lambda: replace(tiny.TEACHER, model=MLP),
+            f"model = {MLP!r}: expected a Model. Call it: MLP(...).",
+        ),
+        (
+            lambda: tiny.training(data_seed=0.5),
+            "data_seed = 0.5: expected a whole number of at least 0 or None.",
+        ),
+        (
+            lambda: Measurement(tiny.training(), MonomialCorrelations(), 400),
+            "steps = 400: expected a tuple of at least 1, each a whole number. Write (400,).",
+        ),
+        (
+            lambda: SparseParity(8, support=2),
+            "SparseParity: got an unexpected keyword argument 'support': "
+            "expected the fields n_bits, support_size, positions.",
+        ),
+        (
+            lambda: SparseParity(8),
+            "SparseParity: missing a required argument: 'support_size': "
+            "expected the fields n_bits, support_size, positions.",
+        ),
+        (
+            lambda: Distillation(tiny.TEACHER, OneShot(), 5e-324),
+            "temperature = 5e-324: expected a finite number of at least 1e-30.",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_what_to_write_instead(make: Any, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        make()
+    assert str(caught.value) == said
+
+
+def test_a_field_of_ones_own_is_checked_as_far_as_its_annotation_is_understood() -> None:
+    @dataclass(frozen=True)
+    class Mine(Calculation):
+        n: Count
+        path: Path
+        unknown: Nowhere  # type: ignore[name-defined]  # noqa: F821
+        mapping: dict[str, int]
+
+    here = Path("here")
+    assert Mine(1, here, object(), 3).n == 1  # type: ignore[arg-type]
+    for wrong in (0, 1.0, "1"):
+        with pytest.raises(SpecError, match=f"n = {wrong!r}: expected a whole number of at least 1"):
+            Mine(wrong, here, None, {})  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="path = 'here': expected a Path"):
+        Mine(1, "here", None, {})  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"Mine\.path = .* of type .*Path: expected a literal"):
+        _ = Mine(1, here, None, {}).fingerprint
 
 
 # Canonical form

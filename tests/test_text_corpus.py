@@ -398,7 +398,7 @@ def test_a_corpus_that_was_not_prepared_has_no_sequences(small: Corpus) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"texts": ()}, r"texts = \(\): expected a tuple of at least one URI"),
+        ({"texts": ()}, r"texts = \(\): expected a tuple of at least 1, each text"),
         ({"texts": ("text:a", "text:a")}, "each text once"),
         ({"tokenizer": "trained:0"}, "tokenizer = 'trained:0': expected 'trained:SIZE', 'file:PATH'"),
         ({"tokenizer": "hub:someone/bert"}, "'hub:REPO@REVISION' or 'folder:PATH'"),

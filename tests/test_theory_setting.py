@@ -1,4 +1,4 @@
-"""What the theory's calculations refuse: fields checked by name and type, with the value that was wrong and a remedy."""
+"""What the theory's calculations refuse: fields, with the value that was wrong and a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE = Stage(1, 1, 0.1)
     [
         # the setting
         (lambda: PopulationGradient(10, 2, 4), "n_bits d = 10: expected an odd number.*Take 9 or 11"),
-        (lambda: PopulationGradient(11.0, 2, 4), "n_bits = 11.0: expected a whole number"),
+        (lambda: PopulationGradient(11.0, 2, 4), "n_bits = 11.0: expected a whole number of at least 1"),
         (lambda: SharedDirection(3), "support_size k = 3: expected an even number.*Take 2 or 4"),
         (lambda: FirstStep(11, 12, 8, (16,)), "support_size k = 12: expected fewer than n_bits d = 11"),
         (lambda: FirstStep(11, 4, 7, (16,)), "width m = 7: expected an even number.*Take 6 or 8"),
@@ -50,7 +50,7 @@ ONE = Stage(1, 1, 0.1)
         (lambda: FirstStageTeacher(11, 4, 8, seed=True), "seed = True"),
         (lambda: FirstStageTeacher(11, 4, 8, aligned=1), "aligned = 1: expected True or False"),
         (lambda: FinalTeachers(9, 4, n_random=0), "n_random = 0: expected a whole number of at least 1"),
-        (lambda: FirstStep(11, 4, 8, ()), r"batch_sizes = \(\): expected at least one"),
+        (lambda: FirstStep(11, 4, 8, ()), r"batch_sizes = \(\): expected a tuple of at least 1"),
         (lambda: FirstStep(11, 4, 8, (16, 0)), r"batch_sizes\[1\] = 0"),
         (lambda: SharedDirection(4, scales=(0.0,)), r"scales\[0\] = 0.0: expected a finite number above 0"),
         (lambda: ReadOff(11, 2, LabelTarget(), "best", 8), "rule = 'best': expected 'one' or 'pooled'"),

@@ -262,8 +262,7 @@ def test_a_run_killed_again_and_again_while_it_writes_ends_with_the_same_bits(
         kills += 1
     assert kills >= 5
     assert resumed >= 2
-    left = list(store.root.rglob(".writing-*"))
-    assert bool(left) == (moment != "after the move")  # what a killed process left behind is never read
+    assert list(store.root.rglob(".writing-*")) == []  # what a killed process left behind is swept
     assert not any(store.root.rglob("progress.safetensors"))
     for spec in everything():
         tiny.assert_same_result(spec, store, uninterrupted)

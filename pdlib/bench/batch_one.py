@@ -21,7 +21,7 @@ from pdlib.bench import faster, medians, timed
 from pdlib.labels import Targets
 from pdlib.models.mlp import MLP, as_module, logits, softmax
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD, Calculation, Distillation, Parameters, Piece, Task, Training
+from pdlib.specs import SGD, Calculation, Count, Distillation, Parameters, Piece, Task, Training
 from pdlib.store import Store
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.parity import SparseParity
@@ -72,9 +72,9 @@ class StepTimes(Calculation):
     True
     """
 
-    n_bits: int
-    support_size: int
-    widths: tuple[int, ...]  # of the hidden layer
+    n_bits: Count
+    support_size: Count
+    widths: tuple[Count, ...]  # of the hidden layer
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each width."""

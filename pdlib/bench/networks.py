@@ -25,7 +25,7 @@ from pdlib.models.transformer import Transformer, bert, sequence_tensors, tokens
 from pdlib.models.transformer import gpt2 as gpt2_model
 from pdlib.schedules import OneShot
 from pdlib.sequences import Sequences
-from pdlib.specs import Adam, Distillation, Piece, Purpose, Source, Task, Training
+from pdlib.specs import Adam, Count, Distillation, Piece, Purpose, Source, Task, Training
 from pdlib.store import Store
 from pdlib.tasks.bits import random_words
 from pdlib.tasks.grammar import grammar
@@ -220,8 +220,8 @@ class ZipfTokens(Source):
     """Sequences of independent tokens, the i-th as frequent as 1 / (i + 1)."""
 
     version: ClassVar[int] = 1
-    vocabulary: int
-    length: int
+    vocabulary: Count
+    length: Count
 
     @property
     def n_tokens(self) -> int:

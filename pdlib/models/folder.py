@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load as load_tensors
 
 from pdlib.contents import FileContent
-from pdlib.specs import Model, Parameters, SpecError, Task, Teacher, instance, require
+from pdlib.specs import Model, Parameters, SpecError, Task, Teacher, checked, require
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class FolderTeacher(Teacher):
     steps: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        instance(Task, task=self.task)
-        instance(Model, model=self.model)
+        checked("task", self.task, Task)
+        checked("model", self.model, Model)
         object.__setattr__(self, "model", self.model.for_task(self.task))
         self.model.check(self.task)
         given, steps = tuple(self.paths), tuple(self.steps)

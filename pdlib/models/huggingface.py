@@ -168,7 +168,7 @@ def save_pretrained(folder: str | Path, model: Transformer, parameters: Paramete
     >>> save_pretrained("nowhere", model, model.initial(n_inputs=6, n_classes=3, seed=0))
     Traceback (most recent call last):
     ...
-    pdlib.specs.SpecError: 3 classes: expected as many as the vocabulary, 2, for GPT2LMHeadModel.
+    pdlib.fields.SpecError: 3 classes: expected as many as the vocabulary, 2, for GPT2LMHeadModel.
     """
     kind = _kind(model)
     there, only = KINDS[kind], f"which is all that {KINDS[kind]} has"

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pdlib.specs import Model, Parameters, Task, require, whole
+from pdlib.specs import Count, Model, Parameters, Task, require
 
 # A tile of the hidden layer, (examples, units): on a CPU it stays in a core's cache between its product and its ReLU,
 # twice as fast at width 50,000 as one product over all units; a GPU wants few large ones.
@@ -35,10 +35,7 @@ class MLP(Model):
     """
 
     version: ClassVar[int] = 1
-    width: int  # m
-
-    def __post_init__(self) -> None:
-        whole(width=self.width)
+    width: Count  # m
 
     def initial(self, n_inputs: int, n_classes: int, seed: int) -> Parameters:
         r"""Return initial parameters, float64, distributed as PyTorch's `Linear` default.
@@ -117,8 +114,9 @@ def softmax(values: NDArray[Any], temperature: float = 1.0) -> NDArray[Any]:
     >>> softmax(np.array([[0.0, 1.0]]), temperature=1e-4).tolist()
     [[0.0, 1.0]]
     """
-    shifted = (values - values.max(axis=-1, keepdims=True)) / temperature
-    exponentials = np.exp(shifted)
+    shifted = values - values.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):  # minus infinity is right
+        exponentials = np.exp(shifted / max(temperature, float(np.finfo(shifted.dtype).tiny)))
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from pdlib.models.huggingface import described, load_pretrained
 from pdlib.models.transformer import Transformer
-from pdlib.specs import Model, Parameters, SpecError, Task, Teacher, require
+from pdlib.specs import Model, Parameters, Several, SpecError, Task, Teacher, require
 from pdlib.text.corpus import Corpus
 from pdlib.text.hub import HubError, about, fetched, parts
 from pdlib.text.wordpiece import of_folder
@@ -74,23 +74,24 @@ class PublishedCheckpoints(Teacher):
     """
 
     version: ClassVar[int] = 1
-    repositories: tuple[str, ...]
+    repositories: Several[str]
     steps: tuple[int, ...]
     contents: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _corpus(self.task)
         require(isinstance(self.model, Transformer), f"model = {self.model!r}", "a Transformer")
         for name in ("repositories", "steps", "contents"):
             value = getattr(self, name)
-            whole = type(value) is tuple and len(value) == len(self.repositories) > 0
-            require(whole, f"{name} = {value!r}", "a tuple with an entry for each step, at least one")
-        rising = all(type(b) is int and a < b for a, b in pairwise((0, *self.steps)))
+            same = len(value) == len(self.repositories)
+            require(same, f"{name} = {value!r}", "a tuple with an entry for each step")
+        rising = all(a < b for a, b in pairwise((0, *self.steps)))
         require(rising, f"steps = {self.steps!r}", "whole numbers of at least 1, rising")
         for uri, content in zip(self.repositories, self.contents, strict=True):
             length = 40 if parts(uri)[0] == "hub" else 32
             require(
-                isinstance(content, str) and re.fullmatch(rf"[0-9a-f]{{{length}}}", content) is not None,
+                re.fullmatch(rf"[0-9a-f]{{{length}}}", content) is not None,
                 f"content {content!r} of {uri}",
                 f"{length} hexadecimal digits, as PublishedCheckpoints.prepare gives them",
             )

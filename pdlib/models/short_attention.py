@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from pdlib.compiled import njit
 
 
 class Rows(NamedTuple):
@@ -101,7 +102,7 @@ class _ShortAttention(torch.autograd.Function):
         return ctx.queries.joined(of_q[None], of_queries), ctx.keys.joined(of_kv, of_keys), *(None,) * 4
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _rows_to_columns(rows: NDArray[Any], index: NDArray[Any], columns: NDArray[Any]) -> None:
     parts, _, features, places = columns.shape
     for row in range(len(index)):
@@ -111,7 +112,7 @@ def _rows_to_columns(rows: NDArray[Any], index: NDArray[Any], columns: NDArray[A
                 columns[part, example, feature, place] = rows[row, part * features + feature]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _columns_to_rows(columns: NDArray[Any], index: NDArray[Any], rows: NDArray[Any]) -> None:
     parts, _, features, places = columns.shape
     for row in range(len(index)):

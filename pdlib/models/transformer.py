@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pdlib.models.network import TransformerModule, check_tokens
 from pdlib.sequences import Sequences
-from pdlib.specs import Model, Parameters, Task, later, require, whole
+from pdlib.specs import Count, Index, Model, Parameters, Task, checked, later, require
 
 # Attention scores of a layer at evaluation, and numbers in the caches of samples drawn: what processors' caches hold
 SCORES_AT_ONCE = {"cpu": 1_000_000, "cuda": 300_000_000}
@@ -97,64 +97,27 @@ class Transformer(Model):
     """
 
     version: ClassVar[int] = 1
-    n_layers: int  # L
-    n_heads: int  # H
-    head_size: int = 8  # D
-    width: int = 0  # W
-    mlp_width: int = 0
-    n_positions: int = 1024
-    vocabulary: int = 2
+    n_layers: Count  # L
+    n_heads: Count  # H
+    head_size: Count = 8  # D
+    width: Index = 0  # W
+    mlp_width: Index = 0
+    n_positions: Count = 1024
+    vocabulary: Count = 2
     attends: Literal["causal", "all"] = "causal"
     norm: Literal["pre", "post"] = "pre"
     heads: Literal["concatenated", "averaged"] = "concatenated"
     tied: bool = False
     output: Literal["linear", "transformed"] = "linear"
     activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"
-    norm_epsilon: float = 1e-5
-    dropout: float = 0.0
-    initial_std: float = 0.02
+    norm_epsilon: Annotated[float, "[0, inf)"] = 1e-5
+    dropout: Annotated[float, "[0, 1)"] = 0.0
+    initial_std: Annotated[float, "[0, inf)"] = 0.02
     initial_bias: Literal["zero", "log_frequency"] = later("zero")
     initial_positions: Literal["normal", "sinusoidal"] = later("normal")
 
     def __post_init__(self) -> None:
-        for name in ("width", "mlp_width"):
-            value = getattr(self, name)
-            require(
-                type(value) is int and value >= 0,
-                f"{name} = {value!r}",
-                "a whole number, 0 for the usual one",
-            )
-        whole(
-            n_layers=self.n_layers,
-            n_heads=self.n_heads,
-            head_size=self.head_size,
-            n_positions=self.n_positions,
-            vocabulary=self.vocabulary,
-        )
-        for name, choices in (
-            ("attends", ("causal", "all")),
-            ("norm", ("pre", "post")),
-            ("heads", ("concatenated", "averaged")),
-            ("output", ("linear", "transformed")),
-            ("activation", ("gelu_tanh", "gelu")),
-            ("tied", (False, True)),
-            ("initial_bias", ("zero", "log_frequency")),
-            ("initial_positions", ("normal", "sinusoidal")),
-        ):
-            value = getattr(self, name)
-            require(value in choices, f"{name} = {value!r}", " or ".join(map(repr, choices)))
-        for name, low, high in (
-            ("norm_epsilon", 0.0, math.inf),
-            ("dropout", 0.0, 1.0),
-            ("initial_std", 0.0, math.inf),
-        ):
-            value = getattr(self, name)
-            require(
-                isinstance(value, (int, float)) and low <= value < high,
-                f"{name} = {value!r}",
-                f"a number in [{low:g}, {high:g})",
-            )
-            object.__setattr__(self, name, float(value))
+        super().__post_init__()
         require(
             self.initial_bias == "zero" or self.output == "transformed",
             f"initial_bias = {self.initial_bias!r} with output = {self.output!r}",
@@ -392,7 +355,8 @@ class Transformer(Model):
         >>> tokens.shape, lengths.shape, ended.dtype
         ((3, 5), (3,), dtype('bool'))
         """
-        whole(n=n, max_length=max_length)
+        checked("n", n, Count)
+        checked("max_length", max_length, Count)
         require(
             self.attends == "causal",
             f"attends = {self.attends!r}",

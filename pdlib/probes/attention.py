@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pdlib.models.transformer import Transformer, tokens_of
 from pdlib.probes.monomials import support_of
-from pdlib.specs import Parameters, Probe, Training, require, whole
+from pdlib.specs import Count, Parameters, Probe, Training, require
 
 EXAMPLES_AT_ONCE = 256
 
@@ -49,10 +49,7 @@ class AttentionPaths(Probe):
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 1024  # inputs drawn, as in the paper
-
-    def __post_init__(self) -> None:
-        whole(n_samples=self.n_samples)
+    n_samples: Count = 1024  # inputs drawn, as in the paper
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row."""

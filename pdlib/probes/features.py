@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
 from pdlib.probes.monomials import monomial_correlations, monomials_off_support, noise_floor
-from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
+from pdlib.specs import Count, Parameters, Probe, Several, SpecError, Training, require
 from pdlib.tasks.hierarchical import HierarchicalParity
 
 REST = 0  # the node number of rows about monomials with an irrelevant coordinate
@@ -59,14 +59,9 @@ class FeatureCorrelations(Probe):
     """
 
     version: ClassVar[int] = 1
-    degrees: tuple[int, ...] = (1, 2)  # of the monomials, at most the size of a feature
-    n_samples: int = 50_000  # N, inputs drawn
-    n_rest: int = 200  # monomials of the rest for each degree, at most (degree 1: all)
-
-    def __post_init__(self) -> None:
-        whole(n_samples=self.n_samples, n_rest=self.n_rest)
-        require(len(self.degrees) > 0, "degrees = ()", "at least one degree")
-        whole(**{f"degrees[{i}]": degree for i, degree in enumerate(self.degrees)})
+    degrees: Several[Count] = (1, 2)  # of the monomials, at most the size of a feature
+    n_samples: Count = 50_000  # N, inputs drawn
+    n_rest: Count = 200  # monomials of the rest for each degree, at most (degree 1: all)
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return the rows of one checkpoint."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.models.transformer import Transformer
-from pdlib.specs import Parameters, Probe, SpecError, Training, require, whole
+from pdlib.specs import Count, Index, Parameters, Probe, SpecError, Training, require
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.next_token import NextToken
 from pdlib.tasks.posteriors import grammatical
@@ -82,14 +82,8 @@ class Generation(Probe):
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 1024  # texts drawn
-    seed: int = 0  # of the draws: networks measured with one seed share their random numbers
-
-    def __post_init__(self) -> None:
-        whole(n_samples=self.n_samples)
-        require(
-            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
-        )
+    n_samples: Count = 1024  # texts drawn
+    seed: Index = 0  # of the draws: networks measured with one seed share their random numbers
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
-from pdlib.specs import Parameters, Probe, SpecError, Task, Training, require, whole
+from pdlib.specs import Count, Parameters, Probe, Several, SpecError, Task, Temperature, Training, require
 
 EXAMPLES_AT_ONCE = 8192
 
@@ -107,21 +107,10 @@ class MonomialCorrelations(Probe):
     """
 
     version: ClassVar[int] = 1
-    degrees: tuple[int, ...] = (1, 2, 3)  # of the monomials
-    n_samples: int = 100_000  # N, inputs drawn
-    n_off_support: int = 200  # monomials off the support for each degree, at most (degree 1: all)
-    temperature: float = 1.0  # tau of the softmax
-
-    def __post_init__(self) -> None:
-        whole(n_samples=self.n_samples, n_off_support=self.n_off_support)
-        require(len(self.degrees) > 0, "degrees = ()", "at least one degree")
-        whole(**{f"degrees[{i}]": degree for i, degree in enumerate(self.degrees)})
-        require(
-            isinstance(self.temperature, (int, float)) and 0 < self.temperature < float("inf"),
-            f"temperature = {self.temperature!r}",
-            "a finite number above 0",
-        )
-        object.__setattr__(self, "temperature", float(self.temperature))
+    degrees: Several[Count] = (1, 2, 3)  # of the monomials
+    n_samples: Count = 100_000  # N, inputs drawn
+    n_off_support: Count = 200  # monomials off the support for each degree, at most (degree 1: all)
+    temperature: Temperature = 1.0  # tau of the softmax
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a degree and group."""
@@ -136,6 +125,8 @@ class MonomialCorrelations(Probe):
     ) -> list[dict[str, Any]]:
         """Return the rows of any prediction: the probability of the first class, (example,), on bits (example, bit)."""
         support = support_of(task)
+        said, expected = f"degrees = {self.degrees}", f"at most n_inputs d = {task.n_inputs}"
+        require(max(self.degrees) <= task.n_inputs, said, expected, "A monomial has distinct positions.")
         floor = float(noise_floor(probability))
         rows = []
         for degree in self.degrees:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
 from pdlib.sequences import Sentences, Sequences
-from pdlib.specs import Parameters, Probe, SpecError, Task, Training, require, whole
+from pdlib.specs import Count, Index, Parameters, Probe, Several, SpecError, Task, Training, require
 from pdlib.tasks.bits import random_words, stream_key
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
@@ -257,14 +257,14 @@ class NgramDependence(Probe):
     """
 
     version: ClassVar[int] = 1
-    n: tuple[int, ...] = (3, 5, 7)  # around a position, even ones reach one further to the left
-    n_samples: int = 1024  # sentences drawn
-    n_positions: int = 1  # distinct ones in each sentence, none of a special token; all of one that has fewer
+    n: Several[Count] = (3, 5, 7)  # around a position, even ones reach one further to the left
+    n_samples: Count = 1024  # sentences drawn
+    n_positions: Count = (
+        1  # distinct ones in each sentence, none of a special token; all of one that has fewer
+    )
 
     def __post_init__(self) -> None:
-        whole(n_samples=self.n_samples, n_positions=self.n_positions)
-        require(len(self.n) > 0, "n = ()", "at least one size")
-        whole(**{f"n[{i}]": size for i, size in enumerate(self.n)})
+        super().__post_init__()
         require(len(set(self.n)) == len(self.n), f"n = {self.n}", "each size once")
 
     def inputs(self, task: Task) -> Iterator[Sequences]:
@@ -304,13 +304,8 @@ class Predictions(Probe):
     """
 
     version: ClassVar[int] = 1
-    sentence: int = 0  # its number in the stream, `task.stream(0, "probe").originals`
-    position: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("sentence", "position"):
-            value = getattr(self, name)
-            require(type(value) is int and value >= 0, f"{name} = {value!r}", "a whole number of at least 0")
+    sentence: Index = 0  # its number in the stream, `task.stream(0, "probe").originals`
+    position: Index = 0
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a class."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from pdlib.models.transformer import SCORES_AT_ONCE, Transformer, tokens_of
-from pdlib.specs import Adam, Parameters, Probe, SpecError, Training, require, whole
+from pdlib.specs import Adam, Count, Index, Parameters, Positive, Probe, SpecError, Training, require
 from pdlib.tasks.grammar import Grammar, Sentences
 from pdlib.tasks.masked import MaskedPrediction
 
@@ -218,28 +218,14 @@ class NonterminalPrediction(Probe):
     """
 
     version: ClassVar[int] = 1
-    n_train: int = 51_200  # sentences, the first ones of the probe stream
-    n_validation: int = 1_024  # the next ones
-    n_heads: int = 16  # of the reader
-    position_size: int = 64
-    n_epochs: int = 4
-    batch_size: int = 64
-    learning_rate: float = 1e-2
-    seed: int = 0  # of the reader's initial positions and batches
-
-    def __post_init__(self) -> None:
-        whole(
-            n_train=self.n_train,
-            n_validation=self.n_validation,
-            n_heads=self.n_heads,
-            position_size=self.position_size,
-            n_epochs=self.n_epochs,
-            batch_size=self.batch_size,
-        )
-        object.__setattr__(self, "learning_rate", Adam(self.learning_rate).learning_rate)
-        require(
-            type(self.seed) is int and self.seed >= 0, f"seed = {self.seed!r}", "a whole number of at least 0"
-        )
+    n_train: Count = 51_200  # sentences, the first ones of the probe stream
+    n_validation: Count = 1_024  # the next ones
+    n_heads: Count = 16  # of the reader
+    position_size: Count = 64
+    n_epochs: Count = 4
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-2
+    seed: Index = 0  # of the reader's initial positions and batches
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a level."""

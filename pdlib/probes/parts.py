@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from pdlib.sequences import PartedStream
-from pdlib.specs import EVALUATION_SEED, Parameters, Probe, SpecError, Training, require, whole
+from pdlib.specs import EVALUATION_SEED, Count, Parameters, Probe, SpecError, Training, require
 from pdlib.tasks.masked import MaskedPrediction
 
 PREDICTED_AT_ONCE = 2**23  # numbers, 64 MiB
@@ -24,10 +24,7 @@ class PartAccuracy(Probe):
     """
 
     version: ClassVar[int] = 1
-    n_samples: int = 4096  # sequences, the first of those that networks are evaluated on
-
-    def __post_init__(self) -> None:
-        whole(n_samples=self.n_samples)
+    n_samples: Count = 4096  # sequences, the first of those that networks are evaluated on
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a part."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pdlib.models.mlp import softmax
-from pdlib.specs import Parameters, Probe, Training, require, whole
+from pdlib.specs import Count, Parameters, Probe, Share, Temperature, Training
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,9 @@ class Softness(Probe):
     """
 
     version: ClassVar[int] = 1
-    temperatures: tuple[float, ...] = (1e-4,)
-    n_samples: int = 100_000
-    margin: float = 1e-3
-
-    def __post_init__(self) -> None:
-        whole(n_samples=self.n_samples)
-        for temperature in self.temperatures:
-            require(temperature > 0, f"temperature = {temperature}", "a number above 0")
-        require(0 < self.margin < 1, f"margin = {self.margin}", "a number in (0, 1)")
+    temperatures: tuple[Temperature, ...] = (1e-4,)
+    n_samples: Count = 100_000
+    margin: Share = 1e-3
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a temperature."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdlib.contents import ArrayContent
 from pdlib.sequences import integer_type
-from pdlib.specs import Purpose, Task, number, require, whole
+from pdlib.specs import Index, Purpose, Share, Task, checked, require
 from pdlib.tasks.bits import epochs, stream_identity, stream_key
 
 
@@ -51,14 +51,18 @@ class ArrayTask(Task):
 
     inputs: ArrayContent
     classes: ArrayContent
-    held_out: float = 0.2
-    n_classes: int = 0  # C
+    held_out: Share = 0.2
+    n_classes: Index = 0  # C
 
     def __post_init__(self) -> None:
-        number(self, "(0, 1)", "held_out")
+        for name, kind in (("held_out", Share), ("n_classes", Index)):
+            object.__setattr__(self, name, checked(name, getattr(self, name), kind))
         if isinstance(self.inputs, ArrayContent) and isinstance(self.classes, ArrayContent):
             return  # out of a record, or a task of other settings
         x, y = np.asarray(self.inputs), np.asarray(self.classes)
+        for name, array in (("inputs", x), ("classes", y)):
+            given = getattr(self, name)
+            require(array.ndim > 0 or isinstance(given, ArrayContent), f"{name} = {given!r}", "an array")
         fits = x.ndim >= 2 and len(x) > 0 and y.shape == (len(x),)
         what = f"inputs of shape {x.shape} with classes of shape {y.shape}"
         require(fits, what, "(example, coordinate) and (example,)")
@@ -68,10 +72,10 @@ class ArrayTask(Task):
         )
         require(y.dtype.kind in "iub" and y.min() >= 0, f"classes of type {y.dtype}", "whole numbers from 0")
         n_classes = self.n_classes or int(y.max()) + 1
-        whole(2, n_classes=n_classes)
+        require(n_classes >= 2, f"n_classes = {n_classes}", "at least 2")
         require(y.max() < n_classes, f"class {y.max()}", f"below n_classes = {n_classes}")
-        kind = np.float64 if x.dtype == np.float64 else np.float32
-        object.__setattr__(self, "inputs", ArrayContent.of(x.reshape(len(x), -1), kind))
+        precision = np.float64 if x.dtype == np.float64 else np.float32
+        object.__setattr__(self, "inputs", ArrayContent.of(x.reshape(len(x), -1), precision))
         object.__setattr__(self, "classes", ArrayContent.of(y, integer_type(n_classes)))
         object.__setattr__(self, "n_classes", n_classes)
         both = 0 < self.n_held_out < len(x)

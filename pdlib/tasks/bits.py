@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import DTypeLike, NDArray
+
+from pdlib.compiled import njit
 
 WORDS_PER_COUNT = 4  # Philox yields four 64-bit words a count
 
@@ -61,7 +62,7 @@ def _order(identity: str, epoch: int, n: int) -> NDArray[np.int32]:
     return order
 
 
-@njit(cache=True)
+@njit()
 def _shuffle(order: NDArray[np.int32], words: NDArray[np.uint64]) -> None:
     """Exchange each place with one from there on, by one random word each (Fisher-Yates)."""
     for i in range(len(order)):

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numba import njit
 from numpy.polynomial.polynomial import polyadd, polymul
 from numpy.typing import NDArray
 
-from pdlib.specs import Purpose, Source, Spec, SpecError, require
+from pdlib.compiled import njit
+from pdlib.specs import Purpose, Several, Source, Spec, SpecError, checked, require
 from pdlib.tasks.bits import random_words, stream_key
 
 MAX_SYMBOLS = 256  # numbers of symbols are bytes
@@ -41,24 +41,14 @@ class Rule(Spec):
 
     version: ClassVar[int] = 1
     left: int  # A
-    right: tuple[int, ...]  # what A becomes, from left to right, at least one symbol
-    probability: float  # in (0, 1]
+    right: Several[int]  # what A becomes, from left to right
+    probability: Annotated[float, "(0, 1]"]
 
     def __post_init__(self) -> None:
-        require(type(self.left) is int, f"left side {self.left!r}", "a symbol, which is a whole number")
-        require(
-            type(self.right) is tuple and len(self.right) > 0 and all(type(s) is int for s in self.right),
-            f"right side {self.right!r} of a rule of {self.left}",
-            "a tuple of at least one symbol, which are whole numbers",
-        )
-        p = self.probability
-        require(
-            isinstance(p, (int, float)) and type(p) is not bool and 0 < p <= 1,
-            f"probability = {p!r} of the rule {self}",
-            "a number above 0 and at most 1",
-            "Leave out a rule that is never used.",
-        )
-        object.__setattr__(self, "probability", float(p))
+        try:
+            super().__post_init__()
+        except SpecError as error:
+            raise SpecError(f"{self!r}: {error}") from None
 
     def __str__(self) -> str:
         return f"{self.left} -> {' '.join(map(str, self.right))}"
@@ -91,26 +81,16 @@ class Grammar(Source):
     rules: tuple[Rule, ...]  # in any order; kept by layer, then by symbol as in `layers`, then as given
 
     def __post_init__(self) -> None:
-        require(
-            type(self.layers) is tuple and all(type(layer) is tuple for layer in self.layers),
-            f"layers = {self.layers!r}",
-            "a tuple of tuples of symbols",
-        )
+        super().__post_init__()
         require(
             len(self.layers) >= 2 and all(self.layers),
             f"layers = {self.layers!r}",
             "at least two layers, none empty: the roots, ..., the terminals",
         )
         for s in self.symbols:
-            require(type(s) is int, f"symbol {s!r}", "a whole number")
             found = [level for level, layer in enumerate(self.layers) for other in layer if other == s]
             require(len(found) == 1, f"symbol {s} in the layers {found}", "one layer for each symbol, once")
         require(len(self.symbols) <= MAX_SYMBOLS, f"{len(self.symbols)} symbols", f"at most {MAX_SYMBOLS}")
-        require(
-            type(self.rules) is tuple and all(isinstance(rule, Rule) for rule in self.rules),
-            f"rules = {self.rules!r}",
-            "a tuple of Rule",
-        )
         self._check_rules()
         number = {s: i for i, s in enumerate(self.symbols)}
         # sorted is stable, so rules of one symbol stay as given
@@ -207,11 +187,11 @@ class Grammar(Source):
         >>> grammar("cfg3b").below([14, 15]).layers
         ((14, 15), (10, 11, 12), (7, 8, 9), (1, 2, 3))
         """
-        given = [roots] if isinstance(roots, int) else list(roots)
+        given = checked("roots", tuple(roots) if isinstance(roots, Sequence) else (roots,), Several[int])
         levels = {self._layer_of.get(s, self.depth) for s in given}
         require(
             len(set(given)) == len(given) and len(levels) == 1 and levels < set(range(self.depth)),
-            f"roots {given}",
+            f"roots {list(given)}",
             f"symbols of one of the layers {self.layers[:-1]}, each once",
         )
         reached = self._reachable(given)
@@ -385,6 +365,7 @@ def load_grammar(source: str | Path | Mapping[str, Any]) -> Grammar:
     >>> load_grammar({"rules": {"9": [[7, 8], [8]], "7": [[1]], "8": [[1, 2]]}}).layers
     ((9,), (7, 8), (1, 2))
     """
+    checked("source", source, str | Path | Mapping)
     if not isinstance(source, Mapping):
         path = Path(source)
         require(path.is_file(), f"grammar file {str(path)!r}", "a file")
@@ -447,7 +428,7 @@ def grammar(name: str, roots: int | Sequence[int] | None = None, released: bool 
 # Sentences
 
 
-@njit(cache=True)
+@njit()
 def _derive(
     words: NDArray[np.uint64],
     tables: tuple[Any, ...],
@@ -482,7 +463,7 @@ def _derive(
         lengths[i] = n
 
 
-@njit(cache=True)
+@njit()
 def _lay_out(
     rules: NDArray[np.int32],
     tables: tuple[Any, ...],

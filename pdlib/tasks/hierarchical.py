@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import Purpose, Task, require, whole
+from pdlib.specs import Count, Purpose, Task, require
 from pdlib.tasks.bits import BitStream, stream_identity
 
 MAX_DEPTH = 8  # classes are bytes
@@ -65,20 +65,15 @@ class HierarchicalParity(Task):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d, at least (2^D - 1) k
-    support_size: int  # k, coordinates of a feature
-    depth: int  # D, from 1 to 8
+    n_bits: Count  # d, at least (2^D - 1) k
+    support_size: Count  # k, coordinates of a feature
+    depth: Count  # D, from 1 to 8
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        whole(n_bits=self.n_bits, support_size=self.support_size, depth=self.depth)
+        super().__post_init__()
         require(
             self.depth <= MAX_DEPTH, f"depth D = {self.depth}", f"at most {MAX_DEPTH}", "Classes are bytes."
-        )
-        require(
-            type(self.mirrored) is bool,
-            f"mirrored = {self.mirrored!r}",
-            "True (the paper's Figure 16) or False",
         )
         relevant = self.n_nodes * self.support_size
         require(

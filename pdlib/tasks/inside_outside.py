@@ -34,6 +34,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pdlib import compiled
+
 if TYPE_CHECKING:
     from pdlib.tasks.grammar import Grammar
 
@@ -379,7 +381,7 @@ def _size(g: _Nodes, lengths: NDArray[np.int64]) -> int:
     return int(_sentence(g, lengths.max()).offsets[-1]) if len(lengths) > 0 else 0
 
 
-@njit(cache=True)
+@compiled.njit()
 def marginals(
     tables: tuple[Any, ...], evidence: Values, lengths: NDArray[np.int64], log_evidence: Values, out: Values
 ) -> None:
@@ -458,7 +460,7 @@ def _reached(
                 )
 
 
-@njit(cache=True)
+@compiled.njit()
 def prefixes(
     tables: tuple[Any, ...],
     tokens: NDArray[np.int64],
@@ -531,7 +533,7 @@ def _add(words: NDArray[np.uint64], i: int) -> None:
     words[i // 64] |= np.uint64(1) << np.uint64(i % 64)
 
 
-@njit(cache=True)
+@compiled.njit()
 def recognize(
     tables: tuple[Any, ...],
     tokens: NDArray[np.int64],

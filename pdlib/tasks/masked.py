@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.sequences import Sentences, Sequences
-from pdlib.specs import Purpose, Source, Task, require
+from pdlib.specs import Purpose, Share, Source, Task
 from pdlib.tasks.bits import random_words, stream_identity, stream_key
 
 # What a selected position shows: [mask], a random token, its own
@@ -41,20 +41,8 @@ class MaskedPrediction(Task):
 
     version: ClassVar[int] = 1
     source: Source  # of the sequences
-    mask_rate: float = 0.3  # p, in (0, 1)
+    mask_rate: Share = 0.3  # p
     selected: Literal["visible", "hidden"] = "visible"
-
-    def __post_init__(self) -> None:
-        require(isinstance(self.source, Source), f"source = {self.source!r}", "a Source, such as a Grammar")
-        require(
-            isinstance(self.mask_rate, (int, float)) and 0 < self.mask_rate < 1,
-            f"mask_rate = {self.mask_rate!r}",
-            "a number in (0, 1)",
-        )
-        object.__setattr__(self, "mask_rate", float(self.mask_rate))
-        require(
-            self.selected in ("visible", "hidden"), f"selected = {self.selected!r}", "'visible' or 'hidden'"
-        )
 
     @property
     def vocabulary(self) -> int:

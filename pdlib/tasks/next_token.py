@@ -50,17 +50,16 @@ class NextToken(Task):
     ends: bool = False  # whether [end] is asked for after the last token, at level 1 only
 
     def __post_init__(self) -> None:
-        require(isinstance(self.source, Source), f"source = {self.source!r}", "a Source, such as a Grammar")
+        super().__post_init__()
         if isinstance(self.source, Grammar):
             self.source.level(self.level, self.counted)
         else:
             require(
-                type(self.level) is int and (self.level, self.counted) == (1, "from_leaves"),
+                (self.level, self.counted) == (1, "from_leaves"),
                 f"level = {self.level!r} counted = {self.counted!r} of {type(self.source).__name__}",
                 "level 1 from the leaves, every token, since its sequences have no trees",
                 "Take a Grammar for other levels.",
             )
-        require(type(self.ends) is bool, f"ends = {self.ends!r}", "True or False")
         require(
             not self.ends or self.every_token,
             f"ends = True at level {self.level} {self.counted.replace('_', ' ')}",

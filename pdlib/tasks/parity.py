@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import Purpose, Task, later, require, whole
+from pdlib.specs import Count, Purpose, Task, later, require
 from pdlib.tasks.bits import BitStream, stream_identity
 
 
@@ -38,20 +38,18 @@ class SparseParity(Task):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k < d
+    n_bits: Count  # d
+    support_size: Count  # k < d
     positions: tuple[int, ...] = later(())  # S, zero-based and rising
 
     def __post_init__(self) -> None:
-        whole(n_bits=self.n_bits, support_size=self.support_size)
+        super().__post_init__()
         require(
             self.support_size < self.n_bits,
             f"support_size k = {self.support_size}",
             f"fewer than n_bits d = {self.n_bits}",
             "Lower support_size or raise n_bits.",
         )
-        for i, position in enumerate(self.positions):
-            require(type(position) is int, f"positions[{i}] = {position!r}", "a whole number")
         require(
             self.support == tuple(sorted(set(self.support) & set(range(self.n_bits))))
             and len(self.support) == self.support_size,

@@ -19,14 +19,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.files import cache, lock, write_bytes, writing
 from pdlib.sequences import integer_type
-from pdlib.specs import Purpose, Source, SpecError, require
+from pdlib.specs import Purpose, Several, Source, SpecError, require
 from pdlib.tasks.bits import epochs
 from pdlib.text import hub, loading
 from pdlib.text.packages import package
@@ -76,29 +76,24 @@ class Corpus(Source):
     """
 
     version: ClassVar[int] = 1
-    texts: tuple[str, ...]
+    texts: Several[str]
     tokenizer: str
-    length: int = 128
-    held_out: int = 50
+    length: Annotated[int, "[2, inf)"] = 128
+    held_out: Annotated[int, "[2, inf)"] = 50
     digest: str = ""
     vocabulary: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         what = f"texts = {self.texts!r}"
-        uris = type(self.texts) is tuple and len(self.texts) > 0 and all(type(t) is str for t in self.texts)
-        require(uris, what, "a tuple of at least one URI, such as ('text:PATH',)")
         require(len(set(self.texts)) == len(self.texts), what, "each text once")
         require(
-            isinstance(self.tokenizer, str) and re.fullmatch(TOKENIZER, self.tokenizer) is not None,
+            re.fullmatch(TOKENIZER, self.tokenizer) is not None,
             f"tokenizer = {self.tokenizer!r}",
             "'trained:SIZE', 'file:PATH', 'hub:REPO@REVISION' or 'folder:PATH'",
         )
-        for name in ("length", "held_out"):
-            value = getattr(self, name)
-            require(type(value) is int and value >= 2, f"{name} = {value!r}", "a whole number of at least 2")
         require(
             re.fullmatch(r"([0-9a-f]{32})?", self.digest) is not None
-            and type(self.vocabulary) is int
             and (self.vocabulary > 0) == bool(self.digest),
             f"digest = {self.digest!r} with vocabulary = {self.vocabulary!r}",
             "both as Corpus.prepare gives them, or neither",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from pdlib.sequences import PartedStream
-from pdlib.specs import Calculation, require
+from pdlib.specs import Calculation, Index, require
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
 
@@ -27,9 +27,6 @@ class CorpusFacts(Calculation):
 
     version: ClassVar[int] = 1
     corpus: Corpus
-
-    def __post_init__(self) -> None:
-        require(isinstance(self.corpus, Corpus), f"corpus = {self.corpus!r}", "a Corpus")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each part."""
@@ -52,13 +49,11 @@ class MaskedExample(Calculation):
 
     version: ClassVar[int] = 1
     task: MaskedPrediction
-    sequence: int = 0
+    sequence: Index = 0
 
     def __post_init__(self) -> None:
-        require(isinstance(self.task, MaskedPrediction), f"task = {self.task!r}", "MaskedPrediction")
+        super().__post_init__()
         require(isinstance(self.task.source, Corpus), f"source {self.task.source}", "a Corpus")
-        valid = type(self.sequence) is int and self.sequence >= 0
-        require(valid, f"sequence = {self.sequence!r}", "a whole number of at least 0")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each position."""

@@ -77,7 +77,7 @@ def documents(uri: str) -> Iterator[str]:
     >>> documents("txt:novel.txt")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    pdlib.specs.SpecError: text 'txt:novel.txt': expected one of text:PATH, ... Did you mean text:novel.txt?
+    pdlib.fields.SpecError: text 'txt:novel.txt': expected one of text:PATH, ... Did you mean text:novel.txt?
     """
     kind, name, detail = parts(uri)
     if kind == "sample":

@@ -148,7 +148,7 @@ def package(name: str) -> Package:
     >>> package("wikipedia-lead")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    pdlib.specs.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, ... Did you mean wikipedia-leads?
+    pdlib.fields.SpecError: package 'wikipedia-lead': expected one of wikipedia-leads, ... Did you mean wikipedia-leads?
     """
     require(name in PACKAGES, f"package {name!r}", f"one of {', '.join(PACKAGES)}", guess(name, PACKAGES))
     return PACKAGES[name]

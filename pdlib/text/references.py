@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from pdlib.sequences import Sequences
-from pdlib.specs import EVALUATION_SEED, Calculation, require, whole
+from pdlib.specs import EVALUATION_SEED, Calculation, Count, require
 from pdlib.tasks.masked import SHOWN_ORIGINAL, SHOWN_RANDOM, MaskedPrediction
 from pdlib.text.corpus import DISCOUNT, Corpus
 
@@ -164,11 +164,11 @@ class TextReferences(Calculation):
 
     version: ClassVar[int] = 1
     task: MaskedPrediction
-    n_evaluation: int = 4096
+    n_evaluation: Count = 4096
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _corpus(self.task)
-        whole(n_evaluation=self.n_evaluation)
 
     @property
     def work(self) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pdlib.probes.ngrams import NgramDependence, dependence
 from pdlib.sequences import Sequences
-from pdlib.specs import EVALUATION_SEED, Calculation, SpecError, Task, require, whole
+from pdlib.specs import EVALUATION_SEED, Calculation, Count, SpecError, Task, require
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
@@ -110,11 +110,11 @@ class BestPrediction(Calculation):
 
     version: ClassVar[int] = 1
     task: MaskedPrediction | NextToken  # on a grammar
-    n_evaluation: int = 4096  # held-out sentences, the first of those that networks are evaluated on
+    n_evaluation: Count = 4096  # held-out sentences, the first of those that networks are evaluated on
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _grammar(self.task)
-        whole(n_evaluation=self.n_evaluation)
 
     @property
     def work(self) -> float:
@@ -242,9 +242,8 @@ class BestDependence(Calculation):
     probe: NgramDependence  # the networks' probe
 
     def __post_init__(self) -> None:
-        require(isinstance(self.task, MaskedPrediction), f"task {self.task}", "MaskedPrediction")
+        super().__post_init__()
         _grammar(self.task)
-        require(isinstance(self.probe, NgramDependence), f"probe = {self.probe!r}", "an NgramDependence")
 
     @property
     def work(self) -> float:

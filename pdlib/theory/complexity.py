@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from pdlib.specs import require
+from pdlib.specs import Calculation, Count, Index, Positive, Several, Share, checked, require
 from pdlib.theory.setting import (
-    Experiment,
     NetworkExperiment,
-    check_fields,
-    check_numbers,
     check_setting,
     generator,
     signs,
@@ -27,6 +24,7 @@ from pdlib.theory.setting import (
 
 Form = Literal["3.2", "3.2 larger", "B.1", "proof"]
 FORMS: tuple[Form, ...] = get_args(Form)
+Exponent = Annotated[float, "[1, inf)"]  # c of Theorem B.1's loss
 N_EVALUATION = 4096  # held-out inputs of a measured run
 EVALUATION_RATIO = 1.05  # steps between evaluations grow by this factor
 
@@ -65,7 +63,8 @@ def theorem(
     ['1.0e+02', '1.1e+10', '1.1e+10', '2.7e+07']
     """
     check_setting(n_bits, support_size)
-    check_numbers(epsilon=epsilon, delta=delta, c=c)
+    for name, value, kind in (("epsilon", epsilon, Share), ("delta", delta, Share), ("c", c, Exponent)):
+        checked(name, value, kind)
     require(form in FORMS, f"form = {form!r}", f"one of {', '.join(FORMS)}")
     d, k = n_bits, support_size
     width = 2**k * k
@@ -81,7 +80,7 @@ def theorem(
 
 
 @dataclass(frozen=True)
-class Totals(Experiment):
+class Totals(Calculation):
     """What the forms of the theorem say at several d.
 
     Table rows, one for each d and form: `n_bits`, `form`, `progressive_first`, `progressive_second`, `distillation`; see
@@ -93,14 +92,14 @@ class Totals(Experiment):
     """
 
     version: ClassVar[int] = 1
-    support_size: int  # k
-    epsilon: float
-    delta: float
-    c: float  # at least 1
-    n_bits: tuple[int, ...]  # d
+    support_size: Count  # k
+    epsilon: Share
+    delta: Share
+    c: Exponent
+    n_bits: Several[Count]  # d
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         for n_bits in self.n_bits:
             check_setting(n_bits, self.support_size)
 
@@ -137,11 +136,11 @@ class WidthTradeOff(NetworkExperiment):
     """
 
     version: ClassVar[int] = 1
-    batch_size: int  # B
-    learning_rate: float = 0.03  # eta; 0.03 trains at widths and batches from 16 to 1024
-    max_steps: int = 100_000  # after which a run is given up
-    delta: float = 0.1
-    seed: int = 0  # decides support, initialisation and inputs
+    batch_size: Count  # B
+    learning_rate: Positive = 0.03  # eta; 0.03 trains at widths and batches from 16 to 1024
+    max_steps: Count = 100_000  # after which a run is given up
+    delta: Share = 0.1
+    seed: Index = 0  # decides support, initialisation and inputs
 
     @property
     def work(self) -> float:

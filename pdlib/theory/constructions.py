@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import comb, inf, log, nan, sqrt
+from math import comb, log, nan, sqrt
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from scipy.special import softmax
 
-from pdlib.specs import Calculation, require
+from pdlib.specs import Calculation, Count, Index, Positive, checked, require
 from pdlib.theory import setting
 
 ENUMERATED = 16  # largest d whose whole cube the tables go through; above, inputs are drawn
@@ -164,7 +164,7 @@ def interpolation(points: Array, values: Array, gap: float) -> Layers:
 
 def _checked(points: Array, values: Array, gap: float) -> tuple[Array, Array]:
     """Return points and values of shape (n, output), after checking all three."""
-    setting.check_numbers(gap=gap)
+    checked("gap", gap, Positive)
     require(
         values.ndim in (1, 2) and len(values) == len(points) > 0,
         f"values of shape {values.shape} for {len(points)} points",
@@ -397,25 +397,24 @@ class SupportSelection(Calculation):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d
-    support_size: int  # k, 1 <= k < d
+    n_bits: Count  # d
+    support_size: Count  # k, 1 <= k < d
     last_in_support: bool = False  # the last position, which answers; the others are drawn
     example: Literal["printed", "repaired"] = "repaired"  # see `attention_selects`
-    n_samples: int = 1_000_000  # inputs if d is above 16; the first two are `worst_inputs`
-    seed: int = 0  # decides the support and the inputs
+    n_samples: Count = 1_000_000  # inputs if d is above 16; the first two are `worst_inputs`
+    seed: Index = 0  # decides the support and the inputs
     sharpness_offset: float = 0.0  # c minus `smallest_sharpness`; below 0 the two worst inputs fail
 
     def __post_init__(self) -> None:
         offset = self.sharpness_offset
-        setting.check_fields(self, but="sharpness_offset")  # which may be 0 or below
+        super().__post_init__()
         setting.check_below(self.n_bits, self.support_size)
         least = smallest_sharpness(self.n_bits, self.support_size)
         require(
-            isinstance(offset, (int, float)) and -least < offset < inf,
+            -least < offset,
             f"sharpness_offset = {offset!r}",
             f"a finite number above {-least:.6g}, so that the sharpness is above 0",
         )
-        object.__setattr__(self, "sharpness_offset", float(offset))
 
     @property
     def work(self) -> float:
@@ -462,14 +461,14 @@ class UniformAttention(Calculation):
     """
 
     version: ClassVar[int] = 2
-    n_bits: int  # d
-    support_size: int  # k, 1 <= k < d, and at most 12 for the lemma's MLP
+    n_bits: Count  # d
+    support_size: Count  # k, 1 <= k < d, and at most 12 for the lemma's MLP
     layers: Literal["zigzag", "lemma"] = "zigzag"  # see `uniform_attention`
-    n_samples: int = 1_000_000  # inputs if d is above 16
-    seed: int = 0  # decides the support and the inputs
+    n_samples: Count = 1_000_000  # inputs if d is above 16
+    seed: Index = 0  # decides the support and the inputs
 
     def __post_init__(self) -> None:
-        setting.check_fields(self)
+        super().__post_init__()
         setting.check_below(self.n_bits, self.support_size)
         require(
             self.layers == "zigzag" or self.support_size <= LARGEST_SUPPORT,
@@ -552,9 +551,9 @@ class Interpolation1D(setting.Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_points: int  # |X|
-    n_outputs: int = 1  # dimension of f's values
-    seed: int = 0  # decides points, gap, values and perturbations
+    n_points: Count  # |X|
+    n_outputs: Count = 1  # dimension of f's values
+    seed: Index = 0  # decides points, gap, values and perturbations
 
     def rows(self) -> list[dict[str, Any]]:
         def lemma(points: Array, values: Array, gap: float) -> Layers:
@@ -572,9 +571,9 @@ class InterpolationND(setting.Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_points: int  # |X|
-    n_inputs: int  # d_in
-    seed: int = 0  # decides points, gap, values and perturbations
+    n_points: Count  # |X|
+    n_inputs: Count  # d_in
+    seed: Index = 0  # decides points, gap, values and perturbations
 
     def rows(self) -> list[dict[str, Any]]:
         return _lemma_rows(interpolation, self.n_points, self.n_inputs, 1, self.seed)

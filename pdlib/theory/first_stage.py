@@ -11,12 +11,12 @@ from math import log, log2, nan, sqrt
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from pdlib.specs import require
+from pdlib.compiled import njit
+from pdlib.specs import Count, Index, Several, Share, require
 from pdlib.theory import network as net
 from pdlib.theory.majority import coefficient, walsh_hadamard
 from pdlib.theory.network import Network, batch_gradient, initial, population_gradient
@@ -49,7 +49,7 @@ class PopulationGradient(NetworkExperiment):
 
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = 15
-    seed: int = 0
+    seed: Index = 0
 
     def rows(self) -> list[dict[str, Any]]:
         d, k = self.n_bits, self.support_size
@@ -87,9 +87,9 @@ class FirstStep(NetworkExperiment):
     """
 
     version: ClassVar[int] = 1
-    batch_sizes: tuple[int, ...]  # B_1, independent draws each
-    delta: float = 0.1
-    seed: int = 0
+    batch_sizes: Several[Count]  # B_1, independent draws each
+    delta: Share = 0.1
+    seed: Index = 0
 
     @property
     def work(self) -> float:
@@ -162,7 +162,7 @@ class FirstStageTeacher(NetworkExperiment):
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = 19
     aligned: bool = False  # whether the initialisation has the signs that the proof assumes: see `initial`
-    seed: int = 0
+    seed: Index = 0
 
     @property
     def work(self) -> float:
@@ -213,8 +213,8 @@ class SeparationShare(NetworkExperiment):
     """
 
     version: ClassVar[int] = 1
-    n_draws: int = 200  # initialisations
-    seed: int = 0
+    n_draws: Count = 200  # initialisations
+    seed: Index = 0
 
     def rows(self) -> list[dict[str, Any]]:
         d, k, m = self.n_bits, self.support_size, self.width
@@ -293,9 +293,9 @@ class BatchSizes(NetworkExperiment):
     """
 
     version: ClassVar[int] = 1
-    n_samples: int  # n, inputs in all
-    batch_sizes: tuple[int, ...]  # B, divisors of n
-    seed: int = 0
+    n_samples: Count  # n, inputs in all
+    batch_sizes: Several[Count]  # B, divisors of n
+    seed: Index = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -334,7 +334,7 @@ class BatchSizes(NetworkExperiment):
         return rows
 
 
-@njit(cache=True)
+@njit()
 def steps_from_labels(weights, biases, outputs, words, support_size, batch_size, rate):  # type: ignore[no-untyped-def]
     """Return the weights after one pass over the inputs by steps of `batch_size`, and how many inputs had no gradient.
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import require
+from pdlib.specs import Count, require
 from pdlib.theory.setting import Experiment, check_setting, cube
 
 BRUTE_FORCE = 15  # largest d whose coefficients are also averaged over the cube
@@ -93,7 +93,7 @@ class Majority(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d, odd
+    n_bits: Count  # d, odd
 
     def rows(self) -> list[dict[str, Any]]:
         d = self.n_bits
@@ -120,7 +120,7 @@ class FourierGap(Experiment):
     """
 
     version: ClassVar[int] = 1
-    n_bits: int  # d, odd, at least 5: smaller cubes have no such k
+    n_bits: Count  # d, odd, at least 5: smaller cubes have no such k
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from pdlib.specs import Spec, require
+from pdlib.specs import Count, Index, Positive, Share, Spec, require
 from pdlib.theory.majority import coefficient
 from pdlib.theory.network import Network, degree_1, first_stage, outputs
 from pdlib.theory.setting import (
     INPUTS_AT_ONCE,
     Experiment,
-    check_fields,
+    check_setting,
     drawn,
     generator,
     philox,
@@ -52,7 +52,8 @@ class Target(Spec):
     """What a student's first stage learns from: a sum of parities, or a network."""
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
+        check_setting(width=getattr(self, "width", None))
 
     def parities(self, n_bits: int, support_size: int) -> Sums | None:
         """Return the target as a weighted sum of parities, or None if it is a network."""
@@ -84,7 +85,7 @@ class ConstructedTarget(Target):
     """
 
     version: ClassVar[int] = 1
-    exponent: float  # c > 0 of the theorem's loss O(d^-c)
+    exponent: Positive  # c > 0 of the theorem's loss O(d^-c)
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
         e, k = float(n_bits**-self.exponent), support_size
@@ -100,7 +101,7 @@ class IntermediateTarget(Target):
     """
 
     version: ClassVar[int] = 1
-    width: int  # m
+    width: Count  # m
     aligned: bool = False  # whether the weights in the support have the signs that Lemma B.5's proof assumes
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
@@ -120,9 +121,9 @@ class TrainedTarget(Target):
     """The teacher after both stages of Algorithm 1: labels, population gradient, then its outputs by batch-1 SGD."""
 
     version: ClassVar[int] = 1
-    width: int  # m
-    epsilon: float = 0.05  # hinge loss at which the second stage stops
-    max_steps: int = 10_000_000  # after which it stops anyway; the loss reached stands in the table
+    width: Count  # m
+    epsilon: Share = 0.05  # hinge loss at which the second stage stops
+    max_steps: Count = 10_000_000  # after which it stops anyway; the loss reached stands in the table
 
     def network(self, n_bits: int, support_size: int, seed: int) -> tuple[Network, int]:
         *_, last = teacher_progress(n_bits, support_size, self.width, self.epsilon, self.max_steps, seed)
@@ -179,14 +180,16 @@ class ReadOff(Experiment):
     version: ClassVar[int] = 1
     mirrored: ClassVar[bool] = False  # the gradients of a student's neurons are those of independent draws
     most_bits: ClassVar[float] = 127
-    n_bits: int  # d
-    support_size: int  # k
+    n_bits: Count  # d
+    support_size: Count  # k
     target: Target  # what the student's first stage learns from
     rule: Literal["one", "pooled"] = "one"  # one neuron, or the root mean square over `width`
-    width: int = 1  # neurons of the student
-    n_draws: int = 20  # of student and inputs, for each batch
-    max_batch: int = 2**32  # largest batch tried; 2^20 where `predicted` is infinite, since no batch would do
-    seed: int = 0  # decides the target's initialisation, the students and the inputs
+    width: Count = 1  # neurons of the student
+    n_draws: Count = 20  # of student and inputs, for each batch
+    max_batch: Count = (
+        2**32
+    )  # largest batch tried; 2^20 where `predicted` is infinite, since no batch would do
+    seed: Index = 0  # decides the target's initialisation, the students and the inputs
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack, identity
 
-from pdlib.specs import require
+from pdlib.specs import Count, Index, Positive, Several, Share, require
 from pdlib.theory.network import Network, degree_1, first_stage, hidden, hinge, initial
 from pdlib.theory.setting import (
     ENUMERABLE,
@@ -50,12 +50,12 @@ class SecondStage(NetworkExperiment):
     """
 
     version: ClassVar[int] = 1
-    epsilon: float  # loss sought
-    delta: float = 0.1  # enters the lemma's width alone
-    max_steps: int = 1_000_000  # where to stop
-    n_evaluation: int = 16_384  # held-out inputs
-    seed: int = 0
-    rate_factor: float = 1.0  # learning rate over the lemma's
+    epsilon: Share  # loss sought
+    delta: Share = 0.1  # enters the lemma's width alone
+    max_steps: Count = 1_000_000  # where to stop
+    n_evaluation: Count = 16_384  # held-out inputs
+    seed: Index = 0
+    rate_factor: Positive = 1.0  # learning rate over the lemma's
 
     @property
     def work(self) -> float:
@@ -102,10 +102,10 @@ class FinalTeachers(Experiment):
 
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = ENUMERABLE
-    n_bits: int  # d
-    support_size: int  # k
-    n_random: int = 20  # predictors of each random kind
-    seed: int = 0
+    n_bits: Count  # d
+    support_size: Count  # k
+    n_random: Count = 20  # predictors of each random kind
+    seed: Index = 0
 
     def rows(self) -> list[dict[str, Any]]:
         x = cube(self.n_bits)
@@ -185,10 +185,10 @@ class BestSecondStage(NetworkExperiment):
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = LARGEST_PROGRAM
     supervision: Literal["labels", "intermediate"]  # of the student's first stage
-    teacher_width: int = 0  # m of the intermediate teacher; 0 with labels
+    teacher_width: Index = 0  # m of the intermediate teacher; 0 with labels
     aligned: bool = False  # whether who sees labels has the initial signs that Lemma B.5's proof assumes
-    scales: tuple[float, ...] = (1.0,)  # factors on the weights: other first-stage rates
-    seed: int = 0
+    scales: Several[Positive] = (1.0,)  # factors on the weights: other first-stage rates
+    seed: Index = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -260,10 +260,10 @@ class SharedDirection(Experiment):
 
     version: ClassVar[int] = 1
     most_bits: ClassVar[float] = LARGEST_PROGRAM
-    support_size: int  # k
-    n_draws: int = 100  # of c
-    scales: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # factors on v
-    seed: int = 0
+    support_size: Count  # k
+    n_draws: Count = 100  # of c
+    scales: Several[Positive] = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # factors on v
+    seed: Index = 0
 
     @property
     def work(self) -> float:

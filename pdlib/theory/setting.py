@@ -3,15 +3,7 @@
 Inputs are uniform on :math:`\\{-1, +1\\}^d`, the label is :math:`y = x_1 \\cdots x_k`, as a sign. The number of bits d is
 odd, so that majority has no ties, and k is even, so that the coefficients that the proofs need are not 0.
 
-The fields of the theory's calculations share their names and ranges, so that one check does for all of them:
-
-==================================  ==============================================================
-`n_bits`, `support_size`, `width`   d, odd; k, even, below d; m, even, since neurons are mirrored
-`epsilon`, `delta`                  the loss sought, the probability of failure allowed: in (0, 1)
-`c`                                 exponent of Theorem B.1's loss: at least 1
-`seed`                              decides all that is drawn; a whole number of at least 0
-other numbers                       whole ones of at least 1; finite ones above 0
-==================================  ==============================================================
+`epsilon`, the loss sought, and `delta`, the probability of failure allowed, are in (0, 1).
 """
 
 from __future__ import annotations
@@ -19,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from math import inf, isfinite
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from math import inf
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdlib.specs import Calculation, Spec, require, whole
+from pdlib.specs import Calculation, Count, checked, require
 
 ENUMERABLE = 20  # largest d whose whole cube is written out: 2^20 points
 INPUTS_AT_ONCE = 8192  # rows of an input matrix that are worked on together
@@ -34,13 +26,14 @@ INPUTS_AT_ONCE = 8192  # rows of an input matrix that are worked on together
 
 @dataclass(frozen=True)
 class Experiment(Calculation):
-    """A calculation of appendix B: its fields are checked by their names, see above."""
+    """A calculation of appendix B: d is odd, k even and below d, and m even, since neurons are mirrored."""
 
     mirrored: ClassVar[bool] = True  # whether `width` is that of a network whose neurons have twins
     most_bits: ClassVar[float] = inf  # largest d, or k of a calculation without d
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
+        check_setting(width=getattr(self, "width", None) if self.mirrored else None)
         sizes = {name: vars(self)[name] for name in ("n_bits", "support_size") if name in vars(self)}
         check_setting(**sizes)
         check_enumerable(max(sizes.values(), default=0), self.most_bits)
@@ -50,61 +43,9 @@ class Experiment(Calculation):
 class NetworkExperiment(Experiment):
     """A calculation with networks of appendix B."""
 
-    n_bits: int  # d
-    support_size: int  # k
-    width: int  # m
-
-
-def check_fields(spec: Spec, but: str = "") -> None:
-    """Raise `SpecError` unless each field of a spec is of its type and in the range that its name stands for, `but` one.
-
-    Whole numbers where other ones may stand are turned into floats, so that 1 and 1.0 are the same spec.
-    """
-    hints = get_type_hints(type(spec))
-    for name in (field.name for field in fields(spec) if field.name != but):
-        object.__setattr__(spec, name, _checked(name, getattr(spec, name), hints[name]))
-        if name == "width" and getattr(spec, "mirrored", True):
-            check_setting(width=getattr(spec, name))
-
-
-def check_numbers(**values: float) -> None:
-    """Raise `SpecError` unless each number is in the range that its name stands for.
-
-    >>> check_numbers(epsilon=0.1, delta=1.0)
-    Traceback (most recent call last):
-    ...
-    pdlib.specs.SpecError: delta = 1.0: expected a number in (0, 1).
-    """
-    for name, value in values.items():
-        _checked(name, value, float)
-
-
-def _checked(name: str, value: Any, kind: Any) -> Any:
-    if get_origin(kind) is tuple:
-        require(len(value) > 0, f"{name} = {value!r}", f"at least one of the {name.replace('_', ' ')}")
-        return tuple(_checked(f"{name}[{i}]", v, get_args(kind)[0]) for i, v in enumerate(value))
-    is_one, expected = _range(name, value, kind)
-    require(is_one, f"{name} = {value!r}", expected)
-    return float(value) if kind is float else value
-
-
-def _range(name: str, value: Any, kind: Any) -> tuple[bool, str]:
-    """Return whether a value is one that its name and type allow, and which ones are."""
-    is_number = isinstance(value, (int, float)) and isfinite(value)
-    if get_origin(kind) is Literal:
-        return value in get_args(kind), " or ".join(map(repr, get_args(kind)))
-    if kind is bool:
-        return type(value) is bool, "True or False"
-    if name in ("epsilon", "delta"):
-        return is_number and 0 < value < 1, "a number in (0, 1)"
-    if name == "c":
-        return is_number and value >= 1, "a finite number of at least 1, as Theorem B.1 does"
-    if kind is float:
-        return is_number and value > 0, "a finite number above 0"
-    if kind is int:
-        least = 0 if name in ("seed", "teacher_width") else 1  # a teacher's width of 0: no teacher
-        return type(value) is int and value >= least, f"a whole number of at least {least}"
-    return isinstance(value, kind), f"a {kind.__name__}"
+    n_bits: Count  # d
+    support_size: Count  # k
+    width: Count  # m
 
 
 def check_setting(
@@ -116,7 +57,7 @@ def check_setting(
     >>> check_setting(10, 4)
     Traceback (most recent call last):
     ...
-    pdlib.specs.SpecError: n_bits d = 10: expected an odd number, since majority has ties at even d. Take 9 or 11.
+    pdlib.fields.SpecError: n_bits d = 10: expected an odd number, since majority has ties at even d. Take 9 or 11.
     """
     vanish = "an even number, since the coefficients of majority at k - 1 and k + 1 are 0 for odd k"
     for name, letter, value, rest, expected in (
@@ -125,7 +66,7 @@ def check_setting(
         ("width", "m", width, 0, "an even number, since each neuron has a mirrored twin"),
     ):
         if value is not None:
-            whole(**{name: value})
+            checked(name, value, Count)
             near = f"Take {value - 1} or {value + 1}." if value > 1 else "Take 2."
             require(value % 2 == rest, f"{name} {letter} = {value}", expected, near)
     if n_bits is not None and support_size is not None:
@@ -134,7 +75,7 @@ def check_setting(
 
 def check_below(n_bits: int, support_size: int) -> None:
     """Raise `SpecError` unless 1 <= k < d."""
-    whole(support_size=support_size)
+    checked("support_size", support_size, Count)
     said, expected = f"support_size k = {support_size}", f"fewer than n_bits d = {n_bits}"
     require(support_size < n_bits, said, expected, "Lower support_size or raise n_bits.")
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite, sqrt
-from typing import NamedTuple
+from math import sqrt
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pdlib.specs import require, whole
+from pdlib.specs import Count, Index, Positive, check_fields, require
 from pdlib.theory.network import Network, batch_gradient, first_stage, hidden, hinge, outputs
-from pdlib.theory.setting import INPUTS_AT_ONCE, check_numbers, check_setting, cube, generator, parity, signs
+from pdlib.theory.setting import INPUTS_AT_ONCE, check_setting, cube, generator, parity, signs
 
 STEPS_AT_ONCE = 2**16  # steps of the second stage whose inputs are drawn together
 NIBBLE = 4  # bits of an input that look up one partial sum
@@ -106,17 +106,13 @@ def _outputs_stage(  # type: ignore[no-untyped-def]
 class Stage:
     """One stage of Algorithm 1: its length, batch, rate and decay."""
 
-    n_steps: int  # T, from 0
-    batch_size: int  # B
-    learning_rate: float  # eta, above 0
-    decay: float = 0.0  # lambda, of the penalty lambda |w|^2; from 0
+    n_steps: Index  # T
+    batch_size: Count  # B
+    learning_rate: Positive  # eta
+    decay: Annotated[float, "[0, inf)"] = 0.0  # lambda, of the penalty lambda |w|^2
 
     def __post_init__(self) -> None:
-        whole(batch_size=self.batch_size)
-        check_numbers(learning_rate=self.learning_rate)
-        for name in ("n_steps", "decay"):
-            value = getattr(self, name)
-            require(isfinite(value) and value >= 0, f"{name} = {value!r}", "a finite number of at least 0")
+        check_fields(self)
 
 
 def train(

@@ -29,10 +29,11 @@ import numba
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  loaded before the thread limit below, which then holds for it
 import torch
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from pdlib.compiled import njit
 from pdlib.specs import Parameters
 
 BLOCK = 32  # K; samples a block for a narrow network
@@ -84,7 +85,7 @@ def _distributions(targets: NDArray[Any], n_classes: int, dtype: Any) -> NDArray
 # ------------------------------------------------------------------ compiled
 
 
-@njit(fastmath=_FASTMATH, cache=True)
+@njit(fastmath=_FASTMATH)
 def _forward(z: Any, g: Any, gram: Any, a: Any, first: int, t: int, out: Any) -> None:
     """Correct the pre-activations of sample t by samples first ... t - 1; add up the logits."""
     zt = z[t]
@@ -110,7 +111,7 @@ def _forward(z: Any, g: Any, gram: Any, a: Any, first: int, t: int, out: Any) ->
         out[c] = total
 
 
-@njit(fastmath=_FASTMATH, cache=True)
+@njit(fastmath=_FASTMATH)
 def _backward(z: Any, g: Any, a: Any, t: int, step: Any) -> None:
     """Write sample t's step of the pre-activations and move the second layer; no branch, so it vectorizes."""
     zt, gt = z[t], g[t]
@@ -199,7 +200,7 @@ def _compiled(name: str, *, parallel: bool) -> Any:
     named = FunctionType(_steps.__code__, _steps.__globals__, name)
     named.__qualname__ = name
     # Without the interpreter's lock, so that a cluster's worker answers its scheduler during a long call.
-    return njit(fastmath=_FASTMATH, cache=True, nogil=True, parallel=parallel)(named)
+    return njit(fastmath=_FASTMATH, nogil=True, parallel=parallel)(named)
 
 
 _steps_serial = _compiled("_steps_serial", parallel=False)
