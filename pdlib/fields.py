@@ -72,6 +72,8 @@ def checked(what: str, value: Any, kind: Any) -> Any:
     pdlib.fields.SpecError: n_bits = 2.0: expected a whole number of at least 1.
     """
     origin, of = get_origin(kind), get_args(kind)
+    if origin not in (None, Union, UnionType, Annotated, Literal, tuple):
+        return value
     fits = True
     if origin in (Union, UnionType):
         for one in of:

@@ -53,6 +53,9 @@ class FolderTeacher(Teacher):
         checked("model", self.model, Model)
         object.__setattr__(self, "model", self.model.for_task(self.task))
         self.model.check(self.task)
+        for name in ("paths", "steps"):
+            value = getattr(self, name)
+            require(isinstance(value, (list, tuple)), f"{name} = {value!r}", "a list")
         given, steps = tuple(self.paths), tuple(self.steps)
         what = f"{len(given)} paths with steps = {steps!r}"
         rising = all(type(b) is int and a < b for a, b in pairwise((0, *steps)))

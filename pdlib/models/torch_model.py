@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pdlib.specs import Model, Parameters, Task, require
+from pdlib.specs import Index, Model, Parameters, Task, require
 
 EXAMPLES_AT_ONCE = 4096
 
@@ -46,11 +46,12 @@ class TorchModel(Model):
     """
 
     factory: Callable[[int, int], nn.Module]
-    n_inputs: int = 0  # d
-    n_classes: int = 0  # C
+    n_inputs: Index = 0  # d
+    n_classes: Index = 0  # C
     dropout = True  # it may draw random numbers while it is trained
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         function = isinstance(self.factory, (FunctionType, type))
         require(function, f"factory = {self.factory!r}", "a function of n_inputs and n_classes, or a class")
 
