@@ -85,7 +85,9 @@ class FileContent(Spec):
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", str(self.path))
+        if isinstance(self.path, Path):
+            object.__setattr__(self, "path", str(self.path))
+        super().__post_init__()
         if not self.sha256:
             object.__setattr__(self, "sha256", hashlib.sha256(self._bytes()).hexdigest())
 
