@@ -162,7 +162,7 @@ def test_layers_and_rules_that_make_no_grammar_are_refused(layers: Any, rules: A
         (lambda: Rule(2, (1, 0), float("nan")), "probability = nan"),
         (lambda: Rule(2, (1, 0), "1"), "probability = '1'"),  # type: ignore[arg-type]
         (lambda: SMALL.below(()), "roots = ()"),
-        (lambda: SMALL.below(1.5), "roots = (1.5,)"),  # type: ignore[arg-type]
+        (lambda: SMALL.below(1.5), "roots[0] = 1.5"),  # type: ignore[arg-type]
         (lambda: load_grammar(None), "source = None"),  # type: ignore[arg-type]
         (lambda: SMALL.below(77), "roots [77]"),
         (lambda: SMALL.below((7, 7)), "roots [7, 7]"),

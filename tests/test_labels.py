@@ -277,7 +277,7 @@ NUMBERS = MaskedPrediction(Numbers())
 
 
 def of_numbers(**changes: Any) -> Training:
-    model = bert(1, 2, 4, vocabulary=300, n_positions=12, initial_std=0.5)
+    model = bert(1, 2, 4, vocabulary=300, n_positions=12, initial_std=2.0)
     base = Training(NUMBERS, model, Adam(1e-4), n_steps=8, evaluate_every=8, batch_size=16, n_evaluation=8)
     return replace(base, **changes)
 
