@@ -18,6 +18,7 @@ import contextlib
 import difflib
 import importlib
 import io
+import logging
 import os
 import re
 import shutil
@@ -419,6 +420,11 @@ def execute(
                     cwd=str(source.parent),  # as nbval does, so that relative paths agree
                     progress_bar=sys.stderr.isatty() and {"desc": page, "file": sys.stderr},
                 )
+        except KeyboardInterrupt:
+            logging.getLogger(
+                "asyncio"
+            ).disabled = True  # else it tells at the end of the cell that was cut off
+            raise
         except Exception as error:
             kept = root / "_build" / "failed" / f"{page}.ipynb"
             kept.parent.mkdir(parents=True, exist_ok=True)

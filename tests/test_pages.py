@@ -491,12 +491,14 @@ def test_a_failing_page_shows_its_cell_and_loses_nothing(fault: str, message: st
 
 
 def test_ctrl_c_ends_a_page_with_one_line_and_its_own_status(tiny: Path) -> None:
-    (tiny / "notebooks" / "tiny.py").write_text(LONG)
+    declared = '# %% tags=["parameters"]\nprofile: str = "smoke"\n\n'
+    (tiny / "notebooks" / "tiny.py").write_text(declared + LONG)
     command = [sys.executable, "-m", "pdlib", "run", "tiny"]
     pipe = subprocess.PIPE
     page = subprocess.Popen(command, cwd=tiny, stderr=pipe, text=True, start_new_session=True)
     runs = tiny / "notebooks" / "store" / "runs"
-    wait_until(lambda: len(list(runs.glob("*/checkpoints/?000.safetensors"))) > 1, "a run in a worker")
+    begun = "*/checkpoints/?000.safetensors"
+    wait_until(lambda: len(list(runs.glob(begun))) > 1 or page.poll() is not None, "a run in a worker")
     workers = [int(pid) for pid in (tiny / "notebooks" / "workers").read_text().split()]
     os.killpg(page.pid, signal.SIGINT)
     said = page.communicate()[1]
