@@ -14,6 +14,7 @@ pdlib.fields.SpecError: pace = 'brisk': expected 'slow' or 'fast'.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from contextlib import suppress
 from dataclasses import fields
@@ -74,7 +75,7 @@ def checked(what: str, value: Any, kind: Any) -> Any:
     origin, of = get_origin(kind), get_args(kind)
     if origin not in (None, Union, UnionType, Annotated, Literal, tuple):
         return value
-    fits = True
+    fits, given = True, value
     if origin in (Union, UnionType):
         for one in of:
             with suppress(SpecError):
@@ -107,7 +108,7 @@ def checked(what: str, value: Any, kind: Any) -> Any:
     elif isinstance(kind, type):
         with suppress(TypeError):  # a protocol, say
             fits = isinstance(value, kind)
-    require(fits, f"{what} = {value!r}", _said(kind), "" if fits else _remedy(value, kind))
+    require(fits, f"{what} = {given!r}", _said(kind), "" if fits else _remedy(given, kind))
     return value
 
 
@@ -132,7 +133,8 @@ def _said(kind: Any) -> str:
         return f"a tuple{'' if of[-1] is ... else f' of {len(of)}'}, each {_said(of[0])}"
     if of:
         return " or ".join(repr(one) if origin is Literal else _said(one) for one in of)
-    return _PLAIN.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    vowel = "[AEIOU]|Ng|[FHLMNRSX][A-Z]"  # as it is spoken
+    return _PLAIN.get(kind) or f"{'an' if re.match(vowel, kind.__name__) else 'a'} {kind.__name__}"
 
 
 def _remedy(value: Any, kind: Any) -> str:

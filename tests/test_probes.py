@@ -53,7 +53,7 @@ def on(task: Task, model: Model | None = None) -> Training:
     [
         (AttentionPaths, {"n_samples": 2.0}, "n_samples = 2.0"),
         (AttentionPaths, {"n_samples": True}, "n_samples = True"),
-        (Softness, {"temperatures": (1.0, 0.0)}, "temperature = 0.0"),
+        (Softness, {"temperatures": (1.0, 0.0)}, r"temperatures\[1\] = 0.0"),
         (Softness, {"margin": 1.0}, "margin = 1.0"),
         (MonomialCorrelations, {"degrees": ()}, r"degrees = \(\)"),
         (MonomialCorrelations, {"degrees": (1, 0)}, r"degrees\[1\] = 0"),
