@@ -27,6 +27,10 @@ n_steps: int = 600  # of teacher and students
 rate: float = 0.003  # eta
 
 # %%
+from pdlib.pages import check_parameters
+
+check_parameters(globals())
+
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,11 +39,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pdlib
 import torch
-from pdlib import pages
 from pdlib.models.mlp import softmax
 from torch import nn
-
-_ = pages.check_parameters(globals())
 
 # %% [markdown]
 # ## Data
