@@ -570,7 +570,7 @@ def test_weights_that_are_no_numbers_teach_nothing(here: Path) -> None:
         ({"steps": (3,)}, r"steps = \(3,\): expected a tuple with an entry for each step"),
         ({"contents": ("0" * 32,)}, "contents = .*an entry for each step"),
         ({"contents": ("0" * 32, "main")}, "content 'main' of folder:step-6: expected 32 hexadecimal digits"),
-        ({"repositories": ()}, r"repositories = \(\): expected .* at least one"),
+        ({"repositories": ()}, r"repositories = \(\): expected a tuple of at least 1"),
         ({"repositories": (f"hub:{REPO}", "folder:x")}, "without a revision"),
         ({"task": SparseParity(8, 2)}, "as a teacher of SparseParity.*: expected a task on a Corpus"),
     ],
