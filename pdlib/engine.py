@@ -382,7 +382,7 @@ def _run_on(
     workplace: Workplace,
     tracker: Tracker,
     n_workers: int | None = None,
-    job: Callable[..., None] = compute,
+    job: Callable[..., None] | None = None,
 ) -> None:
     """Run a graph: what waits for a run after it, the longest first, so that none of these is left over."""
     here = executor if isinstance(executor, _Here) else _Here(lambda n: None)
@@ -410,7 +410,7 @@ def _run_on(
             elif node.waits_for <= done:
                 chosen = here if fingerprint in stay else executor
                 asked = replace(workplace, asked=fingerprint)
-                call = compute if chosen is here else job
+                call = job if job and chosen is not here else compute
                 future = chosen.submit(call, waiting.pop(fingerprint).spec, asked)
                 known[future] = fingerprint
                 if future.done():

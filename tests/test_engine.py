@@ -484,6 +484,9 @@ def test_each_worker_of_a_pool_has_a_device_of_its_own(
                 initializer(*initargs)
                 given.append(engine._own_device)
 
+        def submit(self, *_: Any) -> None:
+            pass
+
         def shutdown(self, **_: Any) -> None:
             pass
 
