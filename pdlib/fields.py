@@ -1,5 +1,6 @@
 """What a field may hold: its annotation, checked, with an error for people.
 
+>>> from dataclasses import dataclass
 >>> @dataclass
 ... class Walk:
 ...     n_steps: Count
