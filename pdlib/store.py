@@ -12,6 +12,7 @@ The store knows specs and bytes, no models.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import shutil
 import tempfile
 import warnings
@@ -110,7 +111,11 @@ class Store:
             if found is not None:
                 return found
         folder = self._place(fingerprint) / "runs" / fingerprint
-        return _read_record(folder, fingerprint) if there(folder / "result.json") else None
+        if not there(folder / "result.json"):
+            return None
+        with contextlib.suppress(OSError):  # a writer killed at the very end of `save` leaves it
+            (folder / "progress.safetensors").unlink()
+        return _read_record(folder, fingerprint)
 
     def save(self, spec: Run, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
         """Write a finished result; from then on `find` returns it.
@@ -130,7 +135,7 @@ class Store:
             "provenance": provenance,
         }
         write_json(folder / "result.json", record)
-        (folder / "progress.safetensors").unlink(missing_ok=True)
+        (folder / "progress.safetensors").unlink(missing_ok=True)  # else `find` removes it
 
     def run_folder(self, spec: Run) -> Path:
         """Return the local folder of a spec's result."""

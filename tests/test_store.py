@@ -84,9 +84,10 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_a_stored_table_keeps_its_types_and_its_bits(store: Store, name: str) -> None:
     table = TABLES[name]
-    store.save(SPEC, table, {})
     store.save_progress(SPEC, 100, {"0.bias": np.ones(2)}, table)
-    found, resumed = store.find(SPEC.fingerprint), store.load_progress(SPEC)
+    resumed = store.load_progress(SPEC)
+    store.save(SPEC, table, {})
+    found = store.find(SPEC.fingerprint)
     assert found is not None
     assert resumed is not None
     for back in (found.table, resumed[2]):
@@ -538,3 +539,12 @@ def test_a_run_that_is_not_finished_is_no_result(store: Store) -> None:
     assert resumed[0] == 100
     pd.testing.assert_frame_equal(resumed[2], TABLE, check_exact=True)
     assert store.load_progress(tiny.training(optimizer=SGD(0.2))) is None
+
+
+def test_progress_that_a_writer_killed_at_the_very_end_left_beside_its_result_is_gone_when_that_is_read(
+    filled: Store,
+) -> None:
+    left = filled.run_folder(SPEC) / "progress.safetensors"
+    left.write_bytes(b"of a finished run")
+    assert filled.find(SPEC.fingerprint) is not None
+    assert not left.exists()
