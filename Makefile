@@ -65,7 +65,7 @@ bench: $(READY) ## the speed table of a page: PAGE (default parity)
 	$(BIN)/python -m pdlib bench $(or $(PAGE),parity)
 
 pdf: book ## the book in print, by a headless Chromium: _build/print/book.pdf
-	$(BIN)/python -c 'from pdlib import pages; pages.print_book()'
+	$(BIN)/python -c 'from pdlib import book; book.print_book()'
 
 clean: ## remove what was built; the environment and your results stay
 	rm -rf _build

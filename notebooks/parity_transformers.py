@@ -517,13 +517,8 @@ if figures == "all":
     fig, axes = plots.panels(titles.values(), (9.6, 6.4), n_rows=2)
     for ax, name in zip(axes, titles, strict=True):
         plots.plot_family(page_tables[name], ax, "n_heads")
-        ax.legend(fontsize=7)
-    fig.supxlabel(
-        runs.provenance(r for f in swept.values() for r in f.records),
-        fontsize=6.5,
-        color="0.35",
-    )
-    plt.show()
+        ax.legend()
+    runs.show(fig, (r for f in swept.values() for r in f.records))
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all":
@@ -623,10 +618,8 @@ if figures == "all":
         by_place.table, axes[2], "method", {m: m for m in order}
     )
     for ax in axes:
-        ax.legend(fontsize=6.5)
-    found = [*by_size.records, *by_depth.records, *by_place.records]
-    fig.supxlabel(runs.provenance(found), fontsize=6.5, color="0.35")
-    plt.show()
+        ax.legend()
+    runs.show(fig, [*by_size.records, *by_depth.records, *by_place.records])
 
 # %% [markdown]
 # **What to see.** In {numref}`fig-heads-sizes` parameters spent on the MLP alone bring nothing within the budget; heads and a larger dimension per head

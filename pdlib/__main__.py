@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pdlib import bench, install, pages
+from pdlib import bench, book, install, pages
 from pdlib.files import DamagedError, StoreError, published_use, write_bytes
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _book(args: argparse.Namespace) -> int:
-    pages.build_book(args.profile)
+    book.build_book(args.profile)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
@@ -115,8 +116,15 @@ class PageRuns:
 
     def show(self, figure: Figure, source: str | Iterable[Record], n_columns: int = 3) -> None:
         """Show a figure above its legend and where it comes from: words, or the runs it was drawn from."""
-        figures.finish(figure, source if isinstance(source, str) else self.provenance(source), n_columns)
-        plt.show()
+        words = source if isinstance(source, str) else self.provenance(source)
+        if os.environ.get(pages.VECTORS):
+            from IPython.display import display  # of the extra `notebooks`
+
+            display(figures.vectors(figure, n_columns), raw=True, metadata={"provenance": words})
+            plt.close(figure)
+        else:
+            figures.finish(figure, words, n_columns)
+            plt.show()
 
     def show_rates(
         self, compared: Comparison | Mapping[str, Comparison], size: tuple[float, float] = (6.6, 3.9)

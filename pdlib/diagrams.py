@@ -48,7 +48,8 @@ CENTERED: Style = {"ha": "center", "va": "center"}
 
 
 def _bare(ax: Axes) -> Axes:
-    """Leave of the axes only the names of the rows."""
+    """Leave of the axes only the names of the rows; such a figure says nothing when it is narrow."""
+    ax.figure.set_gid(figures.WHOLE)
     ax.set_xticks([])
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -254,7 +255,7 @@ class Panel:
 
     def __init__(self, title: str, described: str, top: float, bottom: float = 0) -> None:
         self.words = html.escape(f"{title}, {described}")
-        self.figure = Figure(figsize=(3.0, 2.4))
+        self.figure = Figure(figsize=(3.0, 2.4), layout="constrained")
         self.ax = self.figure.add_subplot(ylim=(bottom, top))
         self.ax.set_title(title, loc="left", fontsize=10.5)
         self.ax.locator_params(nbins=3)
@@ -272,28 +273,33 @@ class Panel:
             self.only(i, *self.ax.plot([step], height, "o", color=GREEN, markeredgecolor=TEXT))
         step_axis(self.ax)
 
-    def svg(self) -> str:
-        """Return the panel as an SVG within a page, in which the first state is shown."""
+    def svg(self, start: int = 0) -> str:
+        """Return the panel as an SVG within a page, in which the state `start` is shown."""
         self.figure.savefig(file := io.StringIO(), format="svg", transparent=True)
         text = file.getvalue().replace(TEXT, "currentColor").partition("<svg")[2]
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         text = re.sub(r' (xmlns(:\w+)?|width|height)="(http|[\d.]+pt)[^"]*"', "", text)
         text = re.sub(r'id="state-(\d+)"', r'data-state="\1" style="display:none"', text)
-        text = text.replace('data-state="0" style="display:none"', 'data-state="0"')
+        text = text.replace(f'data-state="{start}" style="display:none"', f'data-state="{start}"')
         text = re.sub(r'<g id="[^"]*"', "<g", text)  # the same in each panel
         return f'<svg role="img" aria-label="{self.words}" style="flex:1 1 210px;min-width:0"{text}'
 
 
-def slider(name: str, texts: Sequence[str], panels: Sequence[Panel], above: str = "") -> Interactive:
-    """Return panels under a slider with a state for each text, which is said too. `name` is the figure's in its page."""
+def slider(
+    name: str, texts: Sequence[str], panels: Sequence[Panel], above: str = "", start: int = 0
+) -> Interactive:
+    """Return panels under a slider with a state for each text, which is said too; it opens at the state `start`.
+
+    `name` is the figure's in its page.
+    """
     ident = f"pd-{name}"
     return Interactive(
         f'<div class="pd-interactive" id="{ident}">'
         f'<label for="{ident}-slider">Teacher checkpoint (the arrow keys move the slider)</label><br>'
-        f'<input id="{ident}-slider" type="range" min="0" max="{len(texts) - 1}" step="1" value="0"'
+        f'<input id="{ident}-slider" type="range" min="0" max="{len(texts) - 1}" step="1" value="{start}"'
         f' style="width:min(100%,520px)">{above}'
-        f'<div style="display:flex;flex-wrap:wrap">{"".join(panel.svg() for panel in panels)}</div>'
-        f'<p aria-live="polite">{html.escape(texts[0])}</p>'
+        f'<div style="display:flex;flex-wrap:wrap">{"".join(panel.svg(start) for panel in panels)}</div>'
+        f'<p aria-live="polite">{html.escape(texts[start])}</p>'
         f"<script>{_SCRIPT.replace('IDENT', ident).replace('TEXTS', json.dumps(texts))}</script></div>"
     )
 
@@ -315,13 +321,18 @@ _SCRIPT = """
 
 @mpl.rc_context(_RC)
 def interactive_checkpoints(
-    teacher: pd.DataFrame, correlations: pd.DataFrame, students: pd.DataFrame, *, name: str = "checkpoints"
+    teacher: pd.DataFrame,
+    correlations: pd.DataFrame,
+    students: pd.DataFrame,
+    *,
+    name: str = "checkpoints",
 ) -> Interactive:
     """Return a slider over teacher checkpoints: their correlations, and what a student of each becomes.
 
     `teacher` has `step`, `accuracy` of one teacher; `correlations` `step`, `degree`, `group`, `mean`, `noise_floor`, for at
     least the checkpoints on the slider; `students` `checkpoint`, `step`, `accuracy`, the (2, T) student of each
-    checkpoint. No student is a ValueError. `name` is that of the figure in its page.
+    checkpoint. No student is a ValueError. `name` is that of the figure in its page. It opens at the checkpoint whose
+    student is the most accurate in the mean over its run.
     """
     checkpoints = sorted(int(c) for c in students.checkpoint.unique())
     if not checkpoints:
@@ -348,7 +359,8 @@ def interactive_checkpoints(
             f"{inside:.3f}, off it {off:.3f}; the student ends at {run.accuracy.iloc[-1]:.2f}."
         )
     step_axis(student.ax)
-    return slider(name, texts, (own, bars, student))
+    start = checkpoints.index(int(students.groupby("checkpoint").accuracy.mean().idxmax()))
+    return slider(name, texts, (student, own, bars), start=start)
 
 
 @mpl.rc_context(_RC)
@@ -406,4 +418,6 @@ def interactive_curriculum(
     tokens.ax.set_xlabel(f"the true token: {called[right]}")
     sentence = [html.escape(called[t]) for t in truth]
     sentence[position] = "<strong>[mask]</strong>"
-    return slider(name, texts, (own, measures, tokens), f"<p>Sentence: {' '.join(sentence)}</p>")
+    falling = loss.loc[steps].diff() / pd.Series(steps, steps).diff()
+    start = steps.index(int(falling.idxmin())) if len(steps) > 1 else 0
+    return slider(name, texts, (own, measures, tokens), f"<p>Sentence: {' '.join(sentence)}</p>", start)

@@ -7,6 +7,7 @@ below. No torch here: a figure is redrawn from a table.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -21,6 +22,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from pdlib.tables import last_rows, mean_interval
@@ -103,21 +105,69 @@ def panels(titles: Iterable[str], size: tuple[float, float], n_rows: int = 1) ->
     return figure, shown
 
 
-def finish(figure: Figure, provenance: str, n_columns: int = 3) -> None:
-    """Put one legend for all axes below a figure, where it covers no curve, under a line of provenance.
+WIDE, NARROW = 7.3, 3.7  # inches: the column of a page and that of a phone, at 96 pixels to an inch
+PANEL = 3.3  # inches: a panel is at least so wide where several stand side by side
+WHOLE = "whole"  # the gid of a figure that says nothing when it is narrow, such as a row of tokens
 
-    The line says where the figure's runs come from, and stays with the figure when it is copied.
+
+def arrange(figure: Figure, width: float) -> Figure:
+    """Give a figure at most this width, in inches; panels that no longer fit side by side stand below each other."""
+    old_width, height = map(float, figure.get_size_inches())
+    panels = [ax for ax in figure.axes if ax.get_visible() and ax.get_subplotspec() is not None]
+    if not panels or old_width <= width:
+        return figure
+    old = panels[0].get_subplotspec().get_gridspec()  # type: ignore[union-attr]
+    n_columns = min(old.ncols, max(1, int(width // PANEL)))
+    n_rows = -(-len(panels) // n_columns)
+    figure.set_size_inches(width, height / old.nrows * n_rows)
+    if n_columns < old.ncols:
+        grid = GridSpec(n_rows, n_columns, figure)
+        for ax, place in zip(panels, grid, strict=False):
+            ax.set_subplotspec(place)
+            ax.tick_params(labelleft=True, labelbottom=True)
+            ax.set_ylabel(ax.get_ylabel() or panels[0].get_ylabel(), visible=True)
+            ax.set_xlabel(ax.get_xlabel() or panels[-1].get_xlabel(), visible=True)
+    return figure
+
+
+def finish(figure: Figure, provenance: str = "", n_columns: int = 3, width: float = WIDE) -> Figure:
+    """Fit a figure to a width, and put one legend for all axes below it, where it covers no curve.
+
+    The line of provenance above the legend says where the figure's runs come from, and stays with it when it is copied.
     """
+    arrange(figure, width)
+    for legend in list(figure.legends):
+        legend.remove()
     entries: Style = {}
-    for ax in figure.axes:
+    for ax in (ax for ax in figure.axes if ax.get_legend() is None):
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if not entries:
-        figure.supxlabel(provenance, fontsize=6.5, color="0.35", x=0.99, ha="right")
-        return
+        if provenance:
+            figure.supxlabel(provenance, fontsize=6.5, color="0.35", x=0.99, ha="right")
+        return figure
+    n_columns = max(1, min(n_columns, int(figure.get_size_inches()[0] // (WIDE / 3.2))))
     legend = figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=n_columns)
-    legend.set_title(provenance, prop=FontProperties(size=6.5))
-    legend.get_title().set_color("0.35")
+    if provenance:
+        legend.set_title(provenance, prop=FontProperties(size=6.5))
+        legend.get_title().set_color("0.35")
+    return figure
+
+
+def vectors(figure: Figure, n_columns: int = 3) -> dict[str, str]:
+    """Return a finished figure as SVG for a page's column and, unless it makes sense only whole, for a phone's.
+
+    The same figure gives the same text. Letters stay letters, which can be found and read aloud.
+    """
+    found = {}
+    steady = {"svg.fonttype": "none", "svg.hashsalt": "pdlib"}
+    with mpl.rc_context(steady):
+        for kind, width in (("image/svg+xml", WIDE), ("application/x-narrow+svg", NARROW)):
+            if width == WIDE or figure.get_gid() != WHOLE:
+                finish(figure, "", n_columns, width)
+                figure.savefig(file := io.StringIO(), format="svg", metadata={"Date": None, "Creator": None})
+                found[kind] = file.getvalue()
+    return found
 
 
 def short_number(value: float, _position: object = None) -> str:
@@ -240,7 +290,7 @@ def _name_lines(ax: Axes, lines: Mapping[str, float]) -> None:
         crowded = any(0 < other - y < 0.09 * (top - bottom) for other in lines.values())
         ax.axhline(y, color="0.35", linewidth=1, linestyle=":", zorder=1)
         side, place = "top" if crowded else "bottom", ax.get_yaxis_transform()
-        ax.text(0.99, y, name, fontsize=8, color="0.2", ha="right", va=side, transform=place)
+        ax.text(0.99, y, name, fontsize=8.5, color="0.2", ha="right", va=side, transform=place)
 
 
 def step_axis(ax: Axes, label: str = "training steps", *, log: bool = False) -> Axes:
@@ -388,7 +438,7 @@ def plot_reach(steps: pd.DataFrame, summary: pd.DataFrame, ax: Axes, by: str) ->
     ax.yaxis.set_major_formatter(FuncFormatter(short_number))
     for row in summary.to_dict("records"):
         share = f"{row['n_reached']}/{row['n']}"
-        ax.annotate(share, (float(row[by]), budget * 1.12), ha="center", fontsize=8)
+        ax.annotate(share, (float(row[by]), budget * 1.12), ha="center", fontsize=8.5)
     ax.set_ylim(top=budget * 1.35)
     return ax
 

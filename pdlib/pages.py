@@ -1,13 +1,12 @@
-r"""The pages as a pipeline: source, parameters, executed notebook, staged book.
+r"""A page's parameters and its execution.
 
 A page is ``notebooks/<page>.py`` (py:percent), the only form edited by hand. From it come
 
 - ``notebooks/<page>.ipynb``, the reference: executed at the default values, which are the smoke profile;
-- ``_build/exec/<page>.ipynb``, executed at the values of ``book/parameters/<profile>/<page>.yaml``;
-- ``_build/src/``, the book's source with executed pages in place, which Sphinx turns into ``_build/html/``.
+- ``_build/exec/<page>.ipynb``, executed at the values of ``book/parameters/<profile>/<page>.yaml``.
 
 :func:`check_parameters` runs inside a page and needs little but Python; the rest needs a checkout of the
-project and the extras ``notebooks`` (to execute) and ``book`` (to build).
+project and the extra ``notebooks``. `pdlib.book` makes the book of executed pages.
 """
 
 from __future__ import annotations
@@ -16,13 +15,11 @@ import ast
 import builtins
 import contextlib
 import difflib
-import importlib
 import io
 import logging
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -52,6 +49,8 @@ OTHER = "other"  # in the place of a profile: a page ran at values that are not 
 GUIDES = ("own",)  # pages that judge nothing: their defaults are their only profile
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
 
+VECTORS = "PDLIB_VECTORS"  # set in the environment of a page's kernel: figures as SVG, for the built book
+
 _OTHERS = (
     "_",
     "PAPERMILL_",
@@ -67,7 +66,6 @@ _NOISE = (
 )  # metadata that changes from run to run
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 class PageError(RuntimeError):
@@ -386,14 +384,20 @@ def differences(
 
 
 def execute(
-    page: str, out: Path, parameters: Mapping[str, object] | None = None, *, root: Path | None = None
+    page: str,
+    out: Path,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    root: Path | None = None,
+    vectors: bool = False,
 ) -> Path:
     """Run a page from its source, with these values besides its defaults, and write the executed notebook in one step.
 
     `out` is a file, or a folder that gets ``<page>.ipynb``.
     The same page run twice gives the same bytes: no times, no random cell ids, no progress bars. How far
     its cells and its trainings are is shown in the terminal or, in plain lines, in the file that standard error
-    is. Warnings stay in the notebook. If a cell fails, a `PageError` shows it with its error, and what ran is kept in
+    is. With `vectors` figures are SVG, as the built book wants them, else PNG. Warnings stay in the notebook.
+    If a cell fails, a `PageError` shows it with its error, and what ran is kept in
     ``_build/failed/<page>.ipynb``.
     """
     root = root or checkout()
@@ -411,7 +415,10 @@ def execute(
         raw, done = Path(folder, "page.ipynb"), Path(folder, "done.ipynb")
         nbformat.write(notebook, raw)
         try:
-            with _progress_of_runs(page, Path(folder, "progress")):
+            with (
+                _progress_of_runs(page, Path(folder, "progress")),
+                _environment(VECTORS, "1" if vectors else ""),
+            ):
                 papermill.execute_notebook(
                     str(raw),
                     str(done),
@@ -442,8 +449,6 @@ def execute(
 @contextlib.contextmanager
 def _progress_of_runs(page: str, file: Path) -> Iterator[None]:
     """Show in the terminal how far the page's trainings are, which the engine writes to `PDLIB_PROGRESS`."""
-    before = os.environ.get("PDLIB_PROGRESS")
-    os.environ["PDLIB_PROGRESS"] = str(file)  # the page's kernel starts with this environment
     stop = threading.Event()
 
     def watch() -> None:
@@ -457,13 +462,24 @@ def _progress_of_runs(page: str, file: Path) -> Iterator[None]:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield
+        with _environment("PDLIB_PROGRESS", str(file)):
+            yield
     finally:
         stop.set()
         watcher.join()
-        os.environ.pop("PDLIB_PROGRESS")
-        if before:
-            os.environ["PDLIB_PROGRESS"] = before
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment with which a page's kernel starts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _failure(page: str, error: Exception) -> str:
@@ -502,161 +518,3 @@ def write_references(pages: Sequence[str] | None = None, *, root: Path | None = 
     root = root or checkout()
     names = [_source(page, root).stem for page in pages or page_names(root)]  # all, before any runs
     return [execute(page, root / "notebooks" / f"{page}.ipynb", root=root) for page in names]
-
-
-# Staging: a source tree that mirrors the repository, with executed pages in place
-
-
-def stage(destination: Path, executed: Path, *, root: Path | None = None) -> Path:
-    """Assemble the book's source: hand-written text, executed pages, generated pages, configuration.
-
-    Sphinx reads this tree and not the checkout, which also holds environments, tests and build output. `destination` is
-    replaced; a page that is not in the folder `executed` is taken from its committed reference.
-    """
-    root = root or checkout()
-    found = {}
-    for page in page_names(root):
-        places = [folder / f"{page}.ipynb" for folder in (executed, root / "notebooks")]
-        if not any(place.is_file() for place in places):
-            raise PageError(f"page {page!r} has not been executed: no {places[0]} and no {places[1]}.")
-        found[page] = next(place for place in places if place.is_file())
-    shutil.rmtree(destination, ignore_errors=True)
-    left_out = shutil.ignore_patterns("__pycache__", "results")
-    shutil.copytree(root / "book", destination / "book", ignore=left_out)
-    (destination / "notebooks").mkdir()
-    for page, path in found.items():
-        shutil.copyfile(path, destination / "notebooks" / f"{page}.ipynb")
-    shutil.copyfile(root / "_toc.yml", destination / "_toc.yml")
-    config = _site_config(root)
-    (destination / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-    outdated = importlib.import_module("pdlib.store").Store().outdated("published")
-    ledger = importlib.import_module("pdlib.claims").ledger_markdown(outdated=outdated)
-    (destination / "book" / "claims.md").write_text(ledger, "utf-8")
-    api = destination / "book" / "api.md"
-    if api.is_file():
-        api.write_text(f"{api.read_text('utf-8').rstrip()}\n\n{_api_markdown(root / 'pdlib')}", "utf-8")
-    return destination
-
-
-def _site_config(root: Path) -> dict[str, Any]:
-    """``_config.yml`` with what follows from the repository's address.
-
-    The address stands in one place, ``[project.urls] Repository`` of pyproject.toml, where package indexes
-    look for it as well. Without one the book has no buttons that would lead nowhere.
-    """
-    config: dict[str, Any] = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
-    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    url = project.get("urls", {}).get("Repository", "").rstrip("/").removesuffix(".git")
-    if not url:
-        return config
-    config["repository"] = {"url": url, "branch": "main", "path_to_book": ""}
-    config["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
-    html = config.setdefault("html", {})
-    html |= {"use_repository_button": True, "use_issues_button": True, "use_edit_page_button": True}
-    if github := re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", url):
-        html["baseurl"] = f"https://{github[1].lower()}.github.io/{github[2]}/"
-        config["sphinx"]["extra_extensions"].append("sphinx_sitemap")  # a sitemap needs full addresses
-        config["sphinx"]["config"]["sitemap_url_scheme"] = "{link}"
-    return config
-
-
-def _api_markdown(package: Path) -> str:
-    """A table of a package's modules, then the documentation of each, by folder rather than from a list."""
-    docstrings = {}
-    for path in package.rglob("*.py"):
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if docstring := ast.get_docstring(ast.parse(path.read_text("utf-8"))):
-            docstrings[module] = " ".join(docstring.split("\n\n")[0].split())
-    shown = sorted((name, says) for name, says in docstrings.items() if not re.search(r"\._", name))
-    rows = [f"| [`{name}`](#module-{name}) | {says} |".replace("``", "`") for name, says in shown]
-    sections = [
-        f"(module-{name})=\n## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
-        "   :ignore-module-all:\n   :member-order: bysource\n```\n"
-        for name, _ in shown
-    ]
-    table = "\n".join(["| module | what it holds |", "| --- | --- |", *rows])
-    return f"{table}\n\n" + "\n".join(sections)
-
-
-# Building
-
-
-def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path | None = None) -> Path:
-    """Execute the pages at a profile's values and build the book from them, warnings being errors.
-
-    By default all pages that have the profile are executed; the others are shown as last executed, or as their committed
-    reference. Returned is the built ``index.html``, which opens without a server and without a network.
-    """
-    root = root or checkout()
-    optional("jupyter_book", "book")  # before pages run for hours
-    pages = pages or page_names(root, profile)
-    if left := sorted(set(page_names(root)) - set(pages)):
-        print(f"Not executed at profile {profile}: {', '.join(left)}.", flush=True)
-    values = {page: load_parameters(profile, page, root=root) for page in pages}  # all, before any runs
-    executed = root / "_build" / "exec"
-    for page, asked in values.items():
-        declared = declared_parameters(page, root=root)
-        changed = {name: value for name, value in asked.items() if value != declared[name].default}
-        execute(page, executed / f"{page}.ipynb", changed, root=root)
-    index = build_site(stage(root / "_build" / "src", executed, root=root), root)
-    print(f"The book is at {index.as_uri()}", flush=True)
-    return index
-
-
-def build_site(source: Path, output: Path) -> Path:
-    """Turn a staged source tree into ``<output>/_build/html`` and return its ``index.html``; a warning is an error."""
-    html = output / "_build" / "html"
-    shutil.rmtree(html, ignore_errors=True)  # pages that are gone from the source
-    _jupyter_book("build", str(source), "--path-output", str(output), "-q", "-W", "--keep-going", "--all")
-    return html / "index.html"
-
-
-def print_book(*, root: Path | None = None) -> Path:
-    """Print the book last staged by :func:`build_book` to ``_build/print/book.pdf``."""
-    root = root or checkout()
-    source = root / "_build" / "src"
-    if not source.is_dir():
-        raise PageError(f"no staged book in {source}: run `make book` first.")
-    pdf = print_site(source, root / "_build" / "print")
-    print(f"The book in print is at {pdf.as_uri()}", flush=True)
-    return pdf
-
-
-def print_site(source: Path, output: Path) -> Path:
-    """Turn a staged source tree into ``<output>/book.pdf``, in a headless browser."""
-    browser = find_browser()
-    options = ("--path-output", str(output), "-q", "-W", "--keep-going", "--all", "--builder", "singlehtml")
-    _jupyter_book("build", str(source), *options)
-    site = output / "_build" / "singlehtml"
-    whole = site / "whole.html"
-    shutil.copyfile(site / "book" / "intro.html", whole)  # its files are named relative to the top
-    pdf = output / "book.pdf"
-    pdf.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [browser, "--headless", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
-        command += ["--virtual-time-budget=30000", "--no-pdf-header-footer"]
-        command += ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []  # root has none
-        subprocess.run([*command, f"--print-to-pdf={pdf}", whole.as_uri()], check=False, capture_output=True)
-    if not pdf.is_file():
-        raise PageError(f"{browser} wrote no {pdf}.")
-    return pdf
-
-
-def find_browser() -> str:
-    """The path of a Chromium or Chrome on this machine."""
-    found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        raise PageError(
-            f"no browser: expected one of {', '.join(_BROWSERS)} on PATH; on Debian or Ubuntu, "
-            "`apt-get install chromium`."
-        )
-    return found
-
-
-def _jupyter_book(*arguments: str) -> None:
-    """Call jupyter-book of this Python."""
-    optional("jupyter_book", "book")
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", *arguments]
-    if subprocess.run(command, check=False).returncode:
-        raise PageError(f"the book did not build without warnings: jupyter-book {' '.join(arguments)}")

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from pdlib import pages
+from pdlib import book, pages
 
 pytestmark = pytest.mark.site
 
@@ -31,20 +31,20 @@ NAMES = [*CHAPTERS, "search", "genindex"]
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The staged source tree, from the committed references."""
     folder = tmp_path_factory.mktemp("book")
-    return pages.stage(folder / "src", folder / "nothing-executed", root=ROOT)
+    return book.stage(folder / "src", folder / "nothing-executed", root=ROOT)
 
 
 @pytest.fixture(scope="session")
 def site(source: Path) -> Path:
     """The folder of the built book; a warning on the way is an error."""
-    return pages.build_site(source, source.parent).parent
+    return book.build_site(source, source.parent).parent
 
 
 @pytest.fixture(scope="module")  # while it is open, its event loop is in the way of others
 def browser() -> Iterator[Any]:
     """A headless Chromium. Without one these tests are skipped on a user's machine and fail in CI."""
     try:
-        path = pages.find_browser()
+        path = book.find_browser()
     except pages.PageError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))
@@ -237,7 +237,7 @@ def test_the_theme_button_reaches_dark_mode(site: Path, browser: Any) -> None:
 
 
 def test_book_prints(source: Path, browser: Any, tmp_path: Path) -> None:
-    pdf = pages.print_site(source, tmp_path)
+    pdf = book.print_site(source, tmp_path)
     content = pdf.read_bytes()
     assert content.startswith(b"%PDF")
     assert content.count(b"/Type /Page") > len(CHAPTERS)

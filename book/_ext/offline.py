@@ -79,6 +79,7 @@ addEventListener("load", () => window.MathJax?.startup?.promise.then(() => {
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", _add_style)
     app.add_css_file("book.css")
+    app.add_js_file("book.js")
     app.add_js_file(None, body=EXCERPTS_ONLY_ONLINE)
     app.add_js_file(None, body=WIDE_FORMULAS_IN_REACH)
     app.config.mathjax_path = "mathjax/tex-svg.js"

@@ -32,11 +32,10 @@ from pdlib.claims.ledger import (
     compare,
     judge_page,
     ledger,
-    ledger_markdown,
     read_off,
     verdict_table,
-    with_glance,
 )
+from pdlib.claims.shown import anchor, beside, ledger_markdown, numbered_results, with_glance
 
 __all__ = [
     "CHECKS",
@@ -53,7 +52,9 @@ __all__ = [
     "RegisterError",
     "Tables",
     "UndecidedError",
+    "anchor",
     "at_a_glance",
+    "beside",
     "by_claim",
     "by_criterion",
     "compare",
@@ -62,6 +63,7 @@ __all__ = [
     "ledger_markdown",
     "lock_complaints",
     "locked",
+    "numbered_results",
     "of_page",
     "read_off",
     "register",

@@ -6,7 +6,6 @@ can be stale.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,6 @@ from pandas.io.formats.style import Styler
 
 from pdlib.claims.effects import Tables
 from pdlib.claims.judge import (
-    CHECKS,
     INCONCLUSIVE,
     NOT_JUDGED,
     NOT_REPRODUCED,
@@ -218,7 +216,8 @@ def read_off(page: str) -> pd.DataFrame:
 def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataFrame:
     """Return every claim of the paper with its verdicts: one row per claim, profile (the largest first) and criterion.
 
-    Columns: `claim`, `statement`, `source`, `page`, `profile`, those of the criterion (see `verdict_table`); of the claim
+    Columns: `claim`, `statement`, `source`, `page`, `profile`, `judged` (the `Judgement`), those of the criterion (see
+    `verdict_table`); of the claim
     at this profile `verdict` (one word and the size), `remarks`, `cause` (why it is not reproduced, or not decided) and
     `settles` (the run that would change our mind). A claim without a result is "not run". `root` is the folder of published
     results, `outdated` the fingerprints of those that other code wrote (`Store.outdated`): a verdict on them says so.
@@ -244,13 +243,13 @@ def _rows_of(
         why = claim.open.get(profile, {}) if primary.verdict in (INCONCLUSIVE, NOT_REPRODUCED) else {}
         of_claim = {"verdict": sized(primary, profile), "remarks": "; ".join(notes)}
         of_claim |= {key: why.get(key, "") for key in ("cause", "settles")}
-        rows += [base | {"profile": profile} | _shown(j) | of_claim for j in mine]
+        rows += [base | {"profile": profile, "judged": j} | _shown(j) | of_claim for j in mine]
     if rows:
         return rows
     empty: dict[str, Any] = dict.fromkeys(
         ("profile", "criterion", "measured", "remarks", "cause", "settles"), ""
     )
-    empty |= {"primary": True, "ancestries": 0, "agreeing": 0, "part_verdict": NOT_RUN}
+    empty |= {"primary": True, "judged": None, "ancestries": 0, "agreeing": 0, "part_verdict": NOT_RUN}
     return [base | empty | {"verdict": "illustration" if claim.illustration else NOT_RUN}]
 
 
@@ -267,119 +266,3 @@ def at_a_glance(table: pd.DataFrame) -> pd.DataFrame:
     shown = first.rename(columns={"statement": "the paper says"}).assign(agree=agree)
     columns = ["claim", "the paper says", "measured", "agree", "verdict", "cause", "remarks", "page"]
     return shown[columns].reset_index(drop=True)
-
-
-def ledger_markdown(root: Path | None = None, outdated: Collection[str] = ()) -> str:
-    """Return the page of the book that shows the ledger, generated from the pages' results."""
-    table = ledger(root, outdated)
-    glance = at_a_glance(table)
-    counts = glance.verdict.value_counts().rename_axis("verdict at the largest size run").rename("claims")
-    every, details, causes = [], [], []
-    for claim, group in table.groupby("claim", sort=False):
-        first, verdicts = group.iloc[0], []
-        has_page = (Path(__file__).resolve().parents[2] / "notebooks" / f"{first.page}.py").exists()
-        link = f"{{doc}}`{first.page} <../notebooks/{first.page}>`" if has_page else first.page
-        for row in group.drop_duplicates("profile").to_dict("records"):
-            notes = f" ({_cell(row['remarks'])})" if row["remarks"] else ""
-            size = f"{row['profile']}: " if row["profile"] else ""
-            verdicts.append(f"{size}**{row['verdict']}**{notes}")
-            if row["cause"]:
-                causes.append({k: row[k] for k in ("claim", "profile", "verdict", "cause", "settles")})
-        said = f"{_cell(first.statement)} | {_cell(first.source)}; page {link}"
-        every.append(f"| {_cell(claim)} | {said} | {'; '.join(verdicts)} |")
-        details += group[group.measured != ""].to_dict("records")
-    numbered = _markdown(glance[glance.claim.isin(HEADLINES)].drop(columns="page"))
-    lines = [
-        *(*_INTRODUCTION.splitlines(), "", "## The paper's numbered results", "", *numbered, ""),
-        *("## All claims", "", *_markdown(counts.reset_index()), ""),
-        *("| claim | statement | source | verdict |", "|---|---|---|---|", *every),
-    ]
-    if causes:
-        lines += ["", "## What is open, and what would settle it", "", *_markdown(pd.DataFrame(causes))]
-        lines += _folded_checks({row["claim"] for row in causes if NOT_REPRODUCED in row["verdict"]})
-    lines += ["", "## Criteria and measured effects", ""]
-    if details:
-        shown = pd.DataFrame(details)
-        shown["primary"] = shown.primary.map({True: "primary", False: ""})
-        columns = [
-            "claim",
-            "primary",
-            "criterion",
-            "measured",
-            "ancestries",
-            "agreeing",
-            "profile",
-            "part_verdict",
-        ]
-        lines += _markdown(shown[columns])
-    else:
-        lines.append("No page has published results.")
-    return "\n".join(lines) + "\n"
-
-
-_INTRODUCTION = """\
-# Claims
-
-Every claim of the paper. One criterion, the paper's statement in its own terms, gives a claim its word; further
-criteria are listed below and do not change it. A criterion that is younger than the runs that it judges says
-"judged after the fact". Measured effects are means over ancestries with 95 % intervals; against several rivals
-the one nearest to failing is shown, and the intervals are corrected for their number. Where a statement is exact,
-the worst of its cases is shown: one that fails refutes it. How verdicts are reached stands in {doc}`notation`."""
-
-
-def _folded_checks(claims: Collection[str]) -> list[str]:
-    """Return the lines that show, folded, what was checked before a claim was called not reproduced."""
-    lines: list[str] = []
-    for claim in register():
-        if claim.id in claims and claim.checks:
-            lines += ["", f":::{{dropdown}} {claim.id}: what was checked before we say so"]
-            lines += [f"- **{CHECKS[key]}**: {_cell(text)}" for key, text in claim.checks.items()]
-            lines += [":::"]
-    return lines
-
-
-def glance_markdown(root: Path | None = None) -> str:
-    """Return the paper's numbered results with their verdicts, as the table of the README."""
-    table = at_a_glance(ledger(root))
-    table = table[table.claim.isin(HEADLINES)]
-    if (table.verdict == NOT_RUN).all():
-        return "No page has published results.\n"
-    notes = [f"; {note}" if note else "" for note in table.remarks]
-    table = table.assign(verdict=table.verdict + notes)
-    shown = table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]
-    return "\n".join(_markdown(shown)) + "\n"
-
-
-_GLANCE = re.compile(r"(<!-- glance[^>]*-->\n).*?(<!-- end of glance -->)", re.DOTALL)
-
-
-def with_glance(readme: str, root: Path | None = None) -> str:
-    """Return a README with the table between its two `glance` comments made anew.
-
-    >>> with_glance("no marks")
-    Traceback (most recent call last):
-    ...
-    ValueError: the README has no `glance` comments: expected two, around the table of verdicts.
-    """
-    if not _GLANCE.search(readme):
-        raise ValueError("the README has no `glance` comments: expected two, around the table of verdicts.")
-    return _GLANCE.sub(lambda m: m.group(1) + glance_markdown(root) + m.group(2), readme)
-
-
-def _markdown(table: pd.DataFrame) -> list[str]:
-    """Return the lines of a table in Markdown, whose texts are shown as they are."""
-    rows = [[_cell(value) for value in row] for row in (list(table.columns), *table.to_numpy().tolist())]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return [lines[0], "| " + " | ".join(["---"] * len(table.columns)) + " |", *lines[1:]]
-
-
-_MARKUP = re.compile(r"([\\`*<$&~|]|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
-
-
-def _cell(text: Any) -> str:
-    """Return a text for a cell: on one line, and no part of it read as markup.
-
-    >>> print(_cell("M_robust < 1 [0, 2] | <b> _a_"))
-    M_robust \\< 1 [0, 2] \\| \\<b> \\_a\\_
-    """
-    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))

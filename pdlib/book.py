@@ -1,0 +1,328 @@
+"""The book: executed pages staged with what is written by hand and what is generated, then built by Sphinx.
+
+``_build/src/`` is the source that Sphinx reads and turns into ``_build/html/``. Staging gives executed pages the form in
+which they are read: figures as vectors for wide and narrow screens, code folded, parameters as a table, ablations on a page
+of their own. The extra ``book`` is needed.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import html
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pdlib.install import optional
+from pdlib.pages import PageError, checkout, declared_parameters, execute, load_parameters, page_names
+
+MORE = "_more"  # ends the name of a page's second part
+SVG, NARROW_SVG = "image/svg+xml", "application/x-narrow+svg"  # of a figure in an executed page
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def stage(destination: Path, executed: Path, *, root: Path | None = None) -> Path:
+    """Assemble the book's source: hand-written text, executed pages, generated pages, configuration.
+
+    Sphinx reads this tree and not the checkout, which also holds environments, tests and build output. `destination` is
+    replaced; a page that is not in the folder `executed` is taken from its committed reference.
+    """
+    root = root or checkout()
+    found = {}
+    for page in page_names(root):
+        places = [folder / f"{page}.ipynb" for folder in (executed, root / "notebooks")]
+        if not any(place.is_file() for place in places):
+            raise PageError(f"page {page!r} has not been executed: no {places[0]} and no {places[1]}.")
+        found[page] = next(place for place in places if place.is_file())
+    shutil.rmtree(destination, ignore_errors=True)
+    left_out = shutil.ignore_patterns("__pycache__", "results")
+    shutil.copytree(root / "book", destination / "book", ignore=left_out)
+    (destination / "notebooks").mkdir()
+    contents = (root / "_toc.yml").read_text("utf-8")
+    for page, path in found.items():
+        notebook = optional("nbformat", "notebooks").read(path, as_version=4)
+        first, more = _in_two(_for_readers(notebook, page, destination, root))
+        _write_page(first, destination, page)
+        if more.cells:
+            _write_page(more, destination, f"{page}{MORE}")
+            entry = rf"(?m)^( *)- file: notebooks/{page}$"
+            contents = re.sub(entry, rf"\g<0>\n\1  sections:\n\1    - file: notebooks/{page}{MORE}", contents)
+    (destination / "_toc.yml").write_text(contents, "utf-8")
+    config = _site_config(root)
+    (destination / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    staged = [path.read_text("utf-8") for path in (destination / "notebooks").glob("*.ipynb")]
+    outdated = importlib.import_module("pdlib.store").Store().outdated("published")
+    claims = importlib.import_module("pdlib.claims")
+    shown = {
+        c.id for c in claims.register() if any(f"shown-{claims.anchor(c.id)}'" in text for text in staged)
+    }
+    (destination / "book" / "claims.md").write_text(claims.ledger_markdown(None, outdated, shown), "utf-8")
+    intro = destination / "book" / "intro.md"
+    results = claims.numbered_results(claims.ledger(outdated=outdated), shown)
+    text = intro.read_text("utf-8").replace("<!-- the numbered results -->", results)
+    intro.write_text(text.replace("<!-- the opening figure -->", _opening_figure()), "utf-8")
+    api = destination / "book" / "api.md"
+    if api.is_file():
+        api.write_text(f"{api.read_text('utf-8').rstrip()}\n\n{_api_markdown(root / 'pdlib')}", "utf-8")
+    return destination
+
+
+# An executed page as its readers get it
+
+
+def _write_page(notebook: Any, destination: Path, name: str) -> None:
+    """Write a staged page."""
+    optional("nbformat", "notebooks").write(notebook, destination / "notebooks" / f"{name}.ipynb")
+
+
+def _in_two(notebook: Any) -> tuple[Any, Any]:
+    """Cut a page in two before the cell tagged `more`: the main path, and ablations and further sizes.
+
+    What the second part is called stands in its first heading.
+    """
+    cut = next((i for i, cell in enumerate(notebook.cells) if "more" in _tags(cell)), len(notebook.cells))
+    first, more = copy.copy(notebook), copy.copy(notebook)
+    first["cells"], more["cells"] = notebook.cells[:cut], notebook.cells[cut:]
+    return first, more
+
+
+def _for_readers(notebook: Any, page: str, destination: Path, root: Path) -> Any:
+    """Fold code but for the cells tagged `show`, tell the parameters in a table, and link figures as vectors."""
+    cells, folder = [], destination / "book" / "_ext" / "static" / "figures"
+    n_figures = 0
+    for cell in notebook.cells:
+        if "injected-parameters" in _tags(cell):
+            continue
+        if "parameters" in _tags(cell):
+            cell = _parameter_table(notebook, page, root)
+        elif cell.cell_type == "code":
+            if not {"show", "remove-input"} & set(_tags(cell)):
+                cell.metadata["tags"] = [*_tags(cell), "hide-input"]
+            words = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            for output in cell.outputs:
+                if SVG in output.get("data", {}):
+                    n_figures += 1
+                    _link_figure(output, folder, f"{page}-{n_figures}", words)
+        cells.append(cell)
+    notebook["cells"] = cells
+    return notebook
+
+
+def _tags(cell: Any) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def _parameter_table(notebook: Any, page: str, root: Path) -> Any:
+    """Return a folded table of what a page was run with: its defaults, and what papermill put in their place."""
+    values = {name: parameter.default for name, parameter in declared_parameters(page, root=root).items()}
+    for cell in notebook.cells:
+        if "injected-parameters" in _tags(cell):
+            for node in ast.parse(cell.source).body:
+                assert isinstance(node, ast.Assign)
+                values[ast.unparse(node.targets[0])] = ast.literal_eval(node.value)
+    rows = "".join(
+        f"<tr><th scope='row'><code>{name}</code></th><td>{html.escape(_spelled(values[name]))}</td>"
+        f"<td>{html.escape(parameter.comment)}</td></tr>"
+        for name, parameter in declared_parameters(page, root=root).items()
+    )
+    text = (
+        f"<details class='pd-fold'><summary>This page was run with: profile "
+        f"<code>{html.escape(str(values.get('profile')))}</code></summary><div class='pd-wide'>"
+        "<table class='pd-table'><thead><tr><th>parameter</th><th>value</th><th>what it is</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div></details>"
+    )
+    return optional("nbformat", "notebooks").v4.new_markdown_cell(text, id="parameters")
+
+
+def _spelled(value: Any) -> str:
+    """Write a parameter's value as a person would."""
+    if isinstance(value, list):
+        return ", ".join(map(_spelled, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _link_figure(output: Any, folder: Path, name: str, words: str) -> None:
+    """Put in the place of a figure's vectors a link to them, for wide and for narrow screens, above where they come from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, known = output["data"], output.get("metadata", {})
+    sizes = {}
+    for kind, ending in ((SVG, ""), (NARROW_SVG, "-narrow")):
+        if kind in data:
+            (folder / f"{name}{ending}.svg").write_text(data[kind], "utf-8")
+            sizes[ending] = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', data[kind])
+    at, box = f"../_static/figures/{name}", sizes[""]
+    assert box is not None
+    width, height = (round(float(length) * 4 / 3) for length in box.groups())  # points to pixels
+    narrow = f"<source media='(max-width: 600px)' srcset='{at}-narrow.svg'>" if "-narrow" in sizes else ""
+    image = f"<img src='{at}.svg' alt='{html.escape(words, quote=True)}' width='{width}' height='{height}'>"
+    source = html.escape(str(known.get("provenance", "")))
+    shown = (
+        f"<div class='pd-figure{'' if narrow else ' pd-scrolls'}'>"
+        f"<a href='{at}.svg' aria-label='Open this figure by itself'><picture>{narrow}{image}</picture></a></div>"
+        + (
+            f"<details class='pd-from'><summary>Where this comes from</summary>{source}</details>"
+            if source
+            else ""
+        )
+    )
+    output["data"], output["metadata"] = {"text/html": shown, "text/plain": words}, {}
+
+
+# What is generated
+
+
+def _opening_figure() -> str:
+    """Return the whole idea as a figure: one published teacher of the paper's size and what its checkpoints teach."""
+    tables = importlib.import_module("pdlib.published").Published().tables("parity", "paper")
+    if not tables:
+        return ""
+    diagrams = importlib.import_module("pdlib.diagrams")
+    seed = int(tables["candidates"].seed.iloc[-1])
+    one = {name: table[table.seed == seed] for name, table in tables.items() if "seed" in table}
+    steps = one["candidates"].set_index("candidate").step
+    students = one["students"].assign(
+        checkpoint=one["students"].method.str.removeprefix("two_checkpoint_").map(steps)
+    )
+    students = students[students.checkpoint.notna() & (students.step <= 4e6)]
+    until = one["teacher"].step <= 1.3 * steps.max()
+    shown = diagrams.interactive_checkpoints(
+        one["teacher"][until], one["label_correlations"], students, name="opening"
+    )
+    return str(shown.markup)
+
+
+def _site_config(root: Path) -> dict[str, Any]:
+    """``_config.yml`` with what follows from the repository's address.
+
+    The address stands in one place, ``[project.urls] Repository`` of pyproject.toml, where package indexes
+    look for it as well. Without one the book has no buttons that would lead nowhere.
+    """
+    config: dict[str, Any] = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    url = project.get("urls", {}).get("Repository", "").rstrip("/").removesuffix(".git")
+    if not url:
+        return config
+    config["repository"] = {"url": url, "branch": "main", "path_to_book": ""}
+    config["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
+    html = config.setdefault("html", {})
+    html |= {"use_repository_button": True, "use_issues_button": True, "use_edit_page_button": True}
+    if github := re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", url):
+        html["baseurl"] = f"https://{github[1].lower()}.github.io/{github[2]}/"
+        config["sphinx"]["extra_extensions"].append("sphinx_sitemap")  # a sitemap needs full addresses
+        config["sphinx"]["config"]["sitemap_url_scheme"] = "{link}"
+    return config
+
+
+def _api_markdown(package: Path) -> str:
+    """A table of a package's modules, then the documentation of each, by folder rather than from a list."""
+    docstrings = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if docstring := ast.get_docstring(ast.parse(path.read_text("utf-8"))):
+            docstrings[module] = " ".join(docstring.split("\n\n")[0].split())
+    shown = sorted((name, says) for name, says in docstrings.items() if not re.search(r"\._", name))
+    rows = [f"| [`{name}`](#module-{name}) | {says} |".replace("``", "`") for name, says in shown]
+    sections = [
+        f"(module-{name})=\n## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
+        "   :ignore-module-all:\n   :member-order: bysource\n```\n"
+        for name, _ in shown
+    ]
+    table = "\n".join(["| module | what it holds |", "| --- | --- |", *rows])
+    return f"{table}\n\n" + "\n".join(sections)
+
+
+# Building
+
+
+def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path | None = None) -> Path:
+    """Execute the pages at a profile's values and build the book from them, warnings being errors.
+
+    By default all pages that have the profile are executed; the others are shown as last executed, or as their committed
+    reference. Returned is the built ``index.html``, which opens without a server and without a network.
+    """
+    root = root or checkout()
+    optional("jupyter_book", "book")  # before pages run for hours
+    pages = pages or page_names(root, profile)
+    if left := sorted(set(page_names(root)) - set(pages)):
+        print(f"Not executed at profile {profile}: {', '.join(left)}.", flush=True)
+    values = {page: load_parameters(profile, page, root=root) for page in pages}  # all, before any runs
+    executed = root / "_build" / "exec"
+    for page, asked in values.items():
+        declared = declared_parameters(page, root=root)
+        changed = {name: value for name, value in asked.items() if value != declared[name].default}
+        execute(page, executed / f"{page}.ipynb", changed, root=root, vectors=True)
+    index = build_site(stage(root / "_build" / "src", executed, root=root), root)
+    print(f"The book is at {index.as_uri()}", flush=True)
+    return index
+
+
+def build_site(source: Path, output: Path) -> Path:
+    """Turn a staged source tree into ``<output>/_build/html`` and return its ``index.html``; a warning is an error."""
+    html = output / "_build" / "html"
+    shutil.rmtree(html, ignore_errors=True)  # pages that are gone from the source
+    _jupyter_book("build", str(source), "--path-output", str(output), "-q", "-W", "--keep-going", "--all")
+    return html / "index.html"
+
+
+def print_book(*, root: Path | None = None) -> Path:
+    """Print the book last staged by :func:`build_book` to ``_build/print/book.pdf``."""
+    root = root or checkout()
+    source = root / "_build" / "src"
+    if not source.is_dir():
+        raise PageError(f"no staged book in {source}: run `make book` first.")
+    pdf = print_site(source, root / "_build" / "print")
+    print(f"The book in print is at {pdf.as_uri()}", flush=True)
+    return pdf
+
+
+def print_site(source: Path, output: Path) -> Path:
+    """Turn a staged source tree into ``<output>/book.pdf``, in a headless browser."""
+    browser = find_browser()
+    options = ("--path-output", str(output), "-q", "-W", "--keep-going", "--all", "--builder", "singlehtml")
+    _jupyter_book("build", str(source), *options)
+    site = output / "_build" / "singlehtml"
+    whole = site / "whole.html"
+    shutil.copyfile(site / "book" / "intro.html", whole)  # its files are named relative to the top
+    pdf = output / "book.pdf"
+    pdf.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [browser, "--headless", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
+        command += ["--virtual-time-budget=30000", "--no-pdf-header-footer"]
+        command += ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []  # root has none
+        subprocess.run([*command, f"--print-to-pdf={pdf}", whole.as_uri()], check=False, capture_output=True)
+    if not pdf.is_file():
+        raise PageError(f"{browser} wrote no {pdf}.")
+    return pdf
+
+
+def find_browser() -> str:
+    """The path of a Chromium or Chrome on this machine."""
+    found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        raise PageError(
+            f"no browser: expected one of {', '.join(_BROWSERS)} on PATH; on Debian or Ubuntu, "
+            "`apt-get install chromium`."
+        )
+    return found
+
+
+def _jupyter_book(*arguments: str) -> None:
+    """Call jupyter-book of this Python."""
+    optional("jupyter_book", "book")
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", *arguments]
+    if subprocess.run(command, check=False).returncode:
+        raise PageError(f"the book did not build without warnings: jupyter-book {' '.join(arguments)}")

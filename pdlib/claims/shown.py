@@ -1,0 +1,317 @@
+"""The ledger as it is read: verdicts as chips, effects as strips, claims that open, the README's table.
+
+A chip has its word and a sign beside its color. A strip shows one dot per ancestry, the interval, and the threshold that
+it must clear. All of it is plain HTML that a page without scripts shows too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pdlib.claims.judge import (
+    CHECKS,
+    INCONCLUSIVE,
+    NOT_JUDGED,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    REPRODUCED,
+    Claim,
+    Judgement,
+    register,
+)
+from pdlib.claims.ledger import HEADLINES, at_a_glance, ledger
+from pdlib.figures import METHODS
+
+SIGNS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–", NOT_JUDGED: "–"}
+PAGES = {  # in the book's order, as headings of the ledger
+    "parity": "Sparse parity with an MLP",
+    "parity_transformers": "Sparse parity with attention heads",
+    "hierarchical": "Hierarchical parity",
+    "pcfg": "BERT on a grammar",
+    "wiki": "BERT on an encyclopedia and books",
+    "gpt2": "GPT-2 on a grammar",
+    "theory": "Theory",
+}
+
+
+MANY = 40  # more values than these are not drawn one by one
+
+
+class Shown(str):
+    """HTML that a page shows as it is."""
+
+    def _repr_html_(self) -> str:
+        """IPython's hook."""
+        return str(self)
+
+
+def anchor(claim: str) -> str:
+    """Return where the ledger has a claim.
+
+    >>> anchor("Figure 1 (left)")
+    'claim-figure-1-left'
+    """
+    return "claim-" + re.sub(r"[^a-z0-9]+", "-", claim.lower()).strip("-")
+
+
+def chip(verdict: str) -> str:
+    """Return a verdict as a chip; what follows the word, such as the size, stands beside it.
+
+    >>> chip("reproduced (paper's size)")
+    "<span class='pd-chip pd-reproduced'>✓ reproduced</span> <span class='pd-quiet'>paper&#x27;s size</span>"
+    """
+    word, _, size = verdict.partition(" (")
+    kind = word.replace(" ", "-")
+    beside = f" <span class='pd-quiet'>{escape(size.removesuffix(')'))}</span>" if size else ""
+    return (
+        f"<span class='pd-chip pd-{kind}'>{SIGNS.get(word, '')} {escape(word)}</span>".replace("> ", ">")
+        + beside
+    )
+
+
+def strip(judgement: Judgement, width: int = 230, height: int = 30) -> str:
+    """Return what was measured as a drawing: a dot per ancestry, the interval as a bar, the threshold as a line."""
+    if judgement.frame is None or not len(judgement.frame):
+        return ""
+    values = judgement.frame[judgement.closest].tolist()
+    found, threshold = judgement.interval, judgement.criterion.threshold
+    ends = [v for v in (*values, found.low, found.high, threshold) if abs(v) < 1e300]
+    low, span = min(ends), (max(ends) - min(ends)) or 1.0
+
+    def x(value: float) -> float:
+        return round(8 + (width - 16) * (min(max(value, low), low + span) - low) / span, 1)
+
+    middle = height / 2
+    drawn = values if len(values) <= MANY else []
+    dots = "".join(f"<circle cx='{x(v)}' cy='{middle}' r='3' class='pd-dot'/>" for v in drawn)
+    said = f"{judgement}; threshold {threshold:g}; {len(values)} ancestries"
+    return (
+        f"<svg class='pd-strip' viewBox='0 0 {width} {height}' width='{width}' height='{height}' role='img' "
+        f"aria-label='{escape(said, quote=True)}'>"
+        f"<line x1='{x(threshold)}' x2='{x(threshold)}' y1='2' y2='{height - 2}' class='pd-threshold'/>"
+        f"<line x1='{x(found.low)}' x2='{x(found.high)}' y1='{middle}' y2='{middle}' class='pd-interval'/>"
+        f"{dots}<rect x='{x(found.mean) - 1.5}' y='{middle - 8}' width='3' height='16' class='pd-mean'/></svg>"
+    )
+
+
+def _said(row: Any) -> str:
+    """Return what was measured for a row of the ledger, rivals by the names of legends."""
+    text, rival = str(row.measured), "" if row.judged is None else row.judged.closest
+    return text.replace(rival, METHODS[rival][0]) if rival in METHODS else text
+
+
+def _quiet(*notes: str) -> str:
+    return "".join(f"<span class='pd-quiet'>{escape(note)}</span>" for note in notes if note)
+
+
+def beside(*claims: str, root: Path | None = None) -> Shown:
+    """Return the published verdicts of claims at their largest size, each with what was measured: for a page's sections.
+
+    Each is a link to the claim's row in the ledger, and the place to which that row leads back.
+    """
+    first = largest(ledger(root))
+    if unknown := sorted(set(claims) - set(first.index)):
+        raise ValueError(f"claims {unknown}: expected names of the register, such as R1 or Figure 2.")
+    rows = "".join(
+        f"<p id='shown-{anchor(c)}'><a href='../book/claims.html#{anchor(c)}'>{escape(c)}</a> "
+        f"{chip(first.verdict[c])} {_quiet(_said(first.loc[c]))}</p>"
+        for c in claims
+    )
+    return Shown(f"<div class='pd-verdicts'>{rows}</div>")
+
+
+def largest(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of each claim's primary criterion at the largest size run, by claim."""
+    return table[table.primary].drop_duplicates("claim").set_index("claim")
+
+
+def numbered_results(table: pd.DataFrame, shown: Collection[str]) -> str:
+    """Return the paper's numbered results as rows: claim, effect with its interval, verdict, size, cause.
+
+    Each is a link to where its page shows it, if it is among those `shown` at a place of their own, else to the page.
+    """
+    first = largest(table)
+    rows = []
+    for claim in HEADLINES:
+        row = first.loc[claim]
+        notes = _quiet(row.cause and f"cause: {row.cause}", row.remarks)
+        drawn = "" if row.judged is None else strip(row.judged)
+        rows.append(
+            f"<a class='pd-result' href='{_place(claim, row.page, shown)}'>"
+            f"<span class='pd-name'>{escape(claim)}</span><span class='pd-says'>{escape(row.statement)}</span>"
+            f"<span class='pd-effect'>{drawn}{_quiet(_said(row))}</span>"
+            f"<span class='pd-word'>{chip(row.verdict)}{notes}</span></a>"
+        )
+    return f"<div class='pd-results'>{''.join(rows)}</div>"
+
+
+def _place(claim: str, page: str, shown: Collection[str]) -> str:
+    return f"../notebooks/{page}.html" + (f"#shown-{anchor(claim)}" if claim in shown else "")
+
+
+# ------------------------------------------------------------------------ the ledger's page
+
+
+_INTRODUCTION = """\
+# Claims
+
+Every claim of the paper. One criterion, the paper's statement in its own terms, gives a claim its word; further criteria are
+listed with it and do not change it. Effects are means over ancestries with 95 % intervals; against several rivals the one
+nearest to failing is shown, and the intervals are corrected for their number. Where a statement is exact, the worst of its
+cases is shown: one that fails refutes it. How verdicts are reached stands in {doc}`notation`."""
+
+_FILTER = """\
+<form class='pd-filter' hidden>
+<label>verdict <select name='verdict'><option value=''>all</option><option>reproduced</option><option>not reproduced</option>
+<option>inconclusive</option></select></label>
+<label>size <select name='size'><option value=''>all</option><option>paper</option><option>desk</option>
+<option>laptop</option></select></label>
+<label>text <input type='search' name='text'></label> <output></output></form>"""
+
+
+def ledger_markdown(
+    root: Path | None = None, outdated: Collection[str] = (), shown: Collection[str] = ()
+) -> str:
+    """Return the page of the book that shows the ledger, generated from the pages' results.
+
+    `shown` are the claims that a page shows at a place of their own.
+    """
+    table, known = ledger(root, outdated), {claim.id: claim for claim in register()}
+    run = table[table.measured != ""]
+    lines = [
+        *_INTRODUCTION.splitlines(),
+        "",
+        "## The paper's numbered results",
+        "",
+        numbered_results(table, shown),
+        "",
+    ]
+    lines += ["## All claims", "", _counts(table), "", " ".join(_FILTER.split("\n")), ""]
+    for page, title in PAGES.items():
+        group = run[run.page == page]
+        lines += [f"### {title}", ""]
+        for claim, rows in group.groupby("claim", sort=False):
+            lines += [_claim(known[str(claim)], rows, shown), ""]
+        left = table[(table.page == page) & (table.measured == "") & table.primary]
+        left = left[~left.claim.isin(run.claim)]
+        if len(left):
+            names = ", ".join(f"<span id='{anchor(c)}'>{escape(c)}</span>" for c in left.claim)
+            lines += [f"<p class='pd-quiet'>Not run, or an illustration: {names}.</p>", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(table: pd.DataFrame) -> str:
+    words = largest(table).verdict.str.partition(" (")[0].value_counts()
+    order = [w for w in (REPRODUCED, INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN) if w in words]
+    return "<p>" + ", ".join(f"{chip(w)} {words[w]}" for w in order) + " at the largest size run.</p>"
+
+
+def _claim(claim: Claim, rows: pd.DataFrame, shown: Collection[str]) -> str:
+    """Return a claim that opens: its verdict in the line, everything else inside."""
+    first = rows[rows.primary].iloc[0] if rows.primary.any() else rows.iloc[0]
+    failed = [
+        r.criterion
+        for r in rows[rows.profile == first.profile].itertuples()
+        if r.part_verdict == NOT_REPRODUCED
+    ]
+    where = f"<a href='{_place(claim.id, claim.page, shown)}'>where the page shows it</a>"
+    parts = [
+        f"<p>{escape(claim.statement)} <span class='pd-quiet'>{escape(claim.source)}</span>; {where}.</p>"
+    ]
+    parts += [f"<blockquote>{escape(claim.quote)}</blockquote>"] if claim.quote else []
+    for profile, of_size in rows.groupby("profile", sort=False):
+        head = of_size[of_size.primary]
+        if len(head):
+            notes = "; ".join(
+                filter(None, (head.iloc[0].remarks, head.iloc[0].cause and f"cause: {head.iloc[0].cause}"))
+            )
+            settles = (
+                f" What would settle it: {escape(head.iloc[0].settles)}." if head.iloc[0].settles else ""
+            )
+            parts.append(
+                f"<p><strong>{profile}</strong> {chip(head.iloc[0].verdict)} {escape(notes)}{settles}</p>"
+            )
+        parts.append(_criteria(of_size))
+    if claim.checks and first.cause == "contradicted":
+        checks = "".join(
+            f"<li><strong>{CHECKS[k]}</strong>: {escape(t)}</li>" for k, t in claim.checks.items()
+        )
+        parts.append(
+            f"<details><summary>What was checked before we say so</summary><ul>{checks}</ul></details>"
+        )
+    word = first.verdict.partition(" (")[0]
+    part = _quiet(failed and f"failed: {'; '.join(failed)}")
+    return (
+        f"<details class='pd-claim' id='{anchor(claim.id)}' data-verdict='{escape(word)}' data-size='{first.profile}'>"
+        f"<summary>{chip(first.verdict)} <strong>{escape(claim.id)}</strong> "
+        f"<span class='pd-says'>{escape(claim.statement)}</span> "
+        f"{_quiet(_said(first))} {part}</summary>{''.join(parts)}</details>"
+    )
+
+
+def _criteria(rows: pd.DataFrame) -> str:
+    """Return the criteria of a claim at one size with what was measured."""
+    head = "<tr><th>criterion</th><th>measured</th><th></th><th>agree</th><th>verdict</th></tr>"
+    body = "".join(
+        f"<tr{' class=pd-primary' if r.primary else ''}><td>{escape(r.criterion)}</td><td>{escape(_said(r))}</td>"
+        f"<td>{strip(r.judged, 130, 24)}</td><td class='pd-number'>{r.agreeing} of {r.ancestries}</td>"
+        f"<td>{chip(r.part_verdict)}</td></tr>"
+        for r in rows.itertuples()
+    )
+    return f"<div class='pd-wide'><table class='pd-table'><thead>{head}</thead><tbody>{body}</tbody></table></div>"
+
+
+# ------------------------------------------------------------------------ the README's table
+
+
+def glance_markdown(root: Path | None = None) -> str:
+    """Return the paper's numbered results with their verdicts, as the table of the README."""
+    table = at_a_glance(ledger(root))
+    table = table[table.claim.isin(HEADLINES)]
+    if (table.verdict == NOT_RUN).all():
+        return "No page has published results.\n"
+    notes = [f"; {note}" if note else "" for note in table.remarks]
+    table = table.assign(verdict=table.verdict + notes)
+    shown = table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]
+    return "\n".join(_markdown(shown)) + "\n"
+
+
+_GLANCE = re.compile(r"(<!-- glance[^>]*-->\n).*?(<!-- end of glance -->)", re.DOTALL)
+
+
+def with_glance(readme: str, root: Path | None = None) -> str:
+    """Return a README with the table between its two `glance` comments made anew.
+
+    >>> with_glance("no marks")
+    Traceback (most recent call last):
+    ...
+    ValueError: the README has no `glance` comments: expected two, around the table of verdicts.
+    """
+    if not _GLANCE.search(readme):
+        raise ValueError("the README has no `glance` comments: expected two, around the table of verdicts.")
+    return _GLANCE.sub(lambda m: m.group(1) + glance_markdown(root) + m.group(2), readme)
+
+
+def _markdown(table: pd.DataFrame) -> list[str]:
+    """Return the lines of a table in Markdown, whose texts are shown as they are."""
+    rows: Sequence[Sequence[Any]] = [list(table.columns), *table.to_numpy().tolist()]
+    lines = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return [lines[0], "| " + " | ".join(["---"] * len(table.columns)) + " |", *lines[1:]]
+
+
+_MARKUP = re.compile(r"([\\`*<$&~|]|(?<!\w)_|_(?!\w)|\](?=[(\[:]))")
+
+
+def _cell(text: Any) -> str:
+    """Return a text for a cell: on one line, and no part of it read as markup.
+
+    >>> print(_cell("M_robust < 1 [0, 2] | <b> _a_"))
+    M_robust \\< 1 [0, 2] \\| \\<b> \\_a\\_
+    """
+    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
