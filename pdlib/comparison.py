@@ -120,7 +120,8 @@ class PageRuns:
         if os.environ.get(pages.VECTORS):
             from IPython.display import display  # of the extra `notebooks`
 
-            display(figures.vectors(figure, n_columns), raw=True, metadata={"provenance": words})
+            bundle = figures.vectors(figure, n_columns)
+            display(bundle, raw=True, metadata={"provenance": words})  # type: ignore[no-untyped-call]
             plt.close(figure)
         else:
             figures.finish(figure, words, n_columns)

@@ -359,7 +359,7 @@ def interactive_checkpoints(
             f"{inside:.3f}, off it {off:.3f}; the student ends at {run.accuracy.iloc[-1]:.2f}."
         )
     step_axis(student.ax)
-    start = checkpoints.index(int(students.groupby("checkpoint").accuracy.mean().idxmax()))
+    start = int(np.argmax(students.groupby("checkpoint").accuracy.mean()))  # groups rise as checkpoints do
     return slider(name, texts, (student, own, bars), start=start)
 
 
@@ -418,6 +418,6 @@ def interactive_curriculum(
     tokens.ax.set_xlabel(f"the true token: {called[right]}")
     sentence = [html.escape(called[t]) for t in truth]
     sentence[position] = "<strong>[mask]</strong>"
-    falling = loss.loc[steps].diff() / pd.Series(steps, steps).diff()
-    start = steps.index(int(falling.idxmin())) if len(steps) > 1 else 0
+    slope = np.diff(loss.loc[steps]) / np.diff(steps)
+    start = 1 + int(slope.argmin()) if len(steps) > 1 else 0
     return slider(name, texts, (own, measures, tokens), f"<p>Sentence: {' '.join(sentence)}</p>", start)

@@ -122,8 +122,8 @@ def arrange(figure: Figure, width: float) -> Figure:
     figure.set_size_inches(width, height / old.nrows * n_rows)
     if n_columns < old.ncols:
         grid = GridSpec(n_rows, n_columns, figure)
-        for ax, place in zip(panels, grid, strict=False):
-            ax.set_subplotspec(place)
+        for i, ax in enumerate(panels):
+            ax.set_subplotspec(grid[i])
             ax.tick_params(labelleft=True, labelbottom=True)
             ax.set_ylabel(ax.get_ylabel() or panels[0].get_ylabel(), visible=True)
             ax.set_xlabel(ax.get_xlabel() or panels[-1].get_xlabel(), visible=True)
@@ -160,8 +160,7 @@ def vectors(figure: Figure, n_columns: int = 3) -> dict[str, str]:
     The same figure gives the same text. Letters stay letters, which can be found and read aloud.
     """
     found = {}
-    steady = {"svg.fonttype": "none", "svg.hashsalt": "pdlib"}
-    with mpl.rc_context(steady):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pdlib"}):
         for kind, width in (("image/svg+xml", WIDE), ("application/x-narrow+svg", NARROW)):
             if width == WIDE or figure.get_gid() != WHOLE:
                 finish(figure, "", n_columns, width)

@@ -7,10 +7,11 @@ it must clear. All of it is plain HTML that a page without scripts shows too.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -40,6 +41,7 @@ PAGES = {  # in the book's order, as headings of the ledger
 }
 
 
+Row: TypeAlias = Mapping[Hashable, Any]  # of the ledger
 MANY = 40  # more values than these are not drawn one by one
 
 
@@ -79,13 +81,14 @@ def strip(judgement: Judgement, width: int = 230, height: int = 30) -> str:
     """Return what was measured as a drawing: a dot per ancestry, the interval as a bar, the threshold as a line."""
     if judgement.frame is None or not len(judgement.frame):
         return ""
-    values = judgement.frame[judgement.closest].tolist()
+    values = [float(v) for v in judgement.frame[judgement.closest]]
     found, threshold = judgement.interval, judgement.criterion.threshold
     ends = [v for v in (*values, found.low, found.high, threshold) if abs(v) < 1e300]
     low, span = min(ends), (max(ends) - min(ends)) or 1.0
 
     def x(value: float) -> float:
-        return round(8 + (width - 16) * (min(max(value, low), low + span) - low) / span, 1)
+        share = (min(max(value, low), low + span) - low) / span
+        return round(8 + (width - 16) * float(share), 1)
 
     middle = height / 2
     drawn = values if len(values) <= MANY else []
@@ -100,9 +103,9 @@ def strip(judgement: Judgement, width: int = 230, height: int = 30) -> str:
     )
 
 
-def _said(row: Any) -> str:
+def _said(row: Row) -> str:
     """Return what was measured for a row of the ledger, rivals by the names of legends."""
-    text, rival = str(row.measured), "" if row.judged is None else row.judged.closest
+    text, rival = str(row["measured"]), "" if row["judged"] is None else row["judged"].closest
     return text.replace(rival, METHODS[rival][0]) if rival in METHODS else text
 
 
@@ -116,19 +119,19 @@ def beside(*claims: str, root: Path | None = None) -> Shown:
     Each is a link to the claim's row in the ledger, and the place to which that row leads back.
     """
     first = largest(ledger(root))
-    if unknown := sorted(set(claims) - set(first.index)):
+    if unknown := sorted(set(claims) - set(first)):
         raise ValueError(f"claims {unknown}: expected names of the register, such as R1 or Figure 2.")
     rows = "".join(
         f"<p id='shown-{anchor(c)}'><a href='../book/claims.html#{anchor(c)}'>{escape(c)}</a> "
-        f"{chip(first.verdict[c])} {_quiet(_said(first.loc[c]))}</p>"
+        f"{chip(first[c]['verdict'])} {_quiet(_said(first[c]))}</p>"
         for c in claims
     )
     return Shown(f"<div class='pd-verdicts'>{rows}</div>")
 
 
-def largest(table: pd.DataFrame) -> pd.DataFrame:
+def largest(table: pd.DataFrame) -> dict[str, Row]:
     """Return the row of each claim's primary criterion at the largest size run, by claim."""
-    return table[table.primary].drop_duplicates("claim").set_index("claim")
+    return {row["claim"]: row for row in table[table.primary].drop_duplicates("claim").to_dict("records")}
 
 
 def numbered_results(table: pd.DataFrame, shown: Collection[str]) -> str:
@@ -139,14 +142,14 @@ def numbered_results(table: pd.DataFrame, shown: Collection[str]) -> str:
     first = largest(table)
     rows = []
     for claim in HEADLINES:
-        row = first.loc[claim]
-        notes = _quiet(row.cause and f"cause: {row.cause}", row.remarks)
-        drawn = "" if row.judged is None else strip(row.judged)
+        row = first[claim]
+        notes = _quiet(row["cause"] and f"cause: {row['cause']}", row["remarks"])
+        drawn = "" if row["judged"] is None else strip(row["judged"])
         rows.append(
-            f"<a class='pd-result' href='{_place(claim, row.page, shown)}'>"
-            f"<span class='pd-name'>{escape(claim)}</span><span class='pd-says'>{escape(row.statement)}</span>"
+            f"<a class='pd-result' href='{_place(claim, row['page'], shown)}'>"
+            f"<span class='pd-name'>{escape(claim)}</span><span class='pd-says'>{escape(row['statement'])}</span>"
             f"<span class='pd-effect'>{drawn}{_quiet(_said(row))}</span>"
-            f"<span class='pd-word'>{chip(row.verdict)}{notes}</span></a>"
+            f"<span class='pd-word'>{chip(row['verdict'])}{notes}</span></a>"
         )
     return f"<div class='pd-results'>{''.join(rows)}</div>"
 
@@ -197,7 +200,7 @@ def ledger_markdown(
         group = run[run.page == page]
         lines += [f"### {title}", ""]
         for claim, rows in group.groupby("claim", sort=False):
-            lines += [_claim(known[str(claim)], rows, shown), ""]
+            lines += [_claim(known[str(claim)], rows.to_dict("records"), shown), ""]
         left = table[(table.page == page) & (table.measured == "") & table.primary]
         left = left[~left.claim.isin(run.claim)]
         if len(left):
@@ -207,62 +210,49 @@ def ledger_markdown(
 
 
 def _counts(table: pd.DataFrame) -> str:
-    words = largest(table).verdict.str.partition(" (")[0].value_counts()
+    words = Counter(row["verdict"].partition(" (")[0] for row in largest(table).values())
     order = [w for w in (REPRODUCED, INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN) if w in words]
     return "<p>" + ", ".join(f"{chip(w)} {words[w]}" for w in order) + " at the largest size run.</p>"
 
 
-def _claim(claim: Claim, rows: pd.DataFrame, shown: Collection[str]) -> str:
+def _claim(claim: Claim, rows: Sequence[Row], shown: Collection[str]) -> str:
     """Return a claim that opens: its verdict in the line, everything else inside."""
-    first = rows[rows.primary].iloc[0] if rows.primary.any() else rows.iloc[0]
-    failed = [
-        r.criterion
-        for r in rows[rows.profile == first.profile].itertuples()
-        if r.part_verdict == NOT_REPRODUCED
-    ]
+    heads = {row["profile"]: row for row in rows if row["primary"]}
+    first = next(iter(heads.values()), rows[0])
+    at_first = [row for row in rows if row["profile"] == first["profile"]]
+    failed = "; ".join(row["criterion"] for row in at_first if row["part_verdict"] == NOT_REPRODUCED)
     where = f"<a href='{_place(claim.id, claim.page, shown)}'>where the page shows it</a>"
-    parts = [
-        f"<p>{escape(claim.statement)} <span class='pd-quiet'>{escape(claim.source)}</span>; {where}.</p>"
-    ]
+    parts = [f"<p>{escape(claim.statement)} {_quiet(claim.source)}; {where}.</p>"]
     parts += [f"<blockquote>{escape(claim.quote)}</blockquote>"] if claim.quote else []
-    for profile, of_size in rows.groupby("profile", sort=False):
-        head = of_size[of_size.primary]
-        if len(head):
-            notes = "; ".join(
-                filter(None, (head.iloc[0].remarks, head.iloc[0].cause and f"cause: {head.iloc[0].cause}"))
-            )
-            settles = (
-                f" What would settle it: {escape(head.iloc[0].settles)}." if head.iloc[0].settles else ""
-            )
-            parts.append(
-                f"<p><strong>{profile}</strong> {chip(head.iloc[0].verdict)} {escape(notes)}{settles}</p>"
-            )
-        parts.append(_criteria(of_size))
-    if claim.checks and first.cause == "contradicted":
+    for profile, head in heads.items():
+        notes = "; ".join(filter(None, (head["remarks"], head["cause"] and f"cause: {head['cause']}")))
+        settles = f" What would settle it: {head['settles']}." if head["settles"] else ""
+        parts.append(f"<p><strong>{profile}</strong> {chip(head['verdict'])} {escape(notes + settles)}</p>")
+        parts.append(_criteria([row for row in rows if row["profile"] == profile]))
+    if claim.checks and first["cause"] == "contradicted":
         checks = "".join(
             f"<li><strong>{CHECKS[k]}</strong>: {escape(t)}</li>" for k, t in claim.checks.items()
         )
         parts.append(
             f"<details><summary>What was checked before we say so</summary><ul>{checks}</ul></details>"
         )
-    word = first.verdict.partition(" (")[0]
-    part = _quiet(failed and f"failed: {'; '.join(failed)}")
+    word = first["verdict"].partition(" (")[0]
     return (
-        f"<details class='pd-claim' id='{anchor(claim.id)}' data-verdict='{escape(word)}' data-size='{first.profile}'>"
-        f"<summary>{chip(first.verdict)} <strong>{escape(claim.id)}</strong> "
+        f"<details class='pd-claim' id='{anchor(claim.id)}' data-verdict='{word}' data-size='{first['profile']}'>"
+        f"<summary>{chip(first['verdict'])} <strong>{escape(claim.id)}</strong> "
         f"<span class='pd-says'>{escape(claim.statement)}</span> "
-        f"{_quiet(_said(first))} {part}</summary>{''.join(parts)}</details>"
+        f"{_quiet(_said(first), failed and f'failed: {failed}')}</summary>{''.join(parts)}</details>"
     )
 
 
-def _criteria(rows: pd.DataFrame) -> str:
+def _criteria(rows: Sequence[Row]) -> str:
     """Return the criteria of a claim at one size with what was measured."""
     head = "<tr><th>criterion</th><th>measured</th><th></th><th>agree</th><th>verdict</th></tr>"
     body = "".join(
-        f"<tr{' class=pd-primary' if r.primary else ''}><td>{escape(r.criterion)}</td><td>{escape(_said(r))}</td>"
-        f"<td>{strip(r.judged, 130, 24)}</td><td class='pd-number'>{r.agreeing} of {r.ancestries}</td>"
-        f"<td>{chip(r.part_verdict)}</td></tr>"
-        for r in rows.itertuples()
+        f"<tr{' class=pd-primary' if row['primary'] else ''}><td>{escape(row['criterion'])}</td>"
+        f"<td>{escape(_said(row))}</td><td>{strip(row['judged'], 130, 24)}</td>"
+        f"<td class='pd-number'>{row['agreeing']} of {row['ancestries']}</td><td>{chip(row['part_verdict'])}</td></tr>"
+        for row in rows
     )
     return f"<div class='pd-wide'><table class='pd-table'><thead>{head}</thead><tbody>{body}</tbody></table></div>"
 
