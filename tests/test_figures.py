@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -408,6 +409,49 @@ def test_one_legend_below_names_each_curve_of_several_panels_once() -> None:
     (below,) = figure.legends
     assert [t.get_text() for t in below.get_texts()] == ["one-shot, τ = 1 (n = 3)", "progressive (n = 3)"]
     plt.close(figure)
+
+
+def test_panels_stand_below_each_other_where_they_would_be_too_narrow() -> None:
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.5), sharey=True)
+    for ax in axes:
+        figures.plot_accuracy(accuracy("one_shot"), ax)
+    axes[0].set_ylabel("accuracy")
+    figures.arrange(figure, figures.WIDE)
+    assert figure.get_size_inches().tolist() == [figures.WIDE, 7.0]  # two and one
+    figures.arrange(figure, figures.NARROW)
+    assert figure.get_size_inches().tolist() == [figures.NARROW, 10.5]
+    figure.draw_without_rendering()
+    left, bottom = zip(*(ax.get_position().p0 for ax in axes), strict=True)
+    assert max(left) - min(left) < 0.02
+    assert list(bottom) == sorted(bottom, reverse=True)
+    assert [ax.get_ylabel() for ax in axes] == ["accuracy", "held-out accuracy", "held-out accuracy"]
+    plt.close(figure)
+
+
+def test_vectors_are_the_same_text_each_time_with_letters_that_can_be_read_at_the_size_shown() -> None:
+    def drawn() -> dict[str, str]:
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.5))
+        for ax in axes:
+            figures.plot_accuracy(accuracy("one_shot", "progressive"), ax)
+        found = figures.vectors(figure)
+        plt.close(figure)
+        return found
+
+    figures.house_style()
+    found = drawn()
+    assert found == drawn()
+    for text, pixels in zip(found.values(), (701, 355), strict=True):
+        assert ">held-out accuracy</text>" in text
+        width = float(re.search(r'viewBox="0 0 ([\d.]+)', text)[1])  # type: ignore[index]
+        assert round(width * 4 / 3) == pixels
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", text)]
+        assert len(sizes) > 10
+        assert min(sizes) * 4 / 3 >= 11
+
+
+def test_control_a_figure_of_tokens_has_no_narrow_form(ax: Axes) -> None:
+    ax.figure.set_gid(figures.WHOLE)
+    assert list(figures.vectors(ax.figure)) == ["image/svg+xml"]  # type: ignore[arg-type]
 
 
 def test_numbers_read_off_the_paper_are_crosses_in_their_curves_colors(ax: Axes) -> None:

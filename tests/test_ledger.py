@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import tiny
 from markdown_it import MarkdownIt
 
 from pdlib import claims, pages
+from pdlib.claims.shown import strip
 from pdlib.files import DamagedError, table_bytes
 from pdlib.published import Published, Record
 from pdlib.store import Store
@@ -114,23 +116,81 @@ def test_the_ledger_has_every_claim_the_numbered_ones_first_and_the_largest_size
 
 
 def test_the_ledgers_page_shows_words_values_and_remarks(store: Store) -> None:
-    assert "No page has published results." in claims.ledger_markdown(store.root / "published")
+    assert "<details class='pd-claim'" not in claims.ledger_markdown(store.root / "published")
     judged(store, edges=["students: progressive at an end"])
-    text = claims.ledger_markdown(store.root / "published")
-    assert "| R2 | primary |" in text
-    assert "laptop: **reproduced (reduced size)** (students: progressive at an end)" in text
+    text = claims.ledger_markdown(store.root / "published", shown=["R2"])
+    (row,) = (
+        line for line in text.splitlines() if line.startswith("<details class='pd-claim' id='claim-r2'")
+    )
+    assert "data-verdict='reproduced' data-size='laptop'" in row
+    assert (
+        "<span class='pd-chip pd-reproduced'>✓ reproduced</span> <span class='pd-quiet'>reduced size</span>"
+        in row
+    )
+    assert "students: progressive at an end" in row
+    assert "<tr class=pd-primary>" in row
+    assert "5 of 5" in row
+    assert "href='../notebooks/parity.html#shown-claim-r2'" in row
+    assert "Not run, or an illustration: " in text
     assert "of an older version of the code" in claims.ledger_markdown(
         store.root / "published", [record().fingerprint]
     )
+
+
+def test_the_part_that_failed_is_named_in_the_line_of_a_claim(store: Store) -> None:
+    judged(store, **students(fast=("progressive",)))
+    text = claims.ledger_markdown(store.root / "published")
+    (row,) = (line for line in text.splitlines() if "id='claim-r2'" in line)
+    summary = row.partition("</summary>")[0]
+    assert "✗ not reproduced" in summary
+    assert "failed: mean accuracy over the run" in summary
+
+
+def test_the_numbered_results_lead_to_where_a_page_shows_them_or_to_the_page(store: Store) -> None:
+    judged(store)
+    shown = claims.numbered_results(claims.ledger(store.root / "published"), ["R2"])
+    assert shown.count("<a class='pd-result'") == 8
+    assert "href='../notebooks/parity.html#shown-claim-r2'" in shown
+    assert "href='../notebooks/pcfg.html'" in shown
+
+
+def test_a_page_shows_verdicts_where_the_ledger_leads_and_no_unknown_claim(store: Store) -> None:
+    judged(store)
+    shown = claims.beside("R2", root=store.root / "published")
+    assert "id='shown-claim-r2'" in shown
+    assert "✓ reproduced" in shown
+    with pytest.raises(ValueError, match=r"claims \['R99'\]: expected names of the register"):
+        claims.beside("R99", root=store.root / "published")
+
+
+def test_a_strip_has_a_dot_for_each_ancestry_its_interval_and_the_threshold(store: Store) -> None:
+    judged(store)
+    table = claims.ledger(store.root / "published")
+    row = table[(table.claim == "R2") & table.primary].iloc[0]
+    drawn = strip(row.judged, width=216)
+    assert drawn.count("<circle") == 5
+    places = {
+        name: re.findall(rf"x1='([\d.]+)' x2='([\d.]+)'[^>]*class='pd-{name}'", drawn)[0]
+        for name in ("threshold", "interval")
+    }
+    assert float(places["threshold"][0]) == 8.0  # all values lie above it
+    low, high = map(float, places["interval"])
+    assert 8 < low <= high <= 208
+    assert "threshold 0.1; 5 ancestries" in drawn
+    assert strip(claims.Judgement(row.judged.criterion, None)) == ""
 
 
 def test_no_text_of_a_claim_or_a_table_is_read_as_markup(store: Store) -> None:
     odd = "<script>x</script> | `a` *b* _c_ [d](e) {doc}`f` $g$ &amp; \\ ~h~"
     judged(store, edges=[odd])
     text = claims.ledger_markdown(store.root / "published")
-    row = next(line for line in text.splitlines() if line.startswith("| R2 |") and "laptop:" in line)
-    shown = MarkdownIt("gfm-like", {"linkify": False}).render("| a | b | c | d |\n|-|-|-|-|\n" + row)
-    assert f"({html.escape(odd)})" in shown.replace("&quot;", '"')
+    (row,) = (
+        line for line in text.splitlines() if line.startswith("<details class='pd-claim' id='claim-r2'")
+    )
+    assert html.escape(odd) in MarkdownIt("gfm-like", {"linkify": False}).render(
+        row
+    )  # a block of HTML, as it is
+    assert "<script>" not in text
     verdicts = claims.verdict_table(page_of(store)).assign(measured=odd)
     assert "<script>" not in claims.by_criterion(verdicts).to_html()
 
@@ -180,7 +240,6 @@ def test_what_is_published_and_open_names_its_cause_and_what_is_not_reproduced_h
 
 def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Store) -> None:
     claim = next(c for c in claims.of_page("theory") if c.id == "Corollary B.6 (as printed)")
-    title = f":::{{dropdown}} {claim.id}: what was checked before we say so"
     for value, shown in ((0.0, True), (0.1, False)):
         rows = {
             "case": ["a", "b"],
@@ -191,12 +250,13 @@ def test_the_ledgers_page_folds_the_checks_of_what_is_not_reproduced(store: Stor
         }
         others = {"seed": 1, "width": 1, "aligned": True, "mean": 1.0, "maximum": 1.0, "n_bits": 9}
         judged(store, page="theory", teachers=pd.DataFrame(rows | others))
-        lines = claims.ledger_markdown(store.root / "published").splitlines()
-        assert (title in lines) == shown
-        if shown:
-            fold = lines[lines.index(title) + 1 : lines.index(":::")]
-            assert [line.split("**")[1] for line in fold] == list(claims.CHECKS.values())
-            assert fold[-1].startswith(f"- **{claims.CHECKS['change_our_mind']}**: A network that meets")
+        text = claims.ledger_markdown(store.root / "published")
+        (row,) = (line for line in text.splitlines() if f"id='{claims.anchor(claim.id)}'" in line)
+        fold = row.partition("What was checked before we say so")[2]
+        assert re.findall(r"<li><strong>(.*?)</strong>", fold) == (
+            list(claims.CHECKS.values()) if shown else []
+        )
+        assert ("A network that meets" in fold) == shown
 
 
 # ------------------------------------------------------- parameters that decide power

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -334,21 +333,6 @@ def test_a_slip_costs_no_earlier_reproduction(slip: list[str], tiny: Path) -> No
     assert work.read_text() == "hours"
 
 
-def test_the_book_of_a_profile_executes_the_pages_that_have_it_and_names_the_others(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tiny / "notebooks" / "other.py").write_text(TINY)
-    executed: list[str] = []
-    monkeypatch.setattr(pages, "execute", lambda page, *_, **__: executed.append(page))
-    monkeypatch.setattr(pages, "stage", lambda source, *_, **__: source)
-    monkeypatch.setattr(pages, "build_site", lambda *_: tiny / "index.html")
-    pages.build_book("laptop", root=tiny)
-    assert executed == ["tiny"]
-    assert "Not executed at profile laptop: other." in capsys.readouterr().out
-    with pytest.raises(PageError, match="page 'other' has the profiles"):
-        pages.build_book("laptop", ["other"], root=tiny)
-
-
 def test_raw_papermill_takes_parameters_and_a_profile(tiny: Path) -> None:
     (path,) = pages.write_references(root=tiny)
     profile = tiny / "book" / "parameters" / "laptop" / "tiny.yaml"
@@ -544,62 +528,3 @@ def test_pages_need_no_torch() -> None:
     loaded = "import sys, pdlib.pages; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
-
-
-# Staging
-
-
-@pytest.fixture
-def book(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tiny checkout with what a book needs, and a ledger that links to no other page."""
-    monkeypatch.setattr("pdlib.claims.ledger_markdown", lambda **_: "# Claims\n")
-    (tiny / "_config.yml").write_text((ROOT / "_config.yml").read_text("utf-8"), "utf-8")
-    (tiny / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/tiny\n- file: book/claims\n"
-    )
-    (tiny / "book" / "intro.md").write_text("# Intro\n")
-    (tiny / "book" / "references.bib").touch()
-    shutil.copytree(ROOT / "book" / "_ext", tiny / "book" / "_ext")
-    return tiny
-
-
-def test_a_page_never_executed_cannot_be_staged(book: Path) -> None:
-    with pytest.raises(PageError, match="page 'tiny' has not been executed"):
-        pages.stage(book / "src", book / "exec", root=book)
-
-
-def test_staging_mirrors_the_checkout_with_executed_pages(book: Path) -> None:
-    pages.write_references(root=book)
-    pages.execute("tiny", book / "exec" / "tiny.ipynb", {"n_bits": 30}, root=book)
-    source = pages.stage(book / "src", book / "exec", root=book)
-    assert "30 0.5" in (source / "notebooks" / "tiny.ipynb").read_text("utf-8")
-    assert (source / "book" / "claims.md").read_text("utf-8").startswith("# ")
-    assert not (book / "book" / "claims.md").exists()
-    assert "20 0.5" in (pages.stage(source, book / "none", root=book) / "notebooks" / "tiny.ipynb").read_text(
-        "utf-8"
-    )
-
-
-def test_buttons_and_sitemap_come_with_the_address_of_the_repository(book: Path) -> None:
-    pages.write_references(root=book)
-
-    def built() -> tuple[str, bool]:
-        site = pages.build_site(pages.stage(book / "src", book / "exec", root=book), book).parent
-        return (site / "notebooks" / "tiny.html").read_text("utf-8"), (site / "sitemap.xml").is_file()
-
-    text, sitemap = built()
-    assert not any(word in text for word in ("github.com", "mybinder.org", "/edit/", "/issues/"))
-    assert not sitemap
-    with (book / "pyproject.toml").open("a") as file:
-        file.write('[project.urls]\nRepository = "https://github.com/Someone/companion"\n')
-    text, sitemap = built()
-    assert "https://github.com/Someone/companion/edit/main/notebooks/tiny.py" in text
-    assert "https://github.com/Someone/companion/issues/new" in text
-    assert "https://mybinder.org/v2/gh/Someone/companion/main" in text
-    assert 'rel="canonical" href="https://someone.github.io/companion/notebooks/tiny.html"' in text
-    assert sitemap
-
-
-def test_the_address_of_the_repository_stands_in_one_place() -> None:
-    text = (ROOT / "_config.yml").read_text("utf-8") + (ROOT / "_toc.yml").read_text("utf-8")
-    assert "github.com" not in text
