@@ -119,7 +119,9 @@ def reacts_to_keyboard(visit: Visit) -> list[bool]:
         shown = "e => [...e.querySelectorAll('*')].map(x => x.outerHTML).join('') + e.innerText"
         figure.locator("input[type=range]").first.focus()
         before = figure.evaluate(shown)
-        visit.page.keyboard.press("ArrowRight")
+        visit.page.keyboard.press(
+            "ArrowLeft" if figure.locator("input").first.evaluate("e => e.value === e.max") else "ArrowRight"
+        )
         answers.append(figure.evaluate(shown) != before)
     return answers
 
