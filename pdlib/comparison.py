@@ -22,6 +22,7 @@ from pdlib.specs import (
     Labels,
     Measurement,
     Model,
+    Parameters,
     Run,
     Schedule,
     Supervision,
@@ -102,6 +103,20 @@ class PageRuns:
         with tempfile.TemporaryDirectory() as folder:
             (record,) = execute([spec], Store(folder, published=None), n_workers=1, progress=False)
         return record
+
+    def live_parameters(self, spec: Training) -> Parameters:
+        """Return the parameters that a small training ends with; nothing of it is kept."""
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(folder, published=None)
+            execute([spec], store, n_workers=1, progress=False)
+            return store.load_checkpoint(spec, spec.n_steps)
+
+    def in_short(self, headline: Callable[[dict[str, pd.DataFrame]], str], *names: str) -> None:
+        """Show the published verdicts of claims, and in a sentence the effect at the largest published size."""
+        from IPython.display import Markdown, display  # of the extra `notebooks`
+
+        tables, _, _ = self.at_paper_size()
+        display(claims.beside(*names), Markdown(headline(tables) if tables else ""))  # type: ignore[no-untyped-call]
 
     def falls(self, task: Task, model: Model, n_evaluation: int = 128) -> dict[str, object]:
         """Train a small network here and now, and say whether its held-out loss falls."""
