@@ -115,7 +115,7 @@ def headline(tables_):
     )
 
 
-paper, paper_runs, judged = runs.at_paper_size()
+_, paper, paper_runs, judged = runs.published("paper")
 runs.in_short(headline, "R1", "R2", "Figure 1 (left)")
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-two", "caption": "At the paper's size (paper: Figure 2). Above: each teacher's accuracy around its checkpoint ②, and the (2, 1M) students of width 100. Below: degree-1 correlations of the teachers' predictions at temperature 1, and of their hard labels. Crosses: read off the paper's figure, its ② laid on ours. Means with 95 % intervals, above over students, below over teachers."}, "image": {"alt": "Teacher accuracy, accuracy of (2, T) students, and degree-1 correlations at temperature 1 and of hard labels at the paper's size, with crosses for the paper's own numbers."}}

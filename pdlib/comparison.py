@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -36,6 +36,15 @@ from pdlib.training import DivergedError
 Setting = TypeVar("Setting")  # what makes a method: usually a supervision
 Key = TypeVar("Key")
 STUDENT = SIBLINGS  # a student's seed is its ancestry's plus this: other weights, other inputs
+
+
+class Finding(NamedTuple):
+    """What is published of a page at a profile: the tables that it was judged on, its runs, its verdicts."""
+
+    profile: str
+    tables: dict[str, pd.DataFrame]
+    records: list[Record]
+    verdicts: pd.DataFrame
 
 
 @dataclass
@@ -115,8 +124,17 @@ class PageRuns:
         """Show the published verdicts of claims, and in a sentence the effect at the largest published size."""
         from IPython.display import Markdown, display  # of the extra `notebooks`
 
-        tables, _, _ = self.at_paper_size()
-        display(claims.beside(*names), Markdown(headline(tables) if tables else ""))  # type: ignore[no-untyped-call]
+        at = self.published()
+        said = f"Profile `{at.profile}`: {headline(at.tables)}" if at.profile else ""
+        display(claims.beside(*names), Markdown(said))  # type: ignore[no-untyped-call]
+
+    def show_headline(self, draw: Callable[[dict[str, pd.DataFrame]], Figure], n_columns: int = 3) -> None:
+        """Show a figure of the page's tables at the largest published size."""
+        at = self.published()
+        if at.profile:
+            self.show(draw(at.tables), f"profile {at.profile}; {self.provenance(at.records)}", n_columns)
+        else:
+            print("This page is not published with its tables in this copy.")
 
     def falls(self, task: Task, model: Model, n_evaluation: int = 128) -> dict[str, object]:
         """Train a small network here and now, and say whether its held-out loss falls."""
@@ -168,15 +186,19 @@ class PageRuns:
         """Return the same for reading, one row per part."""
         return pd.DataFrame(self.cost()).T.rename(columns={"minutes_now": "minutes in this execution"})
 
-    def at_paper_size(self) -> tuple[dict[str, pd.DataFrame], list[Record], pd.DataFrame]:
-        """Return the page's published tables, runs and verdicts at the profile `paper`; nothing if there are none."""
-        published = self.store.published
-        result = published.page(self.page, "paper") if published is not None else None
-        if published is None or result is None:
-            return {}, [], pd.DataFrame()
-        found = (published.find(fingerprint) for fingerprint in result["runs"])
-        tables = published.tables(self.page, "paper")
-        return tables, [r for r in found if r is not None], claims.verdict_table(result)
+    def published(self, *profiles: str) -> Finding:
+        """Return what is published of the page at the first of these profiles that has its tables, else nothing.
+
+        By default at the largest: so a page shows that size first, whatever it runs at, and trains nothing for it.
+        """
+        layer = self.store.published
+        for profile in profiles or claims.SIZES:
+            if layer is not None and (tables := layer.tables(self.page, profile)):
+                result = layer.page(self.page, profile)
+                assert result is not None
+                runs = [r for fingerprint in result["runs"] if (r := layer.find(fingerprint)) is not None]
+                return Finding(profile, tables, runs, claims.verdict_table(result))
+        return Finding("", {}, [], pd.DataFrame())
 
     def provenance(self, records: Iterable[Record]) -> str:
         """Return, in a line, where results come from and what they cost; short for a smoke run."""

@@ -334,10 +334,10 @@ def test_a_comparison_has_a_name_of_its_own_and_its_cell_can_be_executed_again(s
         fake.compare([0.1, 0.2])
 
 
-# At the paper's size
+# At the largest published size
 
 
-def test_a_page_of_another_profile_sees_what_was_published_at_the_papers_size(tmp_path: Path) -> None:
+def test_a_page_of_another_profile_sees_what_was_published_at_the_largest(tmp_path: Path) -> None:
     made = Store(tmp_path / "made", published=None)
     runs = PageRuns("parity", "paper", made)
     (record,) = runs([tiny.training()])
@@ -347,14 +347,16 @@ def test_a_page_of_another_profile_sees_what_was_published_at_the_papers_size(tm
     result, kept = made.load_page("parity", "paper"), made.page_tables("parity", "paper")
     published.write_page("parity", "paper", [record], result, kept)
     seen = PageRuns("parity", "smoke", Store(tmp_path / "mine", published.root))
-    found, records, verdicts = seen.at_paper_size()
+    profile, found, records, verdicts = seen.published()
+    assert profile == "paper"
     assert found["teacher"].equals(tables["teacher"])
     assert [(r.fingerprint, r.source) for r in records] == [(record.fingerprint, "published")]
     assert "not run" in set(verdicts.verdict)
     assert "1 runs, published" in seen.provenance(records)  # what is shown is a result, wherever it is shown
     assert "smoke run" in seen.provenance([record])
-    nothing = PageRuns("parity", "smoke", Store(tmp_path / "mine", published=None)).at_paper_size()
-    assert [len(found) for found in nothing] == [0, 0, 0]
+    nothing = PageRuns("parity", "smoke", Store(tmp_path / "mine", published=None))
+    for found in (nothing.published(), seen.published("desk", "laptop")):
+        assert [len(part) for part in found] == [0, 0, 0, 0]
 
 
 def test_costs_are_summed_by_width_and_set_beside_the_eager_loop() -> None:

@@ -209,13 +209,13 @@ def test_new_numbers_are_compared_with_the_published_ones_rival_by_rival(
     assert not table[table.claim == "R2"].inside.all()
 
 
-def test_tables_of_a_large_size_are_kept_and_a_changed_one_is_refused(store: Store) -> None:
+def test_the_tables_of_a_page_are_kept_and_a_changed_one_is_refused(store: Store) -> None:
     judged(store, profile="desk")
     published = Published(store.root / "published")
     for found in (published.tables("parity", "desk"), store.page_tables("parity", "desk")):
         assert found["students"].equals(students()["students"])
-    judged(store)
-    assert published.tables("parity", "laptop") == {}
+    judged(store, profile="smoke")
+    assert store.page_tables("parity", "smoke") == {}
     changed = students()["students"].replace(0.5, 0.6)
     for folder in (published.root / "parity-desk" / "tables", store.root / "pages" / "parity-desk"):
         (folder / "students.parquet").write_bytes(table_bytes(changed))

@@ -26,6 +26,7 @@ from pdlib.claims.judge import (
 )
 from pdlib.claims.ledger import (
     HEADLINES,
+    SIZES,
     at_a_glance,
     by_claim,
     by_criterion,
@@ -45,6 +46,7 @@ __all__ = [
     "NOT_REPRODUCED",
     "NOT_RUN",
     "REPRODUCED",
+    "SIZES",
     "Claim",
     "Criterion",
     "Judgement",

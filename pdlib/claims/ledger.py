@@ -33,7 +33,6 @@ from pdlib.tables import mean_interval, prediction_interval
 
 # judged profiles, the largest first; a smoke run shows the machinery, and no claim is judged on it
 SIZES = {"paper": "paper's size", "desk": "reduced size", "laptop": "reduced size"}
-KEPT = ("desk", "paper")  # profiles whose tables are kept with the verdicts, to be shown beside smaller sizes
 MEASURED = [
     "criterion",
     "primary",
@@ -75,7 +74,7 @@ def judge_page(
     result["cost"] = {part: dict(values) for part, values in (costs or {}).items()}
     result |= {"machines": seen["machine"], "commits": seen["commit"]}
     result["dates"] = [seen["date"][0], seen["date"][-1]] if records else []
-    store.save_page(page, profile, result, tables if profile in KEPT else {})
+    store.save_page(page, profile, result, tables if profile in SIZES else {})
     return verdict_table(result)
 
 

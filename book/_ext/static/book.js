@@ -34,7 +34,7 @@ addEventListener("DOMContentLoaded", () => {
   }
 
   const open = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target?.matches("details")) target.open = true;
   };
   addEventListener("hashchange", open);
