@@ -284,8 +284,6 @@ def teacher(seed, rate=teacher_rate, steps=n_steps):
     )
 
 
-pprint(teacher(seeds[0]), width=76)
-
 # Two inputs and their classes; the first label by hand, as the product of its support.
 inputs, classes = task.stream(seed=0, purpose="train").examples(0, 2)
 by_hand = np.prod(inputs[:, :support_size], axis=1)
@@ -297,14 +295,8 @@ pd.DataFrame(inputs[:, : support_size + 2].astype(int)).assign(
 # (parity-paper-size)=
 # ## At the paper's own size
 #
-# The same page at the profile `paper`: $d = 100$, teachers of width 50,000, students of width 100, 20 million steps, a
-# checkpoint every 100,000, rates from the paper's grid. A teacher of this size is a long run, so there are few of them; each
-# has two students that share its labels and their inputs and differ in their initial weights. Intervals are over these
-# students and teachers together; what a teacher alone decides has one value per teacher.
-#
-# `make reproduce PROFILE=paper PAGE=parity` trains students from the teachers' published hard labels, without a teacher;
-# `TEACHER=retrain` trains the teachers too. One-shot distillation at temperature 1 needs 20 million distributions per teacher,
-# which are not published: its tables are taken as they are.
+# $d = 100$, teachers of width 50,000, students of width 100, 20 million steps, a checkpoint every 100,000, rates from the
+# paper's grid; few teachers, two students of each. Intervals are over students and teachers together.
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-one", "caption": "At the paper's size: held-out accuracy over 20M steps of the teachers and of students of width 100 (left; paper: Figure 1, left) and 1,000 (right; paper: Figure 8); below (2, 1M) students. From labels and one-shot with hard labels are one line. Means with 95 % intervals over teachers and students. Crosses: read off the paper's Figure 1."}, "image": {"alt": "Accuracy over twenty million steps by method, for teachers and students."}}
 if paper:
@@ -330,13 +322,6 @@ if paper:
     plots.mark_read_off(of_figure("Figure 1 (left)"), axes[0, 0])
     runs.show(fig, paper_runs, 4)
 
-# %% [markdown]
-# What to see, then four tables: how many runs got to 90 %, and when; the paper's numbers beside ours; the criteria, judged at
-# this size; and what it cost, beside the time that the eager loop in PyTorch would take for the same steps on the machine that
-# judged, one run after another. A teacher is compared at the same distance from ②, as the step of its transition depends on
-# the seed, and by the correlations of its hard labels, because those are what the paper's numbers look like: at temperature 1
-# a prediction near one half correlates with anything only weakly. Labels are made within the first run that needs them.
-
 # %% tags=["hide-input", "nbval-ignore-output"]
 if paper:
     of_paper = tables.reach_table(
@@ -352,51 +337,13 @@ if paper:
             f"Our teachers' ② lie at {', '.join(f'{s:g}M' for s in middle)} steps, the paper's at {PAPER_MIDDLE / 1e6:g}M: the "
             f"seed decides. The student of ② reaches 90 % in {n_there} runs, in the median after {of_paper['median steps']['two_checkpoint_middle']} steps; from labels "
             f"{n_labels} runs get there, by one-shot distillation at temperature 1 {n_soft}. The paper's student from labels "
-            f"begins to learn after 18M steps; where one of ours does so before the budget ends, the accuracy at the end no longer "
-            f"tells it from the progressive student; the criteria compare speed, by the mean accuracy over the run."
-        ),
-        of_paper,
-        tables.beside_read_off(
-            as_read,
-            paper | {"correlations": paper["label_correlations"]},
-            PAPER_MIDDLE,
-        ),
-        claims.by_criterion(judged),
-        cost_by_width(paper_runs, paper["step_times"]),
-    )
-if "wide_students_hard" in paper:
-    figure_8 = next(
-        c for c in claims.of_page("parity") if c.id == "Figure 8"
-    )
-    gains = [
-        replace(
-            c,
-            arguments=dict(c.arguments)
-            | {
-                "table": "wide_students_hard",
-                "over": [m for m in c.arguments["over"] if m != "one_shot"],
-            },
-        ).judge(paper)
-        for c in figure_8.criteria
-    ]
-    display(
-        Markdown(
-            "**Width 1,000** (Figure 8): how many runs got to 90 %, and the gain in mean accuracy over the run against one-shot "
-            "distillation with hard labels and other candidates. Its criteria ask for one-shot distillation at temperature 1 "
-            "too, which needs the teachers' last checkpoints, so it is not judged at this size; its thresholds stand beside."
-        ),
-        tables.reach_table(wider, 0.9, ["method"]).set_index("method"),
-        pd.DataFrame(
-            {
-                "criterion": g.criterion.name,
-                "gain": str(g),
-                "threshold": f"{g.criterion.side} {g.criterion.threshold:g}",
-            }
-            for g in gains
-        ),
+            f"begins to learn after 18M steps. The criteria compare speed, by the mean accuracy over the run."
+        )
     )
 
 # %% [markdown]
+# All numbers of this size stand {ref}`on a page of their own <parity-paper-numbers>`. What follows is this page's own size.
+#
 # ## The teachers and their transitions
 #
 # One teacher per seed. Its candidate checkpoints are chosen from its own accuracy, before any student is trained: ②
@@ -420,15 +367,8 @@ Markdown(
     "under them, and all that follows is about those that learned."
 )
 
-# %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line per seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
-fig, ax = plt.subplots(figsize=(6.4, 3.4))
-plots.plot_seeds(teacher_table, ax, label="a teacher")
-plots.mark_candidates(candidate_table, ax)
-runs.show(fig, (teachers[s] for s in teaching), 4)
-
 # %% [markdown]
-# Each teacher stays at chance for long and then learns within a few checkpoints ({numref}`fig-parity-teacher`). When
-# it does so depends on the seed, so the next figures put step 0 at each teacher's own ②.
+# When a teacher learns depends on its seed ({numref}`fig-parity-teacher`), so step 0 of the next figures is its own ②.
 #
 # ## What the teacher's prediction follows: the implicit curriculum
 #
@@ -472,11 +412,14 @@ for ax, degree in zip(axes, (1, 3), strict=True):
     ax.set_xlim(-12 * checkpoint_every, 20 * checkpoint_every)
 runs.show(fig, measured.values(), 4)
 
+# %% tags=["nbval-ignore-output"]
+claims.beside("R1")
+
 # %% [markdown]
-# {numref}`fig-parity-correlations` is R1: near the transition, and only there, single coordinates of the support
-# stand out; they are what a student can pick up cheaply. Within a transition the peak wanders from checkpoint to
-# checkpoint, and its place differs between seeds, so the criterion of R1 compares the peaks of both groups within
-# each teacher's transition, and the height of the support's peak with what is left of it in the final checkpoint.
+# R1 says that near the transition, and only there, single coordinates of the support stand out ({numref}`fig-parity-correlations`):
+# they are what a student could pick up cheaply. Within a transition the peak wanders from checkpoint to checkpoint, and its
+# place differs between seeds, so the criterion compares the peaks of both groups within each teacher's transition, and the
+# height of the support's peak with what is left of it in the final checkpoint.
 #
 # ## Students
 #
@@ -507,14 +450,6 @@ def methods(seed):
 
 
 # %% tags=["nbval-ignore-output"]
-# Which checkpoint teaches when, in the first ancestry; -1 is the final one.
-pprint(
-    {n: getattr(m, "schedule", m) for n, m in methods(used[0]).items()},
-    width=76,
-    sort_dicts=False,
-)
-
-# %% tags=["nbval-ignore-output"]
 grid = {
     "learning_rates": student_rates,
     "tuning_seeds": tuning_used,
@@ -523,25 +458,26 @@ grid = {
 students = compare(
     runs, student, methods, seeds=used, name="students", **grid
 )
-students.rates.round(3)
 
-# %% mystnb={"figure": {"name": "fig-parity-accuracy", "caption": "Held-out accuracy of narrow students by method, beside that of their wide teachers; means over seeds with 95 % intervals (paper: Figure 1, left)."}, "image": {"alt": "Accuracy against training steps for the teacher, a student from labels, one-shot and progressive distillation."}}
-fig, ax = plt.subplots(figsize=(6.6, 3.7))
-shown = students.table[
-    students.table.method.isin(["cross_entropy", "one_shot", "progressive"])
-]
-plots.plot_accuracy(pd.concat([teacher_table, shown]), ax)
-runs.show(fig, students.records, 2)
-
-# %% mystnb={"figure": {"name": "fig-parity-two-checkpoints", "caption": "Held-out accuracy of (2, T) students: one intermediate checkpoint for T steps, then the final one; one-shot distillation for comparison. Means over seeds with 95 % intervals (paper: Figure 2, right)."}, "image": {"alt": "Accuracy against training steps of students of the checkpoints before, in and after the transition, and of one-shot distillation."}}
-fig, ax = plt.subplots(figsize=(6.6, 3.7))
+# %% mystnb={"figure": {"name": "fig-parity-accuracy", "caption": "Held-out accuracy of narrow students. Left: by method, beside that of their wide teachers (paper: Figure 1, left). Right: of (2, T) students, taught by one intermediate checkpoint for T steps and then by the final one, beside one-shot distillation (paper: Figure 2, right). Means over seeds with 95 % intervals."}, "image": {"alt": "Accuracy against training steps: left for the teacher, a student from labels, one-shot and progressive distillation; right for students of the checkpoints before, in and after the transition, and of one-shot distillation."}}
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.7), sharey=True)
+of_method = students.table.method
 plots.plot_accuracy(
-    students.table[
-        students.table.method.str.contains("two_checkpoint|one_shot$")
-    ],
-    ax,
+    pd.concat(
+        [
+            teacher_table,
+            students.table[
+                of_method.isin(["cross_entropy", "one_shot", "progressive"])
+            ],
+        ]
+    ),
+    axes[0],
 )
-runs.show(fig, students.records, 2)
+plots.plot_accuracy(
+    students.table[of_method.str.contains("two_checkpoint|one_shot$")],
+    axes[1],
+)
+runs.show(fig, students.records, 3)
 
 # %% tags=["nbval-ignore-output"]
 everyone = pd.concat([teacher_table, students.table])
@@ -567,9 +503,8 @@ display(
 # %% [markdown]
 # ### Choose a checkpoint
 #
-# One teacher, its checkpoints from before to after its transition, and the (2, T) student of each (one run each).
-# Move the slider: the useful checkpoints are those of the transition, whether or not they are accurate; the most
-# accurate ones teach least.
+# One teacher, its checkpoints from before to after its transition, and the (2, T) student of each (one run each). Move the
+# slider: R2 says that the useful checkpoints are those of the transition, whether or not they are accurate.
 
 # %%
 source = teaching[0]
@@ -595,25 +530,12 @@ diagrams.interactive_checkpoints(
     name="parity-checkpoints",
 )
 
-# %% mystnb={"figure": {"name": "fig-parity-slider", "caption": "The same, still, for print: final accuracy of the (2, T) student against the teacher checkpoint that taught it, one teacher, one run each, beside that checkpoint's own accuracy and its mean degree-1 correlation in the support (scaled to its largest value)."}, "image": {"alt": "Student accuracy, teacher accuracy and scaled correlation against the teacher's checkpoint."}}
-fig, ax = plt.subplots(figsize=(6.4, 3.4))
-final = slider_table.groupby("checkpoint").accuracy.last()
-plots.plot_checkpoint_quality(
-    teachers[source].table,
-    correlations[correlations.seed == source],
-    final,
-    ax,
-)
-runs.show(fig, slid.values(), 2)
-
 # %% [markdown]
 # ## How this differs from the paper
 #
-# - **Size.** The laptop profile has $d = 50$, a teacher of width 2,000 and students of width 50 (300 in Figure 8) where
-#   the paper has $d = 100$, 50,000 and 100 (1,000); 0.9M steps where the
-#   paper has 20M, in both cases about twice the time of a transition. Longer budgets and a student of width 100 were
-#   tried first, on other seeds: there part of the runs from labels or by one-shot distillation got there too, so that
-#   the accuracy at the end of the budget told methods apart badly.
+# - **Size.** The laptop profile has $d = 50$, a teacher of width 2,000, students of width 50 (300 in Figure 8) and 0.9M steps;
+#   the paper $d = 100$, 50,000, 100 (1,000) and 20M: in both about twice the time of a transition. With longer budgets and
+#   wider students, tried first on other seeds, more methods arrive, and the end of the run tells them apart badly.
 # - **Hard labels** stand for temperature $10^{-4}$ in progressive and (2, T) distillation; one-shot distillation is
 #   run at temperature 1 and with hard labels, and a gain is over each of the two.
 # - **Rates** are constant and chosen for every method from the same grid on ancestries of their own. The teacher's rate
@@ -631,7 +553,67 @@ runs.show(fig, slid.values(), 2)
 #
 # What stands behind {ref}`the page <nb-parity>`: its students at other widths, rates and temperatures, the rates that were
 # tried, and every criterion with what was measured.
+
+# %% [markdown]
+# (parity-paper-numbers)=
+# ## The paper's size in numbers
 #
+# How many runs got to 90 %, and when; the paper's numbers beside ours; the criteria, judged at this size; and what it cost,
+# beside the time that the eager loop in PyTorch would take for the same steps on the machine that judged, one run after
+# another. A teacher is compared at the same distance from ②, as the step of its transition depends on the seed, and by the
+# correlations of its hard labels: at temperature 1 a prediction near one half correlates with anything only weakly.
+#
+# A teacher of this size is a long run, so there are few of them; each has two students that share its labels and their inputs
+# and differ in their initial weights. `make reproduce PROFILE=paper PAGE=parity` trains students from the teachers' published
+# hard labels, without a teacher; `TEACHER=retrain` trains the teachers too. One-shot distillation at temperature 1 needs 20
+# million distributions per teacher, which are not published: its tables are taken as they are.
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+if paper:
+    display(
+        of_paper,
+        of_paper,
+        tables.beside_read_off(
+            as_read,
+            paper | {"correlations": paper["label_correlations"]},
+            PAPER_MIDDLE,
+        ),
+        claims.by_criterion(judged),
+        cost_by_width(paper_runs, paper["step_times"]),
+    )
+if "wide_students_hard" in paper:
+    figure_8 = next(
+        c for c in claims.of_page("parity") if c.id == "Figure 8"
+    )
+    gains = [
+        replace(
+            c,
+            arguments=dict(c.arguments)
+            | {
+                "table": "wide_students_hard",
+                "over": [m for m in c.arguments["over"] if m != "one_shot"],
+            },
+        ).judge(paper)
+        for c in figure_8.criteria
+    ]
+    display(
+        Markdown(
+            "**Width 1,000** (Figure 8): how many runs got to 90 %, and the gain in mean accuracy over the run against one-shot "
+            "distillation with hard labels and other candidates. Its criteria ask for one-shot distillation at temperature 1 "
+            "too, which needs the teachers' last checkpoints, so it is not judged at this size; its thresholds stand beside."
+        ),
+        tables.reach_table(wider, 0.9, ["method"]).set_index("method"),
+        pd.DataFrame(
+            {
+                "criterion": g.criterion.name,
+                "gain": str(g),
+                "threshold": f"{g.criterion.side} {g.criterion.threshold:g}",
+            }
+            for g in gains
+        ),
+    )
+
+# %% [markdown]
 # ## Width and speed (Figure 7, left)
 #
 # Why is there something to distil at all? Because a wide network finds the support sooner: more hidden units are more
@@ -833,11 +815,6 @@ if "temperatures" in page_tables:
 # times smaller; and with a rate that falls on a *cosine* to 0 by the end of the run. The first table has the step of 75 %
 # held-out accuracy, the second how many got there, and the median. Two processors can bear one name and add up differently;
 # on one and the same, *again* is the teacher to the last bit.
-#
-# **What to see** (laptop values). *Again* differs from the teacher by as much as one seed from another, though nothing in the
-# spec does: the published teachers were trained on another processor. So the step of a transition is no property of a seed;
-# its distribution over seeds is what can be compared. In float64 it comes, in the median, a little sooner, but these
-# teachers are too few to tell that from chance.
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all" and variants:
@@ -852,7 +829,8 @@ if figures == "all" and variants:
         for s in variant_seeds
     }
     _, found = runs.tabled(varied, "method", "seed", part="ablations")
-    found = {("teacher", s): teachers[s] for s in variant_seeds} | found
+    unchanged = runs.by_seed(teacher, variant_seeds, "ablations")
+    found = {("teacher", s): unchanged[s] for s in variant_seeds} | found
     page_tables["variants"] = joined(
         ({"method": m, "seed": s, "machine": r.provenance["machine"]}, r)
         for (m, s), r in found.items()
@@ -862,8 +840,15 @@ if figures == "all" and variants:
     steps["steps"] = [
         "never" if np.isinf(s) else f"{s:,.0f}" for s in steps.steps
     ]
+    by_seed = steps.pivot(index="seed", columns="method", values="steps")
+    moved = (by_seed.teacher != by_seed.get("again", by_seed.teacher)).sum()
     display(
-        steps.pivot(index="seed", columns="method", values="steps"),
+        Markdown(
+            f"Trained again with nothing changed, {moved} of {len(by_seed)} teachers make their transition at another step. "
+            + "So the step of a transition is no property of a seed; its distribution over seeds is what can be compared."
+            * bool(moved)
+        ),
+        by_seed,
         tables.reach_table(varied, 0.75, ["method", "machine"]),
     )
 
@@ -872,6 +857,40 @@ if figures == "all" and variants:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-parity-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
 runs.show_rates(students)
+
+# %% tags=["nbval-ignore-output"]
+students.rates.set_index("method").round(3)
+
+# %% tags=["nbval-ignore-output"]
+# Which checkpoint teaches when, in the first ancestry; -1 is the final one.
+pprint(
+    {n: getattr(m, "schedule", m) for n, m in methods(used[0]).items()},
+    width=76,
+    sort_dicts=False,
+)
+
+# %% [markdown]
+# ## The teachers, and the slider, still
+
+# %% mystnb={"figure": {"name": "fig-parity-teacher", "caption": "The teachers' held-out accuracy, one thin line per seed, with the candidate checkpoints ① before, ② in and ③ after each one's phase transition (paper: Figure 2, left). Dotted: chance."}, "image": {"alt": "Accuracy of each teacher against training steps: flat at chance, then a sharp rise to one; three marked checkpoints on each curve."}}
+fig, ax = plt.subplots(figsize=(6.4, 3.4))
+plots.plot_seeds(teacher_table, ax, label="a teacher")
+plots.mark_candidates(candidate_table, ax)
+runs.show(fig, (teachers[s] for s in teaching), 4)
+
+# %% [markdown]
+# The students of the slider, one for each checkpoint of one teacher:
+
+# %% mystnb={"figure": {"name": "fig-parity-slider", "caption": "Final accuracy of the (2, T) student against the teacher checkpoint that taught it, one teacher, one run each, beside that checkpoint's own accuracy and its mean degree-1 correlation in the support (scaled to its largest value)."}, "image": {"alt": "Student accuracy, teacher accuracy and scaled correlation against the teacher's checkpoint."}}
+fig, ax = plt.subplots(figsize=(6.4, 3.4))
+final = slider_table.groupby("checkpoint").accuracy.last()
+plots.plot_checkpoint_quality(
+    teachers[source].table,
+    correlations[correlations.seed == source],
+    final,
+    ax,
+)
+runs.show(fig, slid.values(), 2)
 
 # %% [markdown]
 # ## Hard labels of a perfect teacher are labels

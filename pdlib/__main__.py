@@ -1,4 +1,4 @@
-"""The command line: `python -m pdlib run | book | references | reproduce | claims | store | bench`.
+"""The command line: `python -m pdlib run | view | book | references | reproduce | claims | store | bench`.
 
 Words are checked before anything heavy is loaded, so the commands import what they need themselves.
 """
@@ -14,14 +14,15 @@ import shutil
 import sys
 import tempfile
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import pdlib
 from pdlib import bench, book, install, pages
-from pdlib.files import DamagedError, StoreError, published_use, write_bytes
+from pdlib.files import DamagedError, StoreError, megabytes, published_use, user_folder, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,8 @@ VERIFIED_S = 120  # seconds of processor time of a run that is verified, with it
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; return its exit status, with errors as sentences rather than tracebacks."""
-    args = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    args = _parser(_of_pages() if {"-h", "--help"} & set(words[1:]) else "").parse_args(words)
     try:
         published_use()
         return int(args.call(args))
@@ -50,22 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(of_pages: str = "") -> argparse.ArgumentParser:
+    """Return the parser; `of_pages` is shown after the help of the commands that take a page's parameters."""
     parser = argparse.ArgumentParser("python -m pdlib", description=__doc__)
+    parser.add_argument(
+        "--version", action="version", version=f"pdlib {pdlib.__version__}, {pdlib.__path__[0]}"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     store = commands.add_parser("store", help="look at, publish or check stored results")
     actions = store.add_subparsers(required=True, metavar="ACTION")
 
     def command(name: str, call: object, text: str, among: Any = commands) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = among.add_parser(name, help=text, description=text)
+        sub: argparse.ArgumentParser = among.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=of_pages if name in ("run", "view") else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         sub.set_defaults(call=call, again=name == "reproduce")
         return sub
 
     def overrides(sub: argparse.ArgumentParser) -> None:
-        names = ("NAME", "VALUE")
-        sub.add_argument(
-            "-p", nargs=2, action="append", default=[], metavar=names, help="override a parameter"
-        )
+        text = "set a parameter: -p n_bits 30, or -p n_bits=30; may be repeated"
+        sub.add_argument("-p", nargs="+", action="append", default=[], metavar="NAME VALUE", help=text)
 
     run = command("run", _run, "execute one page; what is stored is not computed again")
     run.add_argument("page", nargs="?", default="parity")
@@ -75,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--scheduler", help="address of a Dask scheduler, whose workers share the store's folder"
     )
+
+    view = command("view", _view, "execute one page and render it by itself to HTML, which opens from disk")
+    view.add_argument("page", nargs="?", default="parity")
+    view.add_argument("--profile", choices=pages.PROFILES, default="smoke")
+    overrides(view)
 
     book = command("book", _book, "execute the pages at a profile and build the site")
     book.add_argument("--profile", choices=pages.PROFILES, default="laptop")
@@ -99,6 +114,10 @@ def _parser() -> argparse.ArgumentParser:
         "--lock", action="store_true", help="register new and changed criteria, as of their `since`"
     )
 
+    command("list", _list, "list what is kept on this machine", actions)
+    command("size", _size, "say where results and fetched files are kept, and how large they are", actions)
+    remove = command("remove", _remove, "remove results of this machine, with their checkpoints", actions)
+    remove.add_argument("fingerprints", nargs="+", help="or their first digits")
     command("outdated", _outdated, "list results that other versions of the code wrote", actions)
     show = command("show", _show, "print a result: spec, provenance, table", actions)
     show.add_argument("fingerprint", help="or its first digits, if no other result begins with them")
@@ -119,7 +138,12 @@ def _parser() -> argparse.ArgumentParser:
 def _values(args: argparse.Namespace, page: str) -> dict[str, object]:
     """Return a page's parameters at the profile asked for, overridden."""
     changes = {}
-    for name, value in args.p:
+    for words in args.p:
+        name, _, value = words[0].partition("=") if len(words) == 1 else (words[0], "", words[1])
+        if len(words) > 2 or (len(words) == 1 and "=" not in words[0]):
+            raise pages.ParameterError(
+                f"-p {' '.join(words)}: expected a name and a value, such as -p n_bits 30."
+            )
         try:
             changes[name] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -129,12 +153,33 @@ def _values(args: argparse.Namespace, page: str) -> dict[str, object]:
     return pages.load_parameters(args.profile, page, changes)
 
 
+def _of_pages() -> str:
+    """Return the pages and their parameters, in words."""
+    lines = [
+        "example: python -m pdlib run parity -p n_bits 30 -p seeds '[1, 2, 3]'",
+        "",
+        "parameters, by page:",
+    ]
+    for page in pages.page_names():
+        lines += ["", page]
+        for name, parameter in pages.declared_parameters(page).items():
+            lines.append(
+                f"  {name} = {parameter.default!r}" + f"  # {parameter.comment}" * bool(parameter.comment)
+            )
+    return "\n".join(lines)
+
+
 def _run(args: argparse.Namespace) -> int:
     values = _values(args, args.page)
     out = args.out or pages.checkout() / "_build" / "exec" / f"{args.page}.ipynb"
     if args.scheduler:
         os.environ["PDLIB_SCHEDULER"] = install.answering(args.scheduler)
     print(pages.execute(args.page, out, values))
+    return 0
+
+
+def _view(args: argparse.Namespace) -> int:
+    print(book.view(args.page, _values(args, args.page)).as_uri())
     return 0
 
 
@@ -233,19 +278,48 @@ def _outdated(args: argparse.Namespace) -> int:
     return 0
 
 
+def _list(args: argparse.Namespace) -> int:
+    from pdlib.store import Store
+
+    kept = Store().inventory()
+    print(kept.round(2).to_string(index=False) if len(kept) else f"Nothing is kept in {Store().root}.")
+    return 0
+
+
+def _size(args: argparse.Namespace) -> int:
+    from pdlib.store import Store
+
+    for what, folder in (("results", Store().root), ("fetched and prepared", user_folder("PDLIB_CACHE"))):
+        print(f"{what}: {megabytes(folder):,.1f} MB in {folder}")
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from pdlib.store import Store
+
+    store = Store()
+    kept = set(store.inventory().fingerprint)
+    for fingerprint in [_one_of(kept, prefix, str(store.root)) for prefix in args.fingerprints]:
+        print(f"{fingerprint}: {store.remove(fingerprint):,.2f} MB are free")
+    return 0
+
+
+def _one_of(known: Collection[str], prefix: str, where: str) -> str:
+    """Return the one fingerprint that begins so."""
+    found = sorted(fingerprint for fingerprint in known if fingerprint.startswith(prefix))
+    if len(found) != 1:
+        which = f"{len(found)} results, such as {', '.join(found[:3])}" if found else "no result"
+        raise StoreError(f"{which} with a fingerprint that begins with {prefix!r} in {where}: expected one.")
+    return found[0]
+
+
 def _show(args: argparse.Namespace) -> int:
     """Print a result for a person."""
     from pdlib.store import Store
 
     store = Store()
     known = {f for layer in ("published", "local") for f, _ in store.records(layer)}
-    found = sorted(f for f in known if f.startswith(args.fingerprint))
-    if len(found) != 1:
-        which = f"{len(found)} results, such as {', '.join(found[:3])}" if found else "no result"
-        raise StoreError(
-            f"{which} with a fingerprint that begins with {args.fingerprint!r}, published or in {store.root}: expected one."
-        )
-    record = store.find(found[0])
+    record = store.find(_one_of(known, args.fingerprint, f"the published layer or {store.root}"))
     assert record is not None
     print(f"{record.fingerprint} ({record.source})\n")
     print(yaml.safe_dump({"spec": record.spec.canonical(), "provenance": record.provenance}, sort_keys=False))

@@ -11,6 +11,7 @@ import ast
 import copy
 import html
 import importlib
+import itertools
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,30 @@ from pdlib.pages import PageError, checkout, declared_parameters, execute, load_
 
 MORE = "_more"  # ends the name of a page's second part
 SVG, NARROW_SVG = "image/svg+xml", "application/x-narrow+svg"  # of a figure in an executed page
+REFERENCE = "Reference"  # the part of the contents with the package's documentation, which is not printed
+_API = """\
+# The package `pdlib`
+
+A page declares *specs*, asks the *engine* for their tables, and draws and judges what comes back; the *store* keeps results
+under the fingerprint of the spec that made them. Public names load when they are first used: `import pdlib` is quick, and
+only what trains pays for importing torch."""
+_AT_THE_END = tuple(  # what serves the others
+    f"pdlib.{name}"
+    for name in ("bench", "compiled", "contents", "fields", "files", "install", "progress", "sources")
+)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-def stage(destination: Path, executed: Path, *, root: Path | None = None) -> Path:
+def stage(destination: Path, executed: Path, *, alone: str = "", root: Path | None = None) -> Path:
     """Assemble the book's source: hand-written text, executed pages, generated pages, configuration.
 
     Sphinx reads this tree and not the checkout, which also holds environments, tests and build output. `destination` is
-    replaced; a page that is not in the folder `executed` is taken from its committed reference.
+    replaced; a page that is not in the folder `executed` is taken from its committed reference. With `alone` the book is
+    this page and the bibliography.
     """
     root = root or checkout()
     found = {}
-    for page in page_names(root):
+    for page in [alone] if alone else page_names(root):
         places = [folder / f"{page}.ipynb" for folder in (executed, root / "notebooks")]
         if not any(place.is_file() for place in places):
             raise PageError(f"page {page!r} has not been executed: no {places[0]} and no {places[1]}.")
@@ -49,32 +62,32 @@ def stage(destination: Path, executed: Path, *, root: Path | None = None) -> Pat
     left_out = shutil.ignore_patterns("__pycache__", "results")
     shutil.copytree(root / "book", destination / "book", ignore=left_out)
     (destination / "notebooks").mkdir()
-    contents = (root / "_toc.yml").read_text("utf-8")
+    contents = yaml.safe_load((root / "_toc.yml").read_text("utf-8"))
+    if alone:
+        chapters = [{"file": f"notebooks/{alone}"}, {"file": "book/bibliography"}]
+        contents = {
+            "format": "jb-book",
+            "root": "book/alone",
+            "parts": [{"caption": "This page", "chapters": chapters}],
+        }
     for page, path in found.items():
         notebook = optional("nbformat", "notebooks").read(path, as_version=4)
         first, more = _in_two(_for_readers(notebook, page, destination, root))
         _write_page(first, destination, page)
         if more.cells:
             _write_page(more, destination, f"{page}{MORE}")
-            entry = rf"(?m)^( *)- file: notebooks/{page}$"
-            contents = re.sub(entry, rf"\g<0>\n\1  sections:\n\1    - file: notebooks/{page}{MORE}", contents)
-    (destination / "_toc.yml").write_text(contents, "utf-8")
+            for chapter in itertools.chain(*(part["chapters"] for part in contents["parts"])):
+                if chapter["file"] == f"notebooks/{page}":
+                    chapter["sections"] = [{"file": f"notebooks/{page}{MORE}"}]
     config = _site_config(root)
     (destination / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-    staged = [path.read_text("utf-8") for path in (destination / "notebooks").glob("*.ipynb")]
-    outdated = importlib.import_module("pdlib.store").Store().outdated("published")
-    claims = importlib.import_module("pdlib.claims")
-    shown = {
-        c.id for c in claims.register() if any(f"shown-{claims.anchor(c.id)}'" in text for text in staged)
-    }
-    (destination / "book" / "claims.md").write_text(claims.ledger_markdown(None, outdated, shown), "utf-8")
-    intro = destination / "book" / "intro.md"
-    results = claims.numbered_results(claims.ledger(outdated=outdated), shown)
-    text = intro.read_text("utf-8").replace("<!-- the numbered results -->", results)
-    intro.write_text(text.replace("<!-- the opening figure -->", _opening_figure()), "utf-8")
-    api = destination / "book" / "api.md"
-    if api.is_file():
-        api.write_text(f"{api.read_text('utf-8').rstrip()}\n\n{_api_markdown(root / 'pdlib')}", "utf-8")
+    if alone:
+        text = f"# {alone}\n\nOne page of the book, executed by itself: {{doc}}`../notebooks/{alone}`.\n"
+        (destination / "book" / "alone.md").write_text(text, "utf-8")
+    else:
+        _stage_ledger(destination)
+        contents["parts"].append(_stage_api(destination / "book", root / "pdlib"))
+    (destination / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False), "utf-8")
     return destination
 
 
@@ -184,6 +197,21 @@ def _link_figure(output: Any, folder: Path, name: str, words: str) -> None:
 # What is generated
 
 
+def _stage_ledger(destination: Path) -> None:
+    """Write the ledger's page, and the numbered results into the first page, with links to where pages show them."""
+    staged = [path.read_text("utf-8") for path in (destination / "notebooks").glob("*.ipynb")]
+    outdated = importlib.import_module("pdlib.store").Store().outdated("published")
+    claims = importlib.import_module("pdlib.claims")
+    shown = {
+        c.id for c in claims.register() if any(f"shown-{claims.anchor(c.id)}'" in text for text in staged)
+    }
+    (destination / "book" / "claims.md").write_text(claims.ledger_markdown(None, outdated, shown), "utf-8")
+    intro = destination / "book" / "intro.md"
+    results = claims.numbered_results(claims.ledger(outdated=outdated), shown)
+    text = intro.read_text("utf-8").replace("<!-- the numbered results -->", results)
+    intro.write_text(text.replace("<!-- the opening figure -->", _opening_figure()), "utf-8")
+
+
 def _opening_figure() -> str:
     """Return the whole idea as a figure: one published teacher of the paper's size and what its checkpoints teach."""
     tables = importlib.import_module("pdlib.published").Published().tables("parity", "paper")
@@ -226,23 +254,30 @@ def _site_config(root: Path) -> dict[str, Any]:
     return config
 
 
-def _api_markdown(package: Path) -> str:
-    """A table of a package's modules, then the documentation of each, by folder rather than from a list."""
+def _stage_api(book: Path, package: Path) -> dict[str, Any]:
+    """Write the reference, one page per module and a table of them all; return its part of the table of contents.
+
+    The modules are those of the folder, in the order of their names, those in `_AT_THE_END` last.
+    """
     docstrings = {}
     for path in package.rglob("*.py"):
         parts = path.relative_to(package.parent).with_suffix("").parts
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if docstring := ast.get_docstring(ast.parse(path.read_text("utf-8"))):
-            docstrings[module] = " ".join(docstring.split("\n\n")[0].split())
-    shown = sorted((name, says) for name, says in docstrings.items() if not re.search(r"\._", name))
-    rows = [f"| [`{name}`](#module-{name}) | {says} |".replace("``", "`") for name, says in shown]
-    sections = [
-        f"(module-{name})=\n## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
-        "   :ignore-module-all:\n   :member-order: bysource\n```\n"
-        for name, _ in shown
-    ]
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+        if docstring and not re.search(r"\._", name):
+            docstrings[name] = " ".join(docstring.split("\n\n")[0].split())
+    names = sorted(docstrings, key=lambda name: (name.startswith(_AT_THE_END), name))
+    (book / "api").mkdir()
+    for name in names:
+        text = (
+            f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :ignore-module-all:\n"
+        )
+        (book / "api" / f"{name}.md").write_text(f"{text}   :member-order: bysource\n```\n", "utf-8")
+    rows = [f"| [`{name}`](api/{name}.md) | {docstrings[name]} |".replace("``", "`") for name in names]
     table = "\n".join(["| module | what it holds |", "| --- | --- |", *rows])
-    return f"{table}\n\n" + "\n".join(sections)
+    (book / "api.md").write_text(f"{_API}\n\n{table}\n", "utf-8")
+    chapter = {"file": "book/api", "sections": [{"file": f"book/api/{name}"} for name in names]}
+    return {"caption": REFERENCE, "chapters": [chapter]}
 
 
 # Building
@@ -270,11 +305,25 @@ def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path |
     return index
 
 
-def build_site(source: Path, output: Path) -> Path:
+def view(page: str, values: Mapping[str, object], *, root: Path | None = None) -> Path:
+    """Execute a page at some values and render it alone; return its HTML in ``_build/view``, which opens from disk.
+
+    References to other pages of the book are words there instead of links.
+    """
+    root = root or checkout()
+    optional("jupyter_book", "book")
+    folder = root / "_build" / "view"
+    execute(page, folder / "exec" / f"{page}.ipynb", values, root=root, vectors=True)
+    build_site(stage(folder / "src", folder / "exec", alone=page, root=root), folder, strict=False)
+    return folder / "_build" / "html" / "notebooks" / f"{page}.html"
+
+
+def build_site(source: Path, output: Path, *, strict: bool = True) -> Path:
     """Turn a staged source tree into ``<output>/_build/html`` and return its ``index.html``; a warning is an error."""
     html = output / "_build" / "html"
     shutil.rmtree(html, ignore_errors=True)  # pages that are gone from the source
-    _jupyter_book("build", str(source), "--path-output", str(output), "-q", "-W", "--keep-going", "--all")
+    options = ("-q", "-W", "--keep-going") if strict else ("-q", "-q")
+    _jupyter_book("build", str(source), "--path-output", str(output), "--all", *options)
     return html / "index.html"
 
 
@@ -290,10 +339,14 @@ def print_book(*, root: Path | None = None) -> Path:
 
 
 def print_site(source: Path, output: Path) -> Path:
-    """Turn a staged source tree into ``<output>/book.pdf``, in a headless browser."""
+    """Turn a staged source tree, its reference left out, into ``<output>/book.pdf``, in a headless browser."""
     browser = find_browser()
+    contents = yaml.safe_load((source / "_toc.yml").read_text("utf-8"))
+    contents["parts"] = [part for part in contents["parts"] if part["caption"] != REFERENCE]
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False), "utf-8")
     options = ("--path-output", str(output), "-q", "-W", "--keep-going", "--all", "--builder", "singlehtml")
-    _jupyter_book("build", str(source), *options)
+    _jupyter_book("build", str(source), "--toc", str(output / "_toc.yml"), *options)
     site = output / "_build" / "singlehtml"
     whole = site / "whole.html"
     shutil.copyfile(site / "book" / "intro.html", whole)  # its files are named relative to the top

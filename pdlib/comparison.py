@@ -126,7 +126,7 @@ class PageRuns:
 
         at = self.published()
         said = f"Profile `{at.profile}`: {headline(at.tables)}" if at.profile else ""
-        display(claims.beside(*names), Markdown(said))  # type: ignore[no-untyped-call]
+        display(claims.beside(*names, above=True), Markdown(said))  # type: ignore[no-untyped-call]
 
     def show_headline(self, draw: Callable[[dict[str, pd.DataFrame]], Figure], n_columns: int = 3) -> None:
         """Show a figure of the page's tables at the largest published size."""

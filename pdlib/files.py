@@ -72,6 +72,15 @@ def cache(name: str) -> Path:
     return user_folder("PDLIB_CACHE") / name
 
 
+def megabytes(folder: Path) -> float:
+    """Return how much all files of a folder take; nothing if there is none.
+
+    >>> megabytes(Path("no such folder"))
+    0.0
+    """
+    return sum((path.stat().st_size for path in folder.rglob("*") if path.is_file()), 0) / 1e6
+
+
 def published_use() -> str:
     """Return what `$PDLIB_PUBLISHED` says of published results: `use`, `labels` or `ignore`; see `pdlib.store.Store`."""
     use = os.environ.get("PDLIB_PUBLISHED") or "use"

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from pdlib.files import (
@@ -32,6 +32,7 @@ from pdlib.files import (
     StoreError,
     damaged,
     lock,
+    megabytes,
     parse_table,
     published_use,
     read_bytes,
@@ -170,6 +171,46 @@ class Store:
             if why:
                 found[fingerprint] = f"{_label(record['spec'])}: {why}"
         return found
+
+    def inventory(self) -> pd.DataFrame:
+        """Return what is kept locally, one row per run and per teacher's labels.
+
+        Columns: `fingerprint`, `what` (the kinds of a finished run, "begun", or "labels" for those of a teacher),
+        `megabytes`, and `date`, the day on which a run was finished.
+
+        >>> import tempfile
+        >>> Store(tempfile.mkdtemp(), published=None).inventory().columns.tolist()
+        ['fingerprint', 'what', 'megabytes', 'date']
+        """
+        finished, rows = dict(self.records("local")), []
+        for folder in sorted([*self.root.glob("runs/*"), *self.root.glob("labels/*")]):
+            record = finished.get(folder.name) if folder.parent.name == "runs" else None
+            what = "begun" if folder.parent.name == "runs" else "labels"
+            date = "" if record is None else str(record["provenance"].get("date", ""))[:10]
+            rows.append(
+                (folder.name, what if record is None else _label(record["spec"]), megabytes(folder), date)
+            )
+        return pd.DataFrame(rows, columns=["fingerprint", "what", "megabytes", "date"])
+
+    def remove(self, fingerprint: str) -> float:
+        """Remove a run and what its network labelled, and return how many megabytes that frees.
+
+        Raises
+        ------
+        StoreError
+            If it is being computed.
+        """
+        try:
+            with lock(self.root / "locks" / f"{fingerprint}.lock").acquire(timeout=0):
+                folders = [self.root / kind / fingerprint for kind in ("runs", "labels")]
+                freed = sum(map(megabytes, folders))
+                for folder in folders:
+                    shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            raise StoreError(
+                f"{fingerprint} is being computed in {self.root}: expected one that is not. Stop that process first."
+            ) from None
+        return freed
 
     # -------------------------------------------------------------------- pages
 

@@ -6,6 +6,9 @@ not kept in a ``_static`` folder of the source: jupyter-book loads every script 
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,8 +67,41 @@ def _add_style(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(Path(__file__).parent / "static"))
 
 
-# Results of a search are shown with an excerpt of the page. From file:// a browser refuses to fetch it.
-EXCERPTS_ONLY_ONLINE = "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = location.protocol !== 'file:';"
+TEXTS: dict[str, str] = {}  # each page's text, in its sections, for the excerpts of a search
+
+# From file:// a browser refuses to fetch the page that an excerpt is cut from; its text is at hand.
+EXCERPTS_AT_HAND = """
+window.fetch = (url) => Promise.resolve({
+  text: () => `<div role="main">${TEXTS[url.replace(/^(\\.\\/)?|\\.html$/g, "")] ?? ""}</div>`,
+});
+"""
+
+
+def _keep_text(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Keep a page's text for searches, its first sentences as its description; the page of searches gets them all."""
+    if page == "search":
+        app.add_js_file("texts.js")
+        app.add_js_file(None, body=EXCERPTS_AT_HAND)
+    if doctree is None:
+        return
+    left_out = r"(?s)<(script|style|svg)\b.*?</\1>|<a class=\"headerlink.*?</a>"
+    text = re.sub(left_out, " ", context["body"])
+    TEXTS[page] = re.sub(r"\s+", " ", re.sub(r"<(?!/?section\b)[^>]*>", " ", text))
+    paragraphs = [p.astext() for p in doctree.findall(lambda node: node.tagname == "paragraph")]
+    says = re.sub(r"\s+", " ", next(iter(paragraphs), ""))[:200]
+    title = re.sub(r"<[^>]*>", "", context["title"])
+    card = {"og:title": title, "og:description": says, "og:type": "article"}
+    if base := app.config.html_baseurl:  # the address of an image must be whole
+        card["og:image"] = f"{base}_static/card.png"
+    lines = [f'<meta name="description" content="{html.escape(says)}"/>']
+    lines += [f'<meta property="{k}" content="{html.escape(v)}"/>' for k, v in card.items()]
+    context["metatags"] = context.get("metatags", "") + "\n".join(lines)
+
+
+def _write_texts(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        Path(app.outdir, "_static", "texts.js").write_text(f"const TEXTS = {json.dumps(TEXTS)};", "utf-8")
+
 
 # A formula wider than the page scrolls; who reads by keyboard must be able to reach it.
 WIDE_FORMULAS_IN_REACH = """
@@ -80,12 +116,13 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", _add_style)
     app.add_css_file("book.css")
     app.add_js_file("book.js")
-    app.add_js_file(None, body=EXCERPTS_ONLY_ONLINE)
     app.add_js_file(None, body=WIDE_FORMULAS_IN_REACH)
     app.config.mathjax_path = "mathjax/tex-svg.js"
     app.config.mathjax3_config = {"options": {"enableMenu": False}}  # its entries would load further scripts
     app.connect("html-page-context", _without_thebe, priority=999)
     app.connect("html-page-context", _edit_the_source, priority=900)
     app.connect("html-page-context", _roles_that_agree)
+    app.connect("html-page-context", _keep_text)
     app.connect("build-finished", _copy_mathjax)
+    app.connect("build-finished", _write_texts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -113,18 +113,19 @@ def _quiet(*notes: str) -> str:
     return "".join(f"<span class='pd-quiet'>{escape(note)}</span>" for note in notes if note)
 
 
-def beside(*claims: str, root: Path | None = None) -> Shown:
+def beside(*claims: str, root: Path | None = None, above: bool = False) -> Shown:
     """Return the published verdicts of claims at their largest size, each with what was measured: for a page's sections.
 
-    Each is a link to the claim's row in the ledger, and the place to which that row leads back.
+    Each is a link to the claim's row in the ledger, and the place to which that row leads back; `above`, at the top of a
+    page, each leads down to that place.
     """
     first = largest(ledger(root))
     if unknown := sorted(set(claims) - set(first)):
         raise ValueError(f"claims {unknown}: expected names of the register, such as R1 or Figure 2.")
     rows = "".join(
-        f"<p id='shown-{anchor(c)}'><a href='../book/claims.html#{anchor(c)}'>{escape(c)}</a> "
-        f"{chip(first[c]['verdict'])} {_quiet(_said(first[c]))}</p>"
-        for c in claims
+        (f"<p><a href='#shown-{at}'>" if above else f"<p id='shown-{at}'><a href='../book/claims.html#{at}'>")
+        + f"{escape(c)}</a> {chip(first[c]['verdict'])} {_quiet(_said(first[c]))}</p>"
+        for c, at in ((c, anchor(c)) for c in claims)
     )
     return Shown(f"<div class='pd-verdicts'>{rows}</div>")
 
