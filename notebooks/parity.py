@@ -62,7 +62,6 @@ from pdlib.pages import check_parameters
 check_parameters(globals())  # before the imports that take seconds
 
 from dataclasses import replace
-from pprint import pprint
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -115,7 +114,7 @@ def headline(tables_):
     )
 
 
-_, paper, paper_runs, judged = runs.published("paper")
+_, paper, paper_runs, _ = runs.published("paper")
 runs.in_short(headline, "R1", "R2", "Figure 1 (left)")
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-parity-paper-size-two", "caption": "At the paper's size (paper: Figure 2). Above: each teacher's accuracy around its checkpoint ②, and the (2, 1M) students of width 100. Below: degree-1 correlations of the teachers' predictions at temperature 1, and of their hard labels. Crosses: read off the paper's figure, its ② laid on ours. Means with 95 % intervals, above over students, below over teachers."}, "image": {"alt": "Teacher accuracy, accuracy of (2, T) students, and degree-1 correlations at temperature 1 and of hard labels at the paper's size, with crosses for the paper's own numbers."}}
@@ -558,8 +557,8 @@ diagrams.interactive_checkpoints(
 # (parity-paper-numbers)=
 # ## The paper's size in numbers
 #
-# How many runs got to 90 %, and when; the paper's numbers beside ours; the criteria, judged at this size; and what it cost,
-# beside the time that the eager loop in PyTorch would take for the same steps on the machine that judged, one run after
+# How many runs got to 90 %, and when; the paper's numbers beside ours; and what it cost, beside the time that the eager loop
+# in PyTorch would take for the same steps on the machine that judged, one run after
 # another. A teacher is compared at the same distance from ②, as the step of its transition depends on the seed, and by the
 # correlations of its hard labels: at temperature 1 a prediction near one half correlates with anything only weakly.
 #
@@ -572,14 +571,17 @@ diagrams.interactive_checkpoints(
 if paper:
     display(
         of_paper,
-        of_paper,
-        tables.beside_read_off(
-            as_read,
-            paper | {"correlations": paper["label_correlations"]},
-            PAPER_MIDDLE,
+        claims.folded(
+            "The paper's numbers beside ours",
+            tables.beside_read_off(
+                as_read,
+                paper | {"correlations": paper["label_correlations"]},
+                PAPER_MIDDLE,
+            ),
         ),
-        claims.by_criterion(judged),
-        cost_by_width(paper_runs, paper["step_times"]),
+        claims.folded(
+            "What it cost", cost_by_width(paper_runs, paper["step_times"])
+        ),
     )
 if "wide_students_hard" in paper:
     figure_8 = next(
@@ -859,14 +861,8 @@ if figures == "all" and variants:
 runs.show_rates(students)
 
 # %% tags=["nbval-ignore-output"]
-students.rates.set_index("method").round(3)
-
-# %% tags=["nbval-ignore-output"]
-# Which checkpoint teaches when, in the first ancestry; -1 is the final one.
-pprint(
-    {n: getattr(m, "schedule", m) for n, m in methods(used[0]).items()},
-    width=76,
-    sort_dicts=False,
+claims.folded(
+    "The rates chosen", students.rates.set_index("method").round(3)
 )
 
 # %% [markdown]
@@ -921,7 +917,7 @@ pd.DataFrame(
 # ## Verdicts
 #
 # Each criterion is a row of `pdlib/claims/register.yaml`, with the side and the threshold that the interval over ancestries
-# must clear; one criterion, in bold type, decides the claim. In the smoke profile nothing is judged. *log2* effects of 1 mean
+# must clear; one criterion, marked ✓, decides the claim. In the smoke profile nothing is judged. *log2* effects of 1 mean
 # twice.
 
 # %%
@@ -950,4 +946,7 @@ verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-display(claims.by_criterion(verdicts), runs.cost_table())
+display(
+    claims.by_criterion(verdicts),
+    claims.folded("What it cost", runs.cost_table().rename_axis("part")),
+)

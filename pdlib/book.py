@@ -124,12 +124,25 @@ def _for_readers(notebook: Any, page: str, destination: Path, root: Path) -> Any
                 cell.metadata["tags"] = [*_tags(cell), "hide-input"]
             words = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             for output in cell.outputs:
+                if "dataframe" in output.get("data", {}).get("text/html", ""):
+                    output["data"]["text/html"] = _readable(output["data"]["text/html"])
                 if SVG in output.get("data", {}):
                     n_figures += 1
                     _link_figure(output, folder, f"{page}-{n_figures}", words)
         cells.append(cell)
     notebook["cells"] = cells
     return notebook
+
+
+def _readable(table: str) -> str:
+    """Return a table of pandas with methods as legends name them, and without numbers of rows."""
+    for method, (name, *_) in importlib.import_module("pdlib.figures").METHODS.items():
+        table = table.replace(f">{method}<", f">{name}<")
+    head, _, body = table.partition("<tbody>")
+    numbers = re.findall(r"<tr>\s*<th>(.*?)</th>", body)
+    if numbers == [str(i) for i in range(len(numbers))]:
+        head, body = head.replace("<th></th>", "", 1), re.sub(r"<th>\d+</th>", "", body)
+    return f"{head}<tbody>{body}"
 
 
 def _tags(cell: Any) -> list[str]:

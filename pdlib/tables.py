@@ -234,11 +234,14 @@ def reached(steps: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def reach_table(table: pd.DataFrame, threshold: float, by: Sequence[str]) -> pd.DataFrame:
     """Return for reading, per group of runs, how many reached an accuracy, and at which step half of them had.
 
+    Groups stand in the order in which the table has them.
+
     >>> table = pd.DataFrame({"method": "one_shot", "seed": [1, 1, 2, 2], "step": [0, 10] * 2, "accuracy": 0.9})
     >>> reach_table(table, 0.9, ["method"]).drop(columns=["share, low", "share, high"]).values.tolist()
     [['one_shot', 2, 2, '0']]
     """
     summary = reached(steps_to_reach(table, threshold, [*by, "seed"]), by).round(2)
+    summary = table[list(by)].drop_duplicates().merge(summary, on=list(by))
     names = {"median": "median steps", "low": "share, low", "high": "share, high"}
     return summary.rename(columns=names).drop(columns=["median_steps", "last_step"])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
@@ -47,12 +49,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("pdlib.claims.numbered_results", lambda *_: "<p>R1 holds</p>")
     monkeypatch.setattr(book, "_opening_figure", lambda: "<svg></svg>")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "pdlib"\n')
-    for folder in ("notebooks", "book", "exec"):
+    for folder in ("notebooks", "book", "exec", "pdlib"):
         (tmp_path / folder).mkdir()
+    for module in ("bench", "schedules", "_hidden"):
+        (tmp_path / "pdlib" / f"{module}.py").write_text(f'"""What ``{module}``\nholds.\n\nMore."""\n')
     (tmp_path / "notebooks" / "tiny.py").write_text(TINY)
     (tmp_path / "_config.yml").write_text((ROOT / "_config.yml").read_text("utf-8"), "utf-8")
     (tmp_path / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/tiny\n- file: book/claims\n"
+        "format: jb-book\nroot: book/intro\nparts:\n- caption: Pages\n  chapters:\n  - file: notebooks/tiny\n"
     )
     (tmp_path / "book" / "intro.md").write_text(
         "# Intro\n\n<!-- the opening figure -->\n\n<!-- the numbered results -->\n"
@@ -130,7 +134,7 @@ def test_a_page_is_cut_in_two_and_its_second_part_is_its_child(checkout: Path) -
     source = executed(checkout, cell("a = 1"), more, cell("b = 2"))
     assert [c.source for c in staged(source).cells][2:] == ["a = 1"]
     assert [c.source for c in staged(source, "tiny_more").cells] == ["# Ablations", "b = 2"]
-    first = yaml.safe_load((source / "_toc.yml").read_text("utf-8"))["chapters"][0]
+    first = yaml.safe_load((source / "_toc.yml").read_text("utf-8"))["parts"][0]["chapters"][0]
     assert first == {"file": "notebooks/tiny", "sections": [{"file": "notebooks/tiny_more"}]}
 
 
@@ -173,3 +177,36 @@ def test_buttons_and_sitemap_come_with_the_address_of_the_repository(checkout: P
 def test_the_address_of_the_repository_stands_in_one_place() -> None:
     text = (ROOT / "_config.yml").read_text("utf-8") + (ROOT / "_toc.yml").read_text("utf-8")
     assert "github.com" not in text
+
+
+def test_a_table_has_methods_as_legends_name_them_and_no_numbers_of_rows() -> None:
+    table = pd.DataFrame({"method": ["one_shot", "one_shot_hard"], "n": [3, 4]})
+    shown = book._readable(table.to_html())
+    read = re.findall(r"<t[hd]>(.*?)</t[hd]>", shown)
+    assert read == ["method", "n", "one-shot, τ = 1", "3", "one-shot, hard labels", "4"]
+    named = book._readable(table.set_index("method").to_html())
+    assert "<th>one-shot, hard labels</th>" in named
+
+
+def test_a_page_alone_is_staged_with_its_second_part_and_the_bibliography(checkout: Path) -> None:
+    executed(checkout, nbformat.v4.new_markdown_cell("# Ablations", metadata={"tags": ["more"]}))
+    book.stage(checkout / "src", checkout / "exec", alone="tiny", root=checkout)
+    (part,) = yaml.safe_load((checkout / "src" / "_toc.yml").read_text("utf-8"))["parts"]
+    assert part["chapters"] == [
+        {"file": "notebooks/tiny", "sections": [{"file": "notebooks/tiny_more"}]},
+        {"file": "book/bibliography"},
+    ]
+    assert not (checkout / "src" / "book" / "claims.md").exists()
+
+
+def test_the_reference_has_one_page_per_module_and_what_serves_the_others_comes_last(checkout: Path) -> None:
+    source = executed(checkout)
+    reference = yaml.safe_load((source / "_toc.yml").read_text("utf-8"))["parts"][-1]
+    files = [section["file"] for section in reference["chapters"][0]["sections"]]
+    assert files == ["book/api/pdlib.schedules", "book/api/pdlib.bench"]
+    assert ".. automodule:: pdlib.schedules\n" in (source / "book" / "api" / "pdlib.schedules.md").read_text(
+        "utf-8"
+    )
+    assert "| [`pdlib.schedules`](api/pdlib.schedules.md) | What `schedules` holds. |" in (
+        source / "book" / "api.md"
+    ).read_text("utf-8")

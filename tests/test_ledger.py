@@ -192,7 +192,7 @@ def test_no_text_of_a_claim_or_a_table_is_read_as_markup(store: Store) -> None:
     )  # a block of HTML, as it is
     assert "<script>" not in text
     verdicts = claims.verdict_table(page_of(store)).assign(measured=odd)
-    assert "<script>" not in claims.by_criterion(verdicts).to_html()
+    assert "<script>" not in claims.by_criterion(verdicts)
 
 
 def test_new_numbers_are_compared_with_the_published_ones_rival_by_rival(

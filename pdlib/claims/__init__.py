@@ -29,14 +29,21 @@ from pdlib.claims.ledger import (
     SIZES,
     at_a_glance,
     by_claim,
-    by_criterion,
     compare,
     judge_page,
     ledger,
     read_off,
     verdict_table,
 )
-from pdlib.claims.shown import anchor, beside, ledger_markdown, numbered_results, with_glance
+from pdlib.claims.shown import (
+    anchor,
+    beside,
+    by_criterion,
+    folded,
+    ledger_markdown,
+    numbered_results,
+    with_glance,
+)
 
 __all__ = [
     "CHECKS",
@@ -60,6 +67,7 @@ __all__ = [
     "by_claim",
     "by_criterion",
     "compare",
+    "folded",
     "judge_page",
     "ledger",
     "ledger_markdown",

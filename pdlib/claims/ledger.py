@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from pandas.io.formats.style import Styler
 
 from pdlib.claims.effects import Tables
 from pdlib.claims.judge import (
@@ -150,14 +149,6 @@ def verdict_table(result: Mapping[str, Any]) -> pd.DataFrame:
 def by_claim(verdicts: pd.DataFrame) -> pd.DataFrame:
     """Return what `judge_page` returns for reading, one row per claim."""
     return verdicts.loc[verdicts.primary, ["claim", "ancestries", "verdict"]].reset_index(drop=True)
-
-
-def by_criterion(verdicts: pd.DataFrame) -> Styler:
-    """Return what `judge_page` returns for reading, one row per criterion, with what was measured."""
-    shown = verdicts[["claim", "criterion", "measured", "ancestries", "agreeing", "part_verdict"]]
-    bold = verdicts.primary.map({True: "font-weight: bold", False: ""})
-    style = shown.style.hide(axis="index").format(escape="html")
-    return style.apply(lambda column: bold, subset=["claim", "part_verdict"])
 
 
 def compare(published: Mapping[str, Any], new: Mapping[str, Any]) -> pd.DataFrame:

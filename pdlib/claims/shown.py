@@ -130,6 +130,30 @@ def beside(*claims: str, root: Path | None = None, above: bool = False) -> Shown
     return Shown(f"<div class='pd-verdicts'>{rows}</div>")
 
 
+def folded(title: str, table: pd.DataFrame) -> Shown:
+    """Return a table that opens on a click on its title; its texts are shown as they are.
+
+    >>> folded("Rates", pd.DataFrame({"rate": [0.1]})).partition("<div")[0]
+    "<details class='pd-fold'><summary>Rates</summary>"
+    """
+    shown = table.to_html(index=table.index.name is not None, classes="pd-table", border=0)
+    return Shown(
+        f"<details class='pd-fold'><summary>{escape(title)}</summary><div class='pd-wide'>{shown}</div></details>"
+    )
+
+
+def by_criterion(verdicts: pd.DataFrame) -> Shown:
+    """Return what `judge_page` returns for reading, folded: one row per criterion, with what was measured."""
+    shown = verdicts.assign(
+        claim=verdicts.claim.where(~verdicts.claim.duplicated(), ""),
+        decides=verdicts.primary.map({True: "✓", False: ""}),
+    )
+    columns = ["claim", "criterion", "decides", "measured", "ancestries", "agreeing", "part_verdict"]
+    return folded(
+        "Every criterion, with what was measured", shown[columns].rename(columns={"part_verdict": "verdict"})
+    )
+
+
 def largest(table: pd.DataFrame) -> dict[str, Row]:
     """Return the row of each claim's primary criterion at the largest size run, by claim."""
     return {row["claim"]: row for row in table[table.primary].drop_duplicates("claim").to_dict("records")}
