@@ -375,6 +375,7 @@ def _publish(args: argparse.Namespace) -> int:
     published.write_page(*of_page, records, result, tables)
     if result is not None:
         write_bytes(readme, claims.with_glance(text, published.root).encode())
+        book.write_card(pages.checkout() / "book" / "_ext" / "static" / "card.png")
     print(f"{said} are in {published.root}.")
     return 0
 

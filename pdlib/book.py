@@ -11,6 +11,7 @@ import ast
 import copy
 import html
 import importlib
+import io
 import itertools
 import os
 import re
@@ -21,12 +22,16 @@ import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pdlib.files import write_bytes
 from pdlib.install import optional
 from pdlib.pages import PageError, checkout, declared_parameters, execute, load_parameters, page_names
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MORE = "_more"  # ends the name of a page's second part
 SVG, NARROW_SVG = "image/svg+xml", "application/x-narrow+svg"  # of a figure in an executed page
@@ -225,24 +230,51 @@ def _stage_ledger(destination: Path) -> None:
     intro.write_text(text.replace("<!-- the opening figure -->", _opening_figure()), "utf-8")
 
 
-def _opening_figure() -> str:
-    """Return the whole idea as a figure: one published teacher of the paper's size and what its checkpoints teach."""
+def _opening() -> dict[str, pd.DataFrame]:
+    """Return the tables of one published teacher of the paper's size and its students, around its transition."""
     tables = importlib.import_module("pdlib.published").Published().tables("parity", "paper")
     if not tables:
-        return ""
-    diagrams = importlib.import_module("pdlib.diagrams")
+        return {}
     seed = int(tables["candidates"].seed.iloc[-1])
     one = {name: table[table.seed == seed] for name, table in tables.items() if "seed" in table}
+    one["teacher"] = one["teacher"][one["teacher"].step <= 1.3 * one["candidates"].step.max()]
+    one["students"] = one["students"][one["students"].step <= 4e6]
+    return one
+
+
+def _opening_figure() -> str:
+    """Return the whole idea as a figure: what the checkpoints of a teacher teach."""
+    if not (one := _opening()):
+        return ""
     steps = one["candidates"].set_index("candidate").step
-    students = one["students"].assign(
-        checkpoint=one["students"].method.str.removeprefix("two_checkpoint_").map(steps)
-    )
-    students = students[students.checkpoint.notna() & (students.step <= 4e6)]
-    until = one["teacher"].step <= 1.3 * steps.max()
-    shown = diagrams.interactive_checkpoints(
-        one["teacher"][until], one["label_correlations"], students, name="opening"
-    )
-    return str(shown.markup)
+    method = one["students"].method.str.removeprefix("two_checkpoint_")
+    students = one["students"].assign(checkpoint=method.map(steps))
+    draw = importlib.import_module("pdlib.diagrams").interactive_checkpoints
+    taught = students[students.checkpoint.notna()]
+    return str(draw(one["teacher"], one["label_correlations"], taught, name="opening").markup)
+
+
+def write_card(path: Path) -> None:
+    """Draw the same, still, for the README and for who links to the book; nothing if no such result is published."""
+    if not (one := _opening()):
+        return
+    plots, plt = importlib.import_module("pdlib.figures"), importlib.import_module("matplotlib.pyplot")
+    plots.house_style()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True, layout="constrained")
+    plots.plot_seeds(one["teacher"], left, label="a teacher")
+    plots.mark_candidates(one["candidates"], left)
+    shown = one["students"].method.str.contains("two_checkpoint|one_shot_hard")
+    plots.plot_accuracy(one["students"][shown], right)
+    for ax, title in (
+        (left, "a wide teacher"),
+        (right, "its narrow students"),
+    ):
+        ax.set_title(title, fontsize=10)
+        ax.legend(fontsize=8)
+    data = io.BytesIO()
+    figure.savefig(data, dpi=150, metadata={"Software": None})
+    plt.close(figure)
+    write_bytes(path, data.getvalue())
 
 
 def _site_config(root: Path) -> dict[str, Any]:

@@ -56,12 +56,12 @@ def test_failures_on_a_cluster_are_reported_as_they_are_here(cluster: Any, store
     assert store.find(tiny.training().fingerprint) is not None
 
 
-def test_the_readmes_call_runs_on_the_cluster_that_it_names(
+def test_the_guides_call_runs_on_the_cluster_that_it_names(
     cluster: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PDLIB_STORE", str(store.root))
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    (example,) = (b for b in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Client(" in b)
+    guide = (Path(__file__).parents[1] / "book" / "use.md").read_text("utf-8")
+    (example,) = (b for b in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "Client(" in b)
     assert "tcp://scheduler:8786" in example
     names: dict[str, Any] = {"pdlib": pdlib, "specs": [tiny.training(seed=8)]}
     exec(example.replace("tcp://scheduler:8786", cluster.scheduler.address), names)

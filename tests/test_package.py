@@ -1,4 +1,4 @@
-"""What a user gets: the wheel outside the checkout, the README's words and example, the command line."""
+"""What a user gets: the wheel outside the checkout, the words and examples of README and guide, the command line."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ def test_published_results_are_few_files() -> None:
 
 def test_the_readme_shows_the_published_verdicts() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.encode()) <= 6144
     assert claims.with_glance(text) == text, "run `python -m pdlib store publish`, which writes the table"
     changed = text.replace("<!-- glance", "<!-- glance", 1).replace(
         "<!-- end of glance", "typed by hand\n<!-- end of glance"
@@ -90,8 +91,8 @@ def test_the_readme_shows_the_published_verdicts() -> None:
 
 
 def run_example(word: str, smaller: dict[str, str], folder: Path) -> str:
-    """What the README's example with this word prints, made small, in an empty folder."""
-    text = (ROOT / "README.md").read_text("utf-8")
+    """What the example with this word prints, of the README or the guide, made small, in an empty folder."""
+    text = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "book/use.md"))
     (example,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if word in b)
     for there, instead in smaller.items():
         assert there in example
@@ -115,7 +116,7 @@ def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
     assert "accuracy" in run_example("Progressive", smaller, tmp_path)
 
 
-def test_the_transformer_of_the_readme_trains_and_opens_in_transformers(tmp_path: Path) -> None:
+def test_the_transformer_of_the_guide_trains_and_opens_in_transformers(tmp_path: Path) -> None:
     import transformers
 
     shown = run_example("save_pretrained", {"n_steps=600": "n_steps=60", "_every=100": "_every=10"}, tmp_path)
@@ -132,7 +133,7 @@ def test_the_transformer_of_the_readme_trains_and_opens_in_transformers(tmp_path
     assert np.abs(untrained - theirs.numpy()).max() > 1e-3  # the control
 
 
-def test_the_published_teacher_of_the_readme_is_one_of_folders_too(
+def test_the_published_teacher_of_the_guide_is_one_of_folders_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PDLIB_CACHE", str(tmp_path / "cache"))
