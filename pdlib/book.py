@@ -217,11 +217,14 @@ def _link_figure(output: Any, folder: Path, name: str, words: str) -> None:
 
 def _stage_ledger(destination: Path) -> None:
     """Write the ledger's page, and the numbered results into the first page, with links to where pages show them."""
-    staged = [path.read_text("utf-8") for path in (destination / "notebooks").glob("*.ipynb")]
+    staged = {path.stem: path.read_text("utf-8") for path in (destination / "notebooks").glob("*.ipynb")}
     outdated = importlib.import_module("pdlib.store").Store().outdated("published")
     claims = importlib.import_module("pdlib.claims")
     shown = {
-        c.id for c in claims.register() if any(f"shown-{claims.anchor(c.id)}'" in text for text in staged)
+        claim.id: page
+        for claim in claims.register()
+        for page, text in staged.items()
+        if f"id='shown-{claims.anchor(claim.id)}'" in text
     }
     (destination / "book" / "claims.md").write_text(claims.ledger_markdown(None, outdated, shown), "utf-8")
     intro = destination / "book" / "intro.md"

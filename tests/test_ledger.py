@@ -118,7 +118,7 @@ def test_the_ledger_has_every_claim_the_numbered_ones_first_and_the_largest_size
 def test_the_ledgers_page_shows_words_values_and_remarks(store: Store) -> None:
     assert "<details class='pd-claim'" not in claims.ledger_markdown(store.root / "published")
     judged(store, edges=["students: progressive at an end"])
-    text = claims.ledger_markdown(store.root / "published", shown=["R2"])
+    text = claims.ledger_markdown(store.root / "published", shown={"R2": "parity_more"})
     (row,) = (
         line for line in text.splitlines() if line.startswith("<details class='pd-claim' id='claim-r2'")
     )
@@ -148,7 +148,7 @@ def test_the_part_that_failed_is_named_in_the_line_of_a_claim(store: Store) -> N
 
 def test_the_numbered_results_lead_to_where_a_page_shows_them_or_to_the_page(store: Store) -> None:
     judged(store)
-    shown = claims.numbered_results(claims.ledger(store.root / "published"), ["R2"])
+    shown = claims.numbered_results(claims.ledger(store.root / "published"), {"R2": "parity_more"})
     assert shown.count("<a class='pd-result'") == 8
     assert "href='../notebooks/parity.html#shown-claim-r2'" in shown
     assert "href='../notebooks/pcfg.html'" in shown

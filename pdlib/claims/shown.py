@@ -117,15 +117,16 @@ def beside(*claims: str, root: Path | None = None, above: bool = False) -> Shown
     """Return the published verdicts of claims at their largest size, each with what was measured: for a page's sections.
 
     Each is a link to the claim's row in the ledger, and the place to which that row leads back; `above`, at the top of a
-    page, each leads down to that place.
+    page, each leads down to that place. `Lemma B.5` names all its parts.
     """
     first = largest(ledger(root))
-    if unknown := sorted(set(claims) - set(first)):
+    parts = {name: [c for c in first if c == name or c.startswith(f"{name} (")] for name in claims}
+    if unknown := [name for name, found in parts.items() if not found]:
         raise ValueError(f"claims {unknown}: expected names of the register, such as R1 or Figure 2.")
     rows = "".join(
         (f"<p><a href='#shown-{at}'>" if above else f"<p id='shown-{at}'><a href='../book/claims.html#{at}'>")
         + f"{escape(c)}</a> {chip(first[c]['verdict'])} {_quiet(_said(first[c]))}</p>"
-        for c, at in ((c, anchor(c)) for c in claims)
+        for c, at in ((c, anchor(c)) for found in parts.values() for c in found)
     )
     return Shown(f"<div class='pd-verdicts'>{rows}</div>")
 
@@ -159,10 +160,10 @@ def largest(table: pd.DataFrame) -> dict[str, Row]:
     return {row["claim"]: row for row in table[table.primary].drop_duplicates("claim").to_dict("records")}
 
 
-def numbered_results(table: pd.DataFrame, shown: Collection[str]) -> str:
+def numbered_results(table: pd.DataFrame, shown: Mapping[str, str]) -> str:
     """Return the paper's numbered results as rows: claim, effect with its interval, verdict, size, cause.
 
-    Each is a link to where its page shows it, if it is among those `shown` at a place of their own, else to the page.
+    Each is a link to where a page shows it, if `shown` names that page, else to the top of the claim's page.
     """
     first = largest(table)
     rows = []
@@ -179,8 +180,10 @@ def numbered_results(table: pd.DataFrame, shown: Collection[str]) -> str:
     return f"<div class='pd-results'>{''.join(rows)}</div>"
 
 
-def _place(claim: str, page: str, shown: Collection[str]) -> str:
-    return f"../notebooks/{page}.html" + (f"#shown-{anchor(claim)}" if claim in shown else "")
+def _place(claim: str, page: str, shown: Mapping[str, str]) -> str:
+    return f"../notebooks/{shown.get(claim, page)}.html" + (
+        f"#shown-{anchor(claim)}" if claim in shown else ""
+    )
 
 
 # ------------------------------------------------------------------------ the ledger's page
@@ -204,13 +207,13 @@ _FILTER = """\
 
 
 def ledger_markdown(
-    root: Path | None = None, outdated: Collection[str] = (), shown: Collection[str] = ()
+    root: Path | None = None, outdated: Collection[str] = (), shown: Mapping[str, str] | None = None
 ) -> str:
     """Return the page of the book that shows the ledger, generated from the pages' results.
 
-    `shown` are the claims that a page shows at a place of their own.
+    `shown` says of each claim that a page shows at a place of its own, on which.
     """
-    table, known = ledger(root, outdated), {claim.id: claim for claim in register()}
+    table, known, shown = ledger(root, outdated), {claim.id: claim for claim in register()}, shown or {}
     run = table[table.measured != ""]
     lines = [
         *_INTRODUCTION.splitlines(),
@@ -240,7 +243,7 @@ def _counts(table: pd.DataFrame) -> str:
     return "<p>" + ", ".join(f"{chip(w)} {words[w]}" for w in order) + " at the largest size run.</p>"
 
 
-def _claim(claim: Claim, rows: Sequence[Row], shown: Collection[str]) -> str:
+def _claim(claim: Claim, rows: Sequence[Row], shown: Mapping[str, str]) -> str:
     """Return a claim that opens: its verdict in the line, everything else inside."""
     heads = {row["profile"]: row for row in rows if row["primary"]}
     first = next(iter(heads.values()), rows[0])
