@@ -548,10 +548,9 @@ diagrams.interactive_checkpoints(
 
 # %% [markdown] tags=["more"]
 # (parity-more)=
-# # Sparse parity with an MLP: ablations, rates, criteria
+# # Sparse parity with an MLP: the paper's size in numbers, and ablations
 #
-# What stands behind {ref}`the page <nb-parity>`: its students at other widths, rates and temperatures, the rates that were
-# tried, and every criterion with what was measured.
+# What stands behind {ref}`the page <nb-parity>`: the largest size in numbers, other widths, and a faster teacher.
 
 # %% [markdown]
 # (parity-paper-numbers)=
@@ -748,7 +747,9 @@ if "fast_students" in page_tables:
         fig, [*(fast[s] for s in fast_teaching), *fast_students.records], 4
     )
 
-# %% [markdown]
+# %% [markdown] tags=["more"]
+# # Sparse parity with an MLP: temperature, rates, criteria
+#
 # (parity-temperature)=
 # ## Temperature (Figure 14's question)
 #

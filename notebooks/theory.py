@@ -231,8 +231,8 @@ difference = np.abs(f(by_hand, x1) - f(by_engine, x1)).max()
 # labels or from the final teacher.
 #
 # Nothing is taken on trust: each statement of appendices B and C stands beside its computation, in the paper's letters, and
-# wherever a quantity is exact it is computed by two routes. This page has what Theorem 3.2 rests on; {ref}`the next one
-# <theory-more>` every lemma. Statements that fail are judged twice, as printed and in the form that holds;
+# wherever a quantity is exact it is computed by two routes. This page has what Theorem 3.2 rests on; {ref}`the
+# next ones <theory-more>` every lemma. Statements that fail are judged twice, as printed and in the form that holds;
 # {ref}`errata-theory` lists them.
 #
 # ## The setting of appendix B
@@ -488,9 +488,10 @@ display(
 
 # %% [markdown] tags=["more"]
 # (theory-more)=
-# # Theory: every statement of appendices B and C
+# # Theory: the first stage, statement by statement
 #
-# What stands behind {ref}`the page <nb-theory>`, statement by statement, and every criterion with what was measured.
+# What stands behind {ref}`the page <nb-theory>`: majority, the first gradient and the step it makes, and the batches beside the
+# theorem's exponents.
 
 # %% [markdown]
 # ## Majority
@@ -770,10 +771,11 @@ pd.DataFrame(slopes).style.hide(axis="index").format(precision=1)
 # (medians over $d$ and seeds). The batches of constructed teachers should rise more steeply with $c$ until the labels' own trace of the
 # support takes over ({numref}`fig-theory-exponents`): the two exponents of the theorem's minimum. At finite $d$ both contribute.
 
-# %% [markdown]
-# ## The second stage
+# %% [markdown] tags=["more"]
+# (theory-second-stage)=
+# # Theory: the second stage, totals, and width
 #
-# ### Lemma B.7 and Corollary B.8: the teacher's
+# ## Lemma B.7 and Corollary B.8: the teacher's
 #
 # With constants 1 the lemma wants $d \ge k^4 \log(kd/\epsilon)$ and $m \ge 2^k k \log(k/\delta)$, and gives $T_2 = m d^2 k^3 /
 # \epsilon^2$ steps of batch size 1. Only $k = 2$ can be run, as the table shows.
@@ -892,7 +894,7 @@ predictors[predictors.predictor.isin(["2y + x_1", "constructed"])][
 ].round(3)
 
 # %% [markdown]
-# ### Theorem B.1: the student's
+# ## Theorem B.1: the student's
 #
 # The theorem assumes a teacher whose coefficients satisfy Corollary B.6. Read without the majority, and with the proof's signs, that is the
 # case, and all goes as it says. Its proof calls the student's second stage "exactly equal" to the teacher's, which it is for equal $c_j$ only: the gradient from the intermediate
@@ -1090,8 +1092,10 @@ if figures == "all":
 # %% tags=["nbval-ignore-output"]
 claims.beside("Lemma B.10")
 
-# %% [markdown]
-# ## Two Transformers that compute parity
+# %% [markdown] tags=["more"]
+# # Theory: two Transformers that compute parity, and all criteria
+#
+# ## The constructions
 #
 # Appendix C.2.1 writes down weights of one block without residual and layer norm. In Proposition C.1 attention picks the
 # support and an MLP reads the parity off the mean; Lemma C.2 builds that MLP from trapezoids of four units each,

@@ -33,7 +33,7 @@ from pdlib.pages import PageError, checkout, declared_parameters, execute, load_
 if TYPE_CHECKING:
     import pandas as pd
 
-MORE = "_more"  # ends the name of a page's second part
+MORE = "_more"  # in the names of a page's further parts
 SVG, NARROW_SVG = "image/svg+xml", "application/x-narrow+svg"  # of a figure in an executed page
 REFERENCE = "Reference"  # the part of the contents with the package's documentation, which is not printed
 _API = """\
@@ -77,13 +77,12 @@ def stage(destination: Path, executed: Path, *, alone: str = "", root: Path | No
         }
     for page, path in found.items():
         notebook = optional("nbformat", "notebooks").read(path, as_version=4)
-        first, more = _in_two(_for_readers(notebook, page, destination, root))
-        _write_page(first, destination, page)
-        if more.cells:
-            _write_page(more, destination, f"{page}{MORE}")
-            for chapter in itertools.chain(*(part["chapters"] for part in contents["parts"])):
-                if chapter["file"] == f"notebooks/{page}":
-                    chapter["sections"] = [{"file": f"notebooks/{page}{MORE}"}]
+        parts = _in_parts(_for_readers(notebook, page, destination, root), page)
+        for name, part in parts.items():
+            optional("nbformat", "notebooks").write(part, destination / "notebooks" / f"{name}.ipynb")
+        for chapter in itertools.chain(*(part["chapters"] for part in contents["parts"])):
+            if chapter["file"] == f"notebooks/{page}" and len(parts) > 1:
+                chapter["sections"] = [{"file": f"notebooks/{name}"} for name in [*parts][1:]]
     config = _site_config(root)
     (destination / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     if alone:
@@ -99,20 +98,18 @@ def stage(destination: Path, executed: Path, *, alone: str = "", root: Path | No
 # An executed page as its readers get it
 
 
-def _write_page(notebook: Any, destination: Path, name: str) -> None:
-    """Write a staged page."""
-    optional("nbformat", "notebooks").write(notebook, destination / "notebooks" / f"{name}.ipynb")
+def _in_parts(notebook: Any, page: str) -> dict[str, Any]:
+    """Cut a page before each cell tagged `more`: the main path, then ablations and further sizes, by their files' names.
 
-
-def _in_two(notebook: Any) -> tuple[Any, Any]:
-    """Cut a page in two before the cell tagged `more`: the main path, and ablations and further sizes.
-
-    What the second part is called stands in its first heading.
+    What a further part is called stands in its first heading.
     """
-    cut = next((i for i, cell in enumerate(notebook.cells) if "more" in _tags(cell)), len(notebook.cells))
-    first, more = copy.copy(notebook), copy.copy(notebook)
-    first["cells"], more["cells"] = notebook.cells[:cut], notebook.cells[cut:]
-    return first, more
+    cuts = [i for i, cell in enumerate(notebook.cells) if "more" in _tags(cell)]
+    parts = {}
+    for n, (start, stop) in enumerate(itertools.pairwise([0, *cuts, len(notebook.cells)])):
+        part = copy.copy(notebook)
+        part["cells"] = notebook.cells[start:stop]
+        parts[page + (f"{MORE}{n}" if n > 1 else MORE * n)] = part
+    return parts
 
 
 def _for_readers(notebook: Any, page: str, destination: Path, root: Path) -> Any:

@@ -125,8 +125,8 @@ class PageRuns:
         from IPython.display import Markdown, display  # of the extra `notebooks`
 
         at = self.published()
-        said = f"Profile `{at.profile}`: {headline(at.tables)}" if at.profile else ""
-        display(claims.beside(*names, above=True), Markdown(said))  # type: ignore[no-untyped-call]
+        said = [Markdown(f"Profile `{at.profile}`: {headline(at.tables)}")] if at.profile else []  # type: ignore[no-untyped-call]
+        display(claims.beside(*names, above=True), *said)  # type: ignore[no-untyped-call]
 
     def show_headline(self, draw: Callable[[dict[str, pd.DataFrame]], Figure], n_columns: int = 3) -> None:
         """Show a figure of the page's tables at the largest published size."""

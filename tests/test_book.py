@@ -129,13 +129,18 @@ def test_a_figure_is_linked_as_vectors_for_wide_and_narrow_screens_above_its_pro
     assert sorted(path.name for path in folder.iterdir()) == ["tiny-1-narrow.svg", "tiny-1.svg", "tiny-2.svg"]
 
 
-def test_a_page_is_cut_in_two_and_its_second_part_is_its_child(checkout: Path) -> None:
-    more = nbformat.v4.new_markdown_cell("# Ablations", metadata={"tags": ["more"]})
-    source = executed(checkout, cell("a = 1"), more, cell("b = 2"))
+def test_a_page_is_cut_in_parts_and_the_further_ones_are_its_children(checkout: Path) -> None:
+    more, last = (
+        nbformat.v4.new_markdown_cell(f"# {title}", metadata={"tags": ["more"]})
+        for title in ("Ablations", "Sizes")
+    )
+    source = executed(checkout, cell("a = 1"), more, cell("b = 2"), last)
     assert [c.source for c in staged(source).cells][2:] == ["a = 1"]
     assert [c.source for c in staged(source, "tiny_more").cells] == ["# Ablations", "b = 2"]
+    assert [c.source for c in staged(source, "tiny_more2").cells] == ["# Sizes"]
     first = yaml.safe_load((source / "_toc.yml").read_text("utf-8"))["parts"][0]["chapters"][0]
-    assert first == {"file": "notebooks/tiny", "sections": [{"file": "notebooks/tiny_more"}]}
+    children = [{"file": "notebooks/tiny_more"}, {"file": "notebooks/tiny_more2"}]
+    assert first == {"file": "notebooks/tiny", "sections": children}
 
 
 def test_the_book_of_a_profile_executes_the_pages_that_have_it_and_names_the_others(

@@ -130,7 +130,7 @@ def test_the_ledgers_page_shows_words_values_and_remarks(store: Store) -> None:
     assert "students: progressive at an end" in row
     assert "<tr class=pd-primary>" in row
     assert "5 of 5" in row
-    assert "href='../notebooks/parity.html#shown-claim-r2'" in row
+    assert "href='../notebooks/parity_more.html#shown-claim-r2'" in row
     assert "Not run, or an illustration: " in text
     assert "of an older version of the code" in claims.ledger_markdown(
         store.root / "published", [record().fingerprint]
@@ -150,7 +150,7 @@ def test_the_numbered_results_lead_to_where_a_page_shows_them_or_to_the_page(sto
     judged(store)
     shown = claims.numbered_results(claims.ledger(store.root / "published"), {"R2": "parity_more"})
     assert shown.count("<a class='pd-result'") == 8
-    assert "href='../notebooks/parity.html#shown-claim-r2'" in shown
+    assert "href='../notebooks/parity_more.html#shown-claim-r2'" in shown
     assert "href='../notebooks/pcfg.html'" in shown
 
 
