@@ -14,17 +14,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 import yaml
 
-from pdlib import book, pages
+from pdlib import book, claims, pages
+from pdlib.published import Published
 
 pytestmark = pytest.mark.site
 
 ROOT = Path(__file__).resolve().parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 CHAPTERS = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
-NAMES = [*CHAPTERS, "search", "genindex"]
+PARTS = {  # the main path of each page, then its further parts
+    page: [f"notebooks/{name}" for name in book._in_parts(nbformat.read(path, as_version=4), page)]
+    for page in pages.page_names(ROOT)
+    for path in [ROOT / "notebooks" / f"{page}.ipynb"]
+}
+FURTHER = [name for names in PARTS.values() for name in names[1:]]
+NAMES = [*CHAPTERS, *FURTHER, "book/api", "book/api/pdlib.engine", "search", "genindex"]
+TALLEST = 9000  # pixels of a page with its code folded
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +71,7 @@ class Visit:
     """A page opened in a fresh browser context, with what it asked for and what it complained about."""
 
     def __init__(self, browser: Any, path: Path, query: str = "", mode: str = "light") -> None:
-        self.context = browser.new_context(color_scheme=mode)
+        self.context = browser.new_context(color_scheme=mode, viewport=DESK)
         self.context.add_init_script(f"localStorage.mode = localStorage.theme = '{mode}'")
         self.page = self.context.new_page()
         self.requests: list[str] = []
@@ -110,6 +120,25 @@ def accessibility_faults(visit: Visit) -> list[str]:
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
+
+
+def sideways(visit: Visit) -> list[str]:
+    """What makes a phone scroll sideways."""
+    visit.page.set_viewport_size(PHONE)
+    return visit.page.evaluate(
+        """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+            [...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+            .slice(0, 5).map(e => e.outerHTML.slice(0, 120))"""
+    )
+
+
+def places(visit: Visit, selector: str) -> list[float]:
+    """Where the elements that can be seen begin, in pixels from the top of the page."""
+    return visit.page.evaluate(
+        """selector => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility())
+            .map(e => e.getBoundingClientRect().top + scrollY)""",
+        selector,
+    )
 
 
 def reacts_to_keyboard(visit: Visit) -> list[bool]:
@@ -185,6 +214,29 @@ def test_page_renders_offline_without_a_complaint_and_is_accessible(
         assert visit.errors == []
         assert visit.page.evaluate("document.documentElement.dataset.theme") == mode
         assert accessibility_faults(visit) == []
+        assert sideways(visit) == []
+
+
+@pytest.mark.parametrize("page", [page for page in PARTS if page not in pages.GUIDES])
+def test_a_page_answers_at_its_top_and_its_parts_are_not_long(page: str, site: Path, browser: Any) -> None:
+    for name in PARTS[page]:
+        with Visit(browser, site / f"{name}.html") as visit:
+            assert visit.page.evaluate("document.documentElement.scrollHeight") <= TALLEST, name
+    with Visit(browser, site / f"notebooks/{page}.html") as visit:
+        assert places(visit, ".pd-verdicts")[0] <= 700
+        if any(Published().tables(page, size) for size in claims.SIZES):
+            assert places(visit, "figure img, .pd-figure, .pd-interactive")[0] <= 900
+
+
+def test_the_first_page_shows_the_result_at_once(site: Path, browser: Any) -> None:
+    for size in (DESK, PHONE):
+        with Visit(browser, site / "book/intro.html") as visit:
+            visit.page.set_viewport_size(size)
+            assert places(visit, ".pd-interactive")[0] <= size["height"]
+            assert len(places(visit, ".pd-results .pd-chip")) == len(claims.HEADLINES)
+    with Visit(browser, site / "book/claims.html") as visit:
+        assert visit.page.evaluate("document.documentElement.scrollHeight") <= 6000
+    assert (site / "genindex.html").stat().st_size < 500_000
 
 
 def test_some_pages_have_maths(site: Path) -> None:
@@ -215,6 +267,7 @@ def test_search_finds_parity_and_nothing_that_is_not_there(site: Path, browser: 
         assert visit.page.locator("ul.search li").count() == 0
     with Visit(browser, site / "search.html", query="?q=parity") as visit:
         visit.page.wait_for_selector("ul.search li a")
+        visit.page.wait_for_selector("ul.search li p.context")  # an excerpt
         found = visit.page.eval_on_selector_all("ul.search li a", "links => links.map(link => link.href)")
         assert any("/notebooks/parity.html" in link for link in found), found
         assert outside_requests(visit) == []
@@ -284,6 +337,14 @@ def test_control_a_dead_slider_is_seen(tmp_path: Path, browser: Any) -> None:
     slider = "<input type=range min=0 max=9 value=3><output>3</output>"
     with Visit(browser, planted(tmp_path, f"<div class=pd-interactive>{slider}</div>")) as visit:
         assert reacts_to_keyboard(visit) == [False]
+
+
+def test_control_a_page_wider_than_a_phone_is_seen(tmp_path: Path, browser: Any) -> None:
+    body = "<article><pre style='width: 800px'>wide</pre></article>"
+    with Visit(browser, planted(tmp_path, body)) as visit:
+        assert sideways(visit)
+    with Visit(browser, planted(tmp_path, body.replace("800px", "80px"))) as visit:
+        assert sideways(visit) == []
 
 
 def test_control_broken_links_and_images_are_seen(tmp_path: Path) -> None:
