@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,64 @@ def test_a_parameter_file_holds_what_the_page_declares_and_the_smoke_profile_is_
     else:
         path = ROOT / "book" / "parameters" / profile / f"{page}.yaml"
         assert set(yaml.safe_load(path.read_text("utf-8"))) == set(declared)
+
+
+NUMBER = r"(?<![\w.])(\d[\d,_]*(?:\.\d+)?(?:e-?\d+)?)([kM]?)\b"
+NAMED = (  # what bears a number: Figure 7, Theorems 3.2 and B.1, R1, section 3.1
+    r"(?i)\b(figures?|theorems?|lemmas?|claims?|corollar(?:y|ies)|propositions?|definitions?|sections?|appendix|appendices|tables?|items?|"
+    r"levels?|R)\s*[A-Z]?\.?\d[\d.]*(?:(?:,|\sand|\sto)\s[A-Z]?\.?\d+[\d.]*)*"
+)
+SHARES = {50, 75, 90, 95, 99}  # thresholds and intervals, in per cent
+TOLD: dict[str, set[float]] = {  # of the page's small example, of its inputs, or numbers of sections
+    "hierarchical": {16, 2250, 2750, 4000},
+    "parity_transformers": {80},
+    "pcfg": {138, 432},
+    "theory": {3.2, 128},
+    "wiki": {30_522},
+}
+
+
+def numbers(text: str) -> Iterator[tuple[float, str]]:
+    """The numbers of a text, with what stands around them."""
+    for found in re.finditer(NUMBER, text):
+        size = {"": 1, "k": 1e3, "M": 1e6}[found[2]]
+        around = text[max(0, found.start() - 40) : found.end() + 20]
+        yield float(re.sub("[,_]", "", found[1])) * size, around
+
+
+def typed_results(page: str, prose: str, root: Path = ROOT) -> list[str]:
+    """Numbers in prose that no parameter, section, figure, formula or quotation explains: a result typed by hand."""
+    declared = pages.declared_parameters(page, root=root).values()
+    files = [path.read_text("utf-8") for path in root.glob(f"book/parameters/*/{page}.yaml")]
+    known = {
+        v for text in [*(f"{p.default} {p.comment}" for p in declared), *files] for v, _ in numbers(text)
+    }
+    for unread in (
+        r"(?m)^(#|>).*$",
+        r"(?s)\$\$.*?\$\$",
+        r"\$[^$]*\$",
+        r"(\{[\w:]+\})?`[^`]*`",
+        r"\([\w-]+\)=",
+        NAMED,
+    ):
+        prose = re.sub(unread, "", prose)
+    return [
+        around for v, around in numbers(prose) if v > 2 and v not in known | SHARES | TOLD.get(page, set())
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_result_is_typed_into_a_pages_prose(page: str) -> None:
+    cells = jupytext.read(ROOT / "notebooks" / f"{page}.py").cells
+    prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    assert [fault for text in prose for fault in typed_results(page, text)] == []
+
+
+def test_control_a_typed_result_is_found(tiny: Path) -> None:
+    allowed = "# Over 99\n\nWidth 20 of $d = 77$ in Figure 7 (section 3.1), `n = 55`, 90 %.\n\n> 1,234 steps"
+    assert typed_results("tiny", allowed, tiny) == []
+    (found,) = typed_results("tiny", f"{allowed}\n\nThe student needs 7,500 steps.", tiny)
+    assert "7,500" in found
 
 
 @pytest.mark.parametrize("page", PAGES)
