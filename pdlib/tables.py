@@ -163,6 +163,26 @@ def last_rows(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return runs.sort_values("step", kind="stable").groupby(list(by), sort=False).tail(1).sort_index()
 
 
+def gains(
+    students: pd.DataFrame,
+    by: Sequence[str],
+    of: str = "progressive",
+    over: Sequence[str] = ("one_shot", "one_shot_hard"),
+) -> pd.DataFrame:
+    """Return what a method reaches by the end minus the best of others of the same ancestry: `by`, `seed`, `gain`.
+
+    >>> rows = [("progressive", 0.75), ("one_shot", 0.5), ("one_shot_hard", 0.25)]
+    >>> students = pd.DataFrame(rows, columns=["method", "accuracy"]).assign(seed=1, step=9, horizon=0.5)
+    >>> gains(students, ["horizon"]).values.tolist()
+    [[0.5, 1.0, 0.25]]
+    """
+    final = last_rows(students, [*by, "seed", "method"]).pivot(
+        index=[*by, "seed"], columns="method", values="accuracy"
+    )
+    rivals = final[[method for method in over if method in final]]
+    return (final[of] - rivals.max(axis=1)).rename("gain").reset_index()
+
+
 def _per_group(
     table: pd.DataFrame, by: Sequence[str], row: Callable[[pd.DataFrame], Mapping[str, Any]]
 ) -> pd.DataFrame:

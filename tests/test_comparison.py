@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pdlib.comparison import (
     student_of,
     targets_by_temperature,
     text_adam,
+    text_student,
     usual_methods,
 )
 from pdlib.engine import RunsFailedError
@@ -178,10 +180,12 @@ def test_a_page_begins_with_its_parameters_checked_and_shows_where_a_figure_come
     plt.close("all")
 
 
-def test_a_small_network_learns_here_and_now_and_leaves_nothing(store: Store) -> None:
-    pages = PageRuns("wiki", "smoke", store)
-    assert pages.falls(tiny.TASK, MLP(16), 64) == {"steps": [0, 30, 60], "better": True}
-    assert not pages.records
+def test_a_student_of_text_warms_up_over_the_teachers_share_of_its_own_steps() -> None:
+    teacher = replace(TEACHER, optimizer=text_adam(0.1, 0.25))
+    student = text_student(teacher, Labels(), MLP(8), 0.2, n_steps=40)
+    optimizer = text_adam(0.2, 0.25)
+    changes = {"model": MLP(8), "optimizer": optimizer, "n_steps": 40, "evaluate_every": 5}
+    assert student == student_of(teacher, Labels(), **changes)
 
 
 def test_a_comparison_chooses_on_other_seeds_than_it_reports_and_tries_as_much_for_each(store: Store) -> None:

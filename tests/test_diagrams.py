@@ -277,6 +277,17 @@ def test_the_curriculum_says_loss_measures_and_prediction_and_names_tokens_safel
     assert "<c>" not in re.sub(r"<script>.*</script>", "", markup, flags=re.DOTALL)
 
 
+def test_without_predictions_the_curriculum_says_the_accuracy() -> None:
+    teacher = losses().query("seed == 0").assign(accuracy=0.25)
+    one = ngrams().query("seed == 0")
+    markup = diagrams.interactive_curriculum(teacher, one, name="a-test").markup
+    assert texts_of(markup)[1] == (
+        "Checkpoint 10: loss 0.90; for n = 3, 5, M_robust 0.13, 0.15 and M_close 1.13, 1.15; accuracy 0.25."
+    )
+    assert "held-out accuracy" in markup
+    assert "Sentence" not in markup
+
+
 def test_a_slider_over_nothing_or_over_several_positions_is_an_error() -> None:
     none = pd.DataFrame({"checkpoint": [], "step": [], "accuracy": []})
     with pytest.raises(ValueError, match="no students: expected at least one checkpoint"):

@@ -232,7 +232,7 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
     ),
     "plot_loss": (
         lambda ax: figures.plot_loss(losses(), ax, CEILINGS, TURNS),
-        ["one seed each", "mean (n = 3)", "C₁, halfway down the loss", r"peak of $M_\mathrm{robust}$"],
+        ["one seed each", "mean (n = 3)", "C₁, steepest of the drop", r"peak of $M_\mathrm{robust}$"],
         ("training steps", "held-out loss (nats)"),
     ),
     "plot_dependence": (
@@ -264,7 +264,7 @@ DRAWN: dict[str, tuple[Callable[[Axes], Axes], list[str], tuple[str, str]]] = {
         lambda ax: figures.plot_first_checkpoints(
             first_checkpoints(), ax, horizons().query("method == 'one_shot'"), TURNS
         ),
-        ["one-shot (n = 3)", "first checkpoint of the grid (n = 3)", "C₁, halfway down the loss"],
+        ["one-shot (n = 3)", "first checkpoint of the grid (n = 3)", "C₁, steepest of the drop"],
         ("first checkpoint (teacher's training steps)", "final held-out accuracy"),
     ),
     "plot_nonterminals": (
@@ -585,7 +585,7 @@ def test_candidates_stand_at_the_mean_of_their_steps_beside_the_grid(ax: Axes) -
     figures.plot_first_checkpoints(first_checkpoints(), ax, candidates=TURNS)
     grid, candidate = (
         drawn(ax)["first checkpoint of the grid (n = 3)"],
-        drawn(ax)["C₁, halfway down the loss"],
+        drawn(ax)["C₁, steepest of the drop"],
     )
     np.testing.assert_allclose(grid, [[10, 20, 40], [0.52, 0.62, 0.57]])
     np.testing.assert_allclose(candidate, [[25], [0.64]])

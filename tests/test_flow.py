@@ -47,6 +47,7 @@ ALLOWED = {
     "tables": set(),
     "figures": {"tables"},
     "diagrams": {"figures"},
+    "words": {"figures", "tables"},
     "claims": {"published", "sources", "specs", "store", "tables"},
     "pages": {"install", "claims", "files", "store", "progress"},
     "comparison": {
