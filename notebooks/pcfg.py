@@ -686,7 +686,7 @@ words.by_legend(
         columns=["measure", "n"],
         values="median",
     )
-)
+).rename(index=plots.share_name, level="horizon")
 
 # %% [markdown]
 # ## The rates that were tried
@@ -777,7 +777,7 @@ if figures == "all":
         rows = page_tables["variants"]
         rows = rows[rows["size"] == size]
         plots.plot_horizons(rows, ax, ceiling)
-    runs.show(fig, kept_records)
+    runs.show(fig, kept_records, 2)
 
 # %% tags=["nbval-ignore-output"]
 claims.beside(
