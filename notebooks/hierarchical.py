@@ -14,18 +14,8 @@
 # (nb-hierarchical)=
 # # Hierarchical parity: a tree of parities
 #
-# **Claims judged here**: Figures 15, 17, 18 and 19, and three sentences of appendix C.3. Figure 16 is drawn from the
-# task itself.
-#
-# > "a single teacher checkpoint won't give information of entire support to a student to learn from."
-# > {cite:p}`panigrahi2025` (appendix C.3)
-#
-# > "2 checkpoints during the stage transition suffice to train the student to 100% accuracy, however the performance
-# > can heavily depend on their selection." (Figure 18)
-#
-# **What would contradict them**: a teacher that learns all features of the tree at the same time; a student that
-# reaches 100 % with one intermediate checkpoint as well as with two; a pair of checkpoints that works though one of
-# them lies before or after the teacher's transition; or a benefit that goes away with hard labels.
+# A task can have several hidden parts, which a teacher learns one after the other. Is one of its checkpoints then enough to
+# teach a student, or does it take two?
 
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke, laptop or paper
@@ -55,11 +45,13 @@ from pdlib.pages import check_parameters
 
 check_parameters(globals())  # before the imports that take seconds
 
+import copy
 from pprint import pprint
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import Markdown, display
 from pdlib import MLP, SGD, HierarchicalParity, claims, diagrams, tables
 from pdlib import figures as plots
@@ -67,22 +59,165 @@ from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
     compare,
+    named,
     student_of,
     targets_by_temperature,
     usual_methods,
 )
 from pdlib.probes.features import FeatureCorrelations, feature_correlations
 from pdlib.schedules import Progressive
-from pdlib.specs import Measurement, Training
+from pdlib.specs import Measurement, Piece, Training
 from pdlib.tables import data_seed
+from torch.nn.functional import cross_entropy
 
 runs = PageRuns.of("hierarchical", globals())
 REACHED = 0.99  # "100 %"
+SINGLES = [f"single_{i}" for i in range(1, 7)]
 INSIDE = ["pair_2_4", "pair_2_5", "pair_3_4", "pair_3_5", "pair_4_5"]
 OUTSIDE = ["pair_1_3", "pair_1_5", "pair_2_6", "pair_3_6", "pair_5_6"]
 NAMED = (3, 5)  # the pair named beforehand
+LOOKS = {
+    "single_3": ("(2, T), ③", plots.SKY, (0, (5, 1))),
+    "single_5": ("(2, T), ⑤", plots.PURPLE, (0, (5, 1))),
+    "pair_3_5": ("(3, T), ③⑤", plots.GREEN, "-"),
+    "pair_2_4": ("(3, T), ②④", plots.BLUE, (0, (3, 1, 1, 1))),
+    "pair_3_6": ("(3, T), ③⑥, one outside", plots.RED, (0, (3, 1))),
+    "pair_1_5": ("(3, T), ①⑤, one outside", plots.ORANGE, (0, (1, 1))),
+}
+
+
+# %% tags=["nbval-ignore-output"]
+def ended(table, *methods):
+    """In how many ancestries a student of one of these ends at 99 %."""
+    rows = tables.last_rows(table, ["method", "seed"])
+    best = rows[rows.method.isin(methods)].groupby("seed").accuracy.max()
+    return f"{(best >= REACHED).sum()} of {len(best)}"
+
+
+def headline(found):
+    """The effect in a sentence, from published tables alone."""
+
+    def both(kind, *methods):
+        widths = ("narrow", "wide")
+        counts = [ended(found[f"{w}_{kind}"], *methods) for w in widths]
+        return f"{counts[0]} narrow and {counts[1]} wide"
+
+    said = (
+        f"Progressive distillation brings {both('students', 'progressive')} students to 99 %, one-shot distillation "
+        f"{both('students', 'one_shot')} ones."
+    )
+    if "narrow_chosen" not in found:
+        return said
+    return (
+        f"Taught by ③, then ⑤, then the final checkpoint, {both('chosen', 'pair_3_5')} students end at 99 %; with a single "
+        f"checkpoint before the final one, the best of six for each, {both('chosen', *SINGLES)} ones. {said}"
+    )
+
+
+runs.in_short(headline, "Figure 15", "Figure 18")
+
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"figure": {"name": "fig-hierarchical-headline", "caption": "Held-out accuracy of the narrow student. Left: by method, beside its teacher. Right: taught by one checkpoint of the teacher's transition for T steps, or by two for T steps each, and then by the final one. Means over ancestries with 95 % intervals."}, "image": {"alt": "Two panels of accuracy against training steps: progressive and one-shot students beside their teacher, and students of one checkpoint and of two."}}
+
+
+def drawn(found):
+    """The figure above, from published tables alone."""
+    fig, axes = plots.panels(["by method", "one or two"], (9.5, 3.4))
+    usual = pd.concat([found["teacher"], found["narrow_students"]])
+    shown = usual.method.isin(["teacher", "one_shot", "progressive"])
+    plots.plot_accuracy(usual[shown], axes[0], chance=None)
+    if "narrow_chosen" in found:
+        few = {name: LOOKS[name] for name in list(LOOKS)[:3]}
+        plots.plot_accuracy(
+            found["narrow_chosen"], axes[1], looks=few, chance=None
+        )
+    return fig
+
+
+runs.show_headline(drawn, 4)
 
 # %% [markdown]
+# ## The idea in a few lines
+#
+# The class of an input is found by asking one parity after the other, from the root of a tree down. Which checkpoint's
+# answers stand in for the classes, and for how many steps, is the schedule. In plain PyTorch, one sample a step:
+
+
+# %% tags=["show"]
+def leaf(bits, k=3, depth=2):
+    blocks = bits.reshape(len(bits), -1, k)  # (example, node, k)
+    node = torch.ones(len(bits), dtype=int)  # everyone at the root
+    for _ in range(depth):
+        odd = blocks[range(len(bits)), node - 1].prod(dim=1) < 0
+        node = 2 * node + odd
+    return node - 2**depth
+
+
+def learn(spec, teacher=None):
+    d, n_classes = spec.task.n_inputs, spec.task.n_classes
+    net = spec.model.module(spec.model.initial(d, n_classes, spec.seed))
+    bits = torch.from_numpy(spec.stream.examples(0, spec.n_steps)[0])
+    kept, bits = {}, bits.double()
+    for piece in spec.pieces or [Piece(0, spec.n_steps, 0)]:
+        x = bits[piece.start : piece.stop]
+        # the classes, or what the checkpoint that is due takes for them
+        y = (
+            teacher[piece.checkpoint](x).argmax(dim=1)
+            if teacher
+            else leaf(x)
+        )
+        for t in range(len(x)):
+            loss = cross_entropy(net(x[t]), y[t])
+            slopes = torch.autograd.grad(loss, list(net.parameters()))
+            with torch.no_grad():
+                for p, slope in zip(net.parameters(), slopes, strict=True):
+                    p -= spec.optimizer.learning_rate * slope
+            if piece.start + t + 1 in spec.checkpoints:
+                kept[piece.start + t + 1] = copy.deepcopy(net)
+    return kept
+
+
+# %% [markdown]
+# A teacher of width 64 learns a tree of three nodes in 4,000 steps; a student of width 16 is taught by what it was at step 2,250,
+# then at 2,750, then at the end. The engine of this book, which is compiled, gives the same network to the last digits:
+
+# %% tags=["show"]
+small = Training(
+    HierarchicalParity(12, 3, 2),
+    MLP(64),
+    SGD(0.05),
+    n_steps=4_000,
+    evaluate_every=4_000,
+    checkpoint_every=250,
+    precision="float64",
+    seed=1,
+)
+taught = student_of(
+    small,
+    chosen_checkpoints(small, [2_250, 2_750], 750),
+    model=MLP(16),
+)
+by_hand = learn(taught, learn(small))[taught.n_steps].state_dict()
+by_engine = runs.live_parameters(taught)
+difference = max(
+    abs(by_hand[k].numpy() - by_engine[k]).max() for k in by_hand
+)
+bits, y = taught.task.stream(0, "evaluation").examples(0, 4096)
+accuracy = (MLP(16).logits(by_engine, bits).argmax(axis=1) == y).mean()
+{"accuracy": round(float(accuracy), 2), "equal": bool(difference < 1e-9)}
+
+# %% [markdown]
+# ## What the paper says
+#
+# > "a single teacher checkpoint won't give information of entire support to a student to learn from."
+# > {cite:p}`panigrahi2025` (appendix C.3)
+#
+# > "2 checkpoints during the stage transition suffice to train the student to 100% accuracy, however the performance
+# > can heavily depend on their selection." (Figure 18)
+#
+# It would be contradicted by a teacher that learns all features of the tree at the same time; by a student that reaches 100 %
+# with one intermediate checkpoint as well as with two; by a pair of checkpoints that works though one of them lies before or
+# after the teacher's transition; or by a benefit that goes away with hard labels.
+#
 # ## The setting
 #
 # A binary tree of depth $D$ has an inner node for each of $K - 1 = 2^D - 1$ *features*, blocks of $k$ coordinates
@@ -97,10 +232,10 @@ NAMED = (3, 5)  # the pair named beforehand
 #
 # and after $D$ questions leaf $n$ is class $n - K + 1$. A tree of depth 1 is sparse parity. Nodes are numbered as in
 # the official code, where $+1$ goes left; Figure 16 sends $-1$ left, which turns the picture and the order of the
-# classes around (`mirrored=True`) and is the same task to a network.
+# classes around and is the same task to a network.
 #
-# A class depends on the features of its own path only, and the root's feature is shared by all. Teacher and students
-# are the networks of {doc}`parity`, with $K$ outputs, trained in the same way: batch size 1, fresh inputs, plain SGD.
+# Teacher and students are the networks of {doc}`parity`, with $K$ outputs, trained in the same way: batch size 1, fresh inputs,
+# plain SGD. A class depends on the features of its own path only, and the root's feature is shared by all.
 
 # %%
 task = HierarchicalParity(n_bits, support_size, depth)
@@ -128,11 +263,8 @@ diagrams.plot_tree(tree, ax, [*path, "class 1"])
 n_rest = len(task.irrelevant)
 runs.show(fig, f"drawn from {task}; {n_rest} coordinates decide nothing")
 
-# %% [markdown]
-# One input, from the root down by hand: the product of each feature on the way, the child that it leads to, and the
-# class that the task gives.
-
 # %%
+# One input by hand: the product of each feature on its way down.
 inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
 node, way = 1, []
 for _ in range(depth):
@@ -142,45 +274,14 @@ for _ in range(depth):
     node = child
 pd.DataFrame(way).assign(
     leaf=node, by_hand=node - task.n_classes + 1, label=classes[0] + 1
-)
-
-# %% [markdown]
-# ## Trained here and now
-#
-# A network of width 64 learns a tree of depth 2, two coordinates per feature, from 20,000 samples, on the machine that
-# executes this page: first the root's question, then the class.
-
-# %%
-small = Training(
-    HierarchicalParity(12, 2, 2),
-    MLP(64),
-    SGD(0.05),
-    n_steps=20_000,
-    evaluate_every=10_000,
-    seed=0,
-)
-live = runs.live(small)
-live.table.query("step == 20_000")[
-    ["step", "accuracy_level_1", "accuracy_level_2"]
-].round(2)
+).set_index("node")
 
 # %% [markdown]
 # ## The teachers, level by level
 #
 # One teacher per seed. Its accuracy at level $l$ is the share of held-out inputs whose predicted leaf lies below the right
-# node after $l$ questions; at the last level that is the accuracy. Its candidate checkpoints are chosen from this
-# accuracy alone, before any student is trained:
-
-# %% tags=["hide-input"]
-shares = ", ".join(
-    f"{plots.NUMBERS[i + 1]} {a:g}"
-    for i, a in enumerate(candidate_accuracies)
-)
-Markdown(
-    f"- ① from before: half as far as the first checkpoint with accuracy {2 / task.n_classes:g} or more, when half of "
-    f"the classes are ruled out;\n- {shares}: the first later checkpoint with that accuracy or more;\n- ⑥ from after: the "
-    "first checkpoint from which on the accuracy stays above 0.999."
-)
+# node after $l$ questions; at the last level that is the accuracy. Six candidate checkpoints are chosen from this accuracy
+# alone, before any student is trained: ① from before the transition, ② to ⑤ in it, ⑥ from after it.
 
 # %%
 sources = list(dict.fromkeys(data_seed(s) for s in [*tuning_seeds, *seeds]))
@@ -199,7 +300,13 @@ teaching = list(dict.fromkeys(data_seed(s) for s in used))
 teacher_table = tables.teacher_rows(teachers, teaching)
 candidate_table = tables.candidate_rows(teacher_table, candidates)
 asked = {data_seed(s) for s in seeds}
+shares = ", ".join(
+    f"{plots.NUMBERS[i + 1]} at {a:g}"
+    for i, a in enumerate(candidate_accuracies)
+)
 Markdown(
+    f"The rule: {shares} or more of the accuracy; ① half as far as the first checkpoint with {2 / task.n_classes:g} or more, "
+    "where half of the classes are ruled out; ⑥ where the accuracy stays above 0.999. "
     f"**{len(teaching)} of {len(asked)}** teachers settled within the budget. "
     "The others have no complete transition to choose from; no student was "
     "trained under them, and all that follows is about those that settled."
@@ -216,17 +323,16 @@ for ax, s in zip(axes, teaching, strict=True):
 runs.show(fig, (teachers[s] for s in teaching), 4)
 
 # %% [markdown]
-# A teacher of parity has one transition; these have a staircase ({numref}`fig-hierarchical-teachers`). The accuracy
-# rises by a step for each node that is learned: an input whose path leads through unlearned nodes is guessed among
-# the leaves that are left. Which node comes when differs from teacher to teacher, so every
-# number about steps below is per teacher.
+# A teacher of parity has one transition; where the accuracy rises by steps here ({numref}`fig-hierarchical-teachers`), each is a
+# node that is learned: an input whose path leads through unlearned nodes is guessed among the leaves that are left. Which
+# node comes when differs from teacher to teacher, so every number about steps below is per teacher.
 #
 # ## What the teacher follows, and when (Figure 17)
 #
 # The probe correlates the probability of a class with *parts* of a feature, single coordinates or pairs of the same
 # block, and averages over the block and over the classes below the node. First on a predictor whose answer is known,
-# the labels themselves: the whole feature of the root correlates with each of the $K$ classes by $1/K$, another block of
-# as many coordinates not at all, and parts of a feature do not either: a perfect teacher hides them.
+# the labels themselves: the whole feature of the root correlates with each of the $K$ classes by $1/K$ (shown times $K$), another
+# block of as many coordinates not at all, and parts of a feature do not either: a perfect teacher hides them.
 
 # %%
 bits, y = task.stream(seed=0, purpose="probe").examples(0, n_probe_samples)
@@ -260,8 +366,8 @@ features, measured = runs.tabled(
     },
     "seed",
 )
-features.head(3)[
-    ["seed", "degree", "scope", "node", "level", "n_monomials", "n_classes"]
+features.query("scope == 'below'").head(3).set_index("node")[
+    ["seed", "degree", "level", "n_monomials", "n_classes"]
 ]
 
 # %% mystnb={"figure": {"name": "fig-hierarchical-features", "caption": "One teacher from its candidate ① on: mean absolute correlation of its probability of the paper's class 1 with single coordinates (left) and pairs (right) of the features on the path to that class, from the root (level 1) down; dotted, monomials with an irrelevant coordinate; dashed, what an ignored monomial would show (paper: Figure 17, which counts levels from the leaves)."}, "image": {"alt": "Correlations against steps: the curve of each level stands out from the rest at another time."}}
@@ -286,16 +392,20 @@ spread = (
     .groupby("seed")
     .step.agg(lambda v: v.max() - v.min())
 )
-Markdown(
-    f"From the first node's pairs to the last node's lie {plots.short_number(spread.min())} to "
-    f"{plots.short_number(spread.max())} steps, a share of "
-    f"{(spread / n_steps).min():.2f} to {(spread / n_steps).max():.2f} of the teacher's training."
+display(
+    Markdown(
+        f"From the first node's pairs to the last node's lie {plots.short_number(spread.min())} to "
+        f"{plots.short_number(spread.max())} steps, a share of "
+        f"{(spread / n_steps).min():.2f} to {(spread / n_steps).max():.2f} of the teacher's training."
+    ),
+    claims.beside("Figure 17"),
 )
 
 # %% [markdown]
-# Each level of the tree has its own time ({numref}`fig-hierarchical-features`, {numref}`fig-hierarchical-onsets`). Single
-# coordinates are noisy, as the paper says; pairs less so. A teacher whose accuracy drops for a checkpoint (batch 1
-# makes such relapses) shows many features at once in it.
+# {numref}`fig-hierarchical-features` is the paper's figure for one teacher, {numref}`fig-hierarchical-onsets` all of them. Where
+# nodes have their own times, a checkpoint hints at those that are being learned, and at no others. Single coordinates are noisier
+# than pairs, the paper says; a teacher whose accuracy drops for a checkpoint, as happens with batch size 1, can show many
+# features at once in it.
 #
 # ## Students (Figure 15)
 #
@@ -345,6 +455,11 @@ def compared(methods, seeds, part, what, **settings):
 
 
 students = compared(methods, used, "core", "")
+page_tables = {
+    "teacher": tables.teacher_rows(teachers, used),
+    "candidates": candidate_table,
+    "features": features,
+} | {f"{name}_students": c.table for name, c in students.items()}
 {
     name: {"methods": len(c.rates), "tries each": set(c.rates.n_tried)}
     for name, c in students.items()
@@ -359,28 +474,26 @@ for ax, c in zip(axes, students.values(), strict=True):
     )
 runs.show(fig, (r for c in students.values() for r in c.records))
 
-# %% tags=["nbval-ignore-output"]
-by_width = pd.concat(c.table.assign(student=n) for n, c in students.items())
-tables.reach_table(by_width, REACHED, ["student", "method"])
-
-# %% [markdown]
-# The table counts the runs that reach 99 %, which is what "100 %" means on this page. One-shot distillation with hard
-# labels of a teacher without errors is learning from labels; both are shown all the same.
-
-# %% tags=["nbval-ignore-output"]
-pd.concat({name: c.rates for name, c in students.items()}).round(3)
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method: narrow (left) and wide student (right); the chosen rates are marked."}, "image": {"alt": "Two panels of final accuracy against learning rate, one line per method."}}
-runs.show_rates(
-    {f"{name} student": c for name, c in students.items()}, (9.5, 3.6)
+# %% tags=["nbval-ignore-output", "hide-input"]
+shown = {
+    name: ", ".join(
+        f"{words} {ended(c.table, method)}"
+        for method, words in {
+            "progressive": "progressive",
+            "one_shot": "one-shot at temperature 1",
+            "one_shot_hard": "one-shot with hard labels",
+            "cross_entropy": "from labels",
+        }.items()
+    )
+    for name, c in students.items()
+}
+display(
+    Markdown(
+        f'How many students end at 99 %, which is what "100 %" means on this page: narrow, {shown["narrow"]}; wide, '
+        f"{shown['wide']}. Of the teachers all {len(used)} do: those that did not settle teach nobody here."
+    ),
+    claims.beside("small-student-as-fast-as-its-teacher"),
 )
-
-# %%
-page_tables = {
-    "teacher": tables.teacher_rows(teachers, used),
-    "candidates": candidate_table,
-    "features": features,
-} | {f"{name}_students": c.table for name, c in students.items()}
 
 # %% [markdown]
 # ## One checkpoint or two (Figures 18 and 19)
@@ -394,9 +507,8 @@ page_tables = {
 # level's features has just been learned, and one at which the last of them is being learned.
 
 # %% tags=["hide-input"]
-numbers = range(1, len(candidate_accuracies) + 3)
-singles = {f"single_{i}": (i,) for i in numbers}
-long = {f"long_{i}": (i, i) for i in numbers[1:-1]}
+singles = {name: (i,) for i, name in enumerate(SINGLES, start=1)}
+long = {f"long_{i}": (i, i) for i in range(2, len(singles))}
 pairs = {
     name: tuple(int(i) for i in name.split("_")[1:])
     for name in (*INSIDE, *OUTSIDE)
@@ -423,14 +535,6 @@ if figures == "all":
     page_tables |= {f"{name}_chosen": c.table for name, c in chosen.items()}
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-chosen", "caption": "Held-out accuracy of students of one and of two intermediate checkpoints, then the final one: narrow (left; paper: Figure 19b) and wide (right; paper: Figure 18b). Means over seeds with 95 % intervals."}, "image": {"alt": "Two panels of accuracy against training steps for single checkpoints, for pairs in the transition and for a pair with a checkpoint outside."}}
-LOOKS = {
-    "single_3": ("(2, T), ③", plots.SKY, (0, (5, 1))),
-    "single_5": ("(2, T), ⑤", plots.ORANGE, (0, (5, 1))),
-    "pair_3_5": ("(3, T), ③⑤", plots.GREEN, "-"),
-    "pair_2_4": ("(3, T), ②④", plots.BLUE, (0, (3, 1, 1, 1))),
-    "pair_3_6": ("(3, T), ③⑥, one outside", plots.RED, (0, (3, 1))),
-    "pair_1_5": ("(3, T), ①⑤, one outside", plots.PURPLE, (0, (1, 1))),
-}
 if figures == "all":
     fig, axes = plots.panels(both, (9.5, 3.8))
     for ax, c in zip(axes, chosen.values(), strict=True):
@@ -465,34 +569,79 @@ if figures == "all":
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
-    count = {
-        name: tables.reach_table(c.table, REACHED, ["method"]).set_index(
-            "method"
+    said = []
+    for name, c in chosen.items():
+        said.append(
+            f"{name} students: ③⑤ brings {ended(c.table, 'pair_3_5')} to 99 %; some pair from the transition "
+            f"{ended(c.table, *INSIDE)}, some pair with one outside {ended(c.table, *OUTSIDE)}, some single checkpoint "
+            f"{ended(c.table, *SINGLES)}, some for twice as long {ended(c.table, *long)}"
         )
-        for name, c in chosen.items()
-    }
-    shown = pd.concat(
-        {
-            f"{name} student": rows.n_reached.astype(str)
-            + " of "
-            + rows.n.astype(str)
-            + ", median "
-            + rows["median steps"]
-            for name, rows in count.items()
-        },
-        axis=1,
-    ).loc[list(signs)]
-    shown = shown.rename(index=signs).rename_axis("runs that reach 99 %")
-else:
-    shown = None
-shown
+    display(
+        Markdown(f"By ancestry, {'; '.join(said)}."),
+        claims.beside(
+            "Figure 19",
+            "one-checkpoint-is-not-enough",
+            "both-checkpoints-in-the-transition",
+        ),
+    )
 
 # %% [markdown]
-# **How to read it.** A student whose accuracy stays at $1 - 1/K$ has learned every feature but one of the last level's:
-# for that node it saw no checkpoint with a hint. A pair works if the two checkpoints together hint at all nodes. That
-# is the paper's reason why one is not enough, and it is why the choice matters: two checkpoints close to each other
-# hint at the same nodes.
+# A student whose accuracy stays at $1 - 1/K$ has learned every feature but one of the last level's: for that node it saw no
+# checkpoint with a hint. A pair works if the two checkpoints together hint at all nodes. That is the paper's reason why one is
+# not enough, and why the choice matters: two checkpoints close to each other hint at the same nodes.
 #
+# ### Choose the checkpoints
+#
+# One teacher and its narrow students, one run a choice. The slider goes through the single candidates, then the pairs.
+
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-hierarchical-choice", "caption": "What a student of one or two chosen checkpoints becomes (left), which nodes of the tree these checkpoints hint at (middle; pairs of a feature's coordinates, the larger value of two checkpoints), and where they lie on the teacher's way (right). One teacher, one run each."}}
+if figures == "all":
+    ancestry = ablation_used[0]
+    source = data_seed(ancestry)
+    of_teacher = features[
+        (features.seed == source) & (features.degree == 2)
+    ]
+    table = chosen["narrow"].table
+    display(
+        diagrams.interactive_choices(
+            teachers[source].table,
+            of_teacher[of_teacher.scope == "below"],
+            table[table.seed == ancestry],
+            {
+                name: {
+                    plots.NUMBERS[i - 1]: candidates[source][i - 1]
+                    for i in numbers
+                }
+                for name, numbers in (singles | pairs).items()
+            },
+            name="hierarchical-choice",
+        )
+    )
+
+# %% [markdown]
+# ## How this differs from the paper
+#
+# - **Size.** The laptop profile has $d = 60$, a teacher of width 2,000 and students of width 100 and 300 where the paper
+#   has $d = 100$, 50,000 and 100 and 1,000; tree, depth and feature size are the paper's. Length of training, rates and $T$ of
+#   progressive distillation are not stated in the paper.
+# - **Candidates** are chosen by a rule from each teacher's accuracy. The paper marks six by eye and says that its 6M
+#   checkpoint lies outside of the transition; here ① and ⑥ do, on both sides.
+# - **Hard labels** stand for a temperature near 0 in all methods but one-shot distillation, which is run at temperature 1
+#   and with hard labels. {ref}`hierarchical-temperature` varies it.
+# - **Figure 17**: the paper shows one teacher. "Spike" became three criteria: a feature stands out from the rest, it
+#   fades, and different levels first stand out at different checkpoints.
+#
+# Not tried: features that overlap, soft labels for progressive distillation, schedules of the rate. What
+# differs between paper, official code and this book in general stands in {doc}`../book/errata`.
+
+# %% [markdown] tags=["more"]
+# (hierarchical-more)=
+# # Hierarchical parity: temperature, rates, criteria
+#
+# What stands behind {ref}`the page <nb-hierarchical>`: the pair ③⑤ at other temperatures, every choice of checkpoints in numbers,
+# the rates that were tried, how the choices were made, and every criterion with what was measured.
+#
+# (hierarchical-temperature)=
 # ## Very low temperature (Figures 18c and 19c)
 #
 # The pair ③⑤ again, at each temperature of the teacher and with hard labels. If what helps were the softness of the
@@ -535,6 +684,66 @@ if figures == "all":
     runs.show(fig, (r for c in by_temperature.values() for r in c.records))
 
 # %% [markdown]
+# ## Every choice of checkpoints
+#
+# How many students reach 99 % at some evaluation, and at which step half of them had.
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+if figures == "all":
+    shown = {}
+    for name, c in chosen.items():
+        rows = named(
+            tables.reach_table(c.table, REACHED, ["method"]), signs
+        )
+        shown[f"{name} student"] = (
+            rows.n_reached.astype(str)
+            + " of "
+            + rows.n.astype(str)
+            + ", median "
+            + rows["median steps"]
+        )
+    display(pd.concat(shown, axis=1).rename_axis("taught by"))
+
+# %% [markdown]
+# ## The usual methods in numbers, and the rates that were tried
+#
+# One-shot distillation with hard labels of a teacher without errors is learning from labels; both are shown all the same.
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+display(
+    pd.concat(
+        {
+            f"{name} student": named(
+                tables.reach_table(c.table, REACHED, ["method"])
+            )
+            for name, c in students.items()
+        }
+    ),
+    pd.concat(
+        {f"{name} student": named(c.rates) for name, c in students.items()}
+    ),
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-rates", "caption": "Final held-out accuracy against the learning rate, on the tuning ancestries, by method: narrow (left) and wide student (right); the chosen rates are marked."}, "image": {"alt": "Two panels of final accuracy against learning rate, one line per method."}}
+runs.show_rates(
+    {f"{name} student": c for name, c in students.items()}, (9.5, 3.6)
+)
+
+# %% [markdown]
+# ## How the choices were made
+#
+# - **The rule's accuracies** and the pair ③⑤ were found on four teachers that are not reported, with one to two narrow
+#   and wide students each. There pairs of first checkpoints with accuracies from 0.4 to 0.95 were tried. With a later first
+#   checkpoint some students stopped one feature short, as most did with half of the laptop profile's $T$. A rate of 0.02
+#   destroyed (3, T) students; it stays in the grid, as one-shot distillation gains from it.
+# - **Twice as long.** In that exploration two candidates of one teacher were the same checkpoint, and this pair of one
+#   worked. Candidates are distinct since, and the singles for $2T$ steps were added as a control of their own.
+# - **Every single checkpoint of one of these teachers** was tried as well. Very few brought the narrow student to 100 %,
+#   all from relapses of the teacher, in which its accuracy drops for one checkpoint and many features show at once. The
+#   rule does not pick relapses; someone who looks for the best single checkpoint among all of them would find some.
+# - **Left aside** after one or two seeds: a tree of depth 2 with $d = 50$, $k = 5$, where a single late checkpoint is
+#   best, and features of 4 coordinates, where labels alone beat every distilled student.
+#
 # ## Verdicts
 #
 # Each criterion is a row of `pdlib/claims/register.yaml`, with the side and the threshold that the interval over ancestries must
@@ -544,37 +753,7 @@ if figures == "all":
 
 # %%
 verdicts = runs.judge(page_tables)
-claims.by_claim(verdicts)
+claims.by_claim(verdicts).set_index("claim")
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 display(claims.by_criterion(verdicts), runs.cost_table())
-
-# %% [markdown]
-# ## How this differs from the paper
-#
-# - **Size.** The laptop profile has $d = 60$, a teacher of width 2,000 and students of width 100 and 300 where the paper
-#   has $d = 100$, 50,000 and 100 and 1,000; tree, depth and feature size are the paper's. A teacher takes 2.6M steps,
-#   Figures 18 and 19 give each student 1.5M, and $T$ is 200k. Length of training, rates and $T$ of progressive
-#   distillation are not stated in the paper.
-# - **Candidates** are chosen by a rule from each teacher's accuracy. The paper marks six by eye and says that its 6M
-#   checkpoint lies outside of the transition; here ① and ⑥ do, on both sides.
-# - **The rule's accuracies** and the pair ③⑤ were found on four teachers that are not reported, with one to two narrow
-#   and wide students each. There pairs of first checkpoints with accuracies from 0.4 to 0.95 were tried. With the earlier
-#   one taken at 0.6, 0.7 or 0.75 some students stopped one feature short, at 0.75 most of them; so did most with
-#   $T$ of 100k instead of 200k. A rate of 0.02 destroyed (3, T) students; it stays in the grid, as one-shot distillation
-#   gains from it.
-# - **Twice as long.** In that exploration two candidates of one teacher were the same checkpoint, and this pair of one
-#   worked. Candidates are distinct since, and the singles for $2T$ steps were added as a control of their own.
-# - **Every single checkpoint of one of these teachers** was tried as well. Two of 26 brought the narrow student to 100 %,
-#   both from relapses of the teacher, in which its accuracy drops for one checkpoint and many features show at once. The
-#   rule above does not pick relapses; someone who looks for the best single checkpoint among all of them would find some.
-# - **Hard labels** stand for a temperature near 0 in all methods but one-shot distillation, which is run at temperature 1
-#   and with hard labels, and the last section.
-# - **Figure 17**: the paper shows one teacher. "Spike" became three criteria: a feature stands out from the rest, it
-#   fades, and different levels first stand out at different checkpoints.
-#
-# Tried on one or two seeds and left aside: a tree of depth 2 with $d = 50$, $k = 5$, where a single late checkpoint is
-# best, and features of 4 coordinates, where labels alone beat every distilled student.
-#
-# Not tried: features that overlap, the paper's size, soft labels for progressive distillation, schedules of the rate. What
-# differs between paper, official code and this book in general stands in {doc}`../book/errata`.

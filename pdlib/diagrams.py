@@ -9,7 +9,7 @@ import html
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -265,12 +265,12 @@ class Panel:
         for artist in artists:
             artist.set_gid(f"state-{state}")
 
-    def against_steps(self, run: pd.DataFrame, y: str, steps: Sequence[int]) -> None:
-        """Draw a teacher's curve; a dot marks the step of each state."""
+    def against_steps(self, run: pd.DataFrame, y: str, steps: Sequence[int | Sequence[int]]) -> None:
+        """Draw a teacher's curve; dots mark the step, or the steps, of each state."""
         self.ax.plot(run.step, run[y], color=TEXT)
-        for i, step in enumerate(steps):
-            height = run[y][run.step == step]
-            self.only(i, *self.ax.plot([step], height, "o", color=GREEN, markeredgecolor=TEXT))
+        for i, of_state in enumerate(steps):
+            marked = run[run.step.isin(np.atleast_1d(of_state))]
+            self.only(i, *self.ax.plot(marked.step, marked[y], "o", color=GREEN, markeredgecolor=TEXT))
         step_axis(self.ax)
 
     def svg(self, start: int = 0) -> str:
@@ -286,16 +286,21 @@ class Panel:
 
 
 def slider(
-    name: str, texts: Sequence[str], panels: Sequence[Panel], above: str = "", start: int = 0
+    name: str,
+    texts: Sequence[str],
+    panels: Sequence[Panel],
+    above: str = "",
+    start: int = 0,
+    what: str = "Teacher checkpoint",
 ) -> Interactive:
     """Return panels under a slider with a state for each text, which is said too; it opens at the state `start`.
 
-    `name` is the figure's in its page.
+    `name` is the figure's in its page, `what` says what the slider chooses.
     """
     ident = f"pd-{name}"
     return Interactive(
         f'<div class="pd-interactive" id="{ident}">'
-        f'<label for="{ident}-slider">Teacher checkpoint (the arrow keys move the slider)</label><br>'
+        f'<label for="{ident}-slider">{what} (the arrow keys move the slider)</label><br>'
         f'<input id="{ident}-slider" type="range" min="0" max="{len(texts) - 1}" step="1" value="{start}"'
         f' style="width:min(100%,520px)">{above}'
         f'<div style="display:flex;flex-wrap:wrap">{"".join(panel.svg(start) for panel in panels)}</div>'
@@ -361,6 +366,57 @@ def interactive_checkpoints(
     step_axis(student.ax)
     start = int(np.argmax(students.groupby("checkpoint").accuracy.mean()))  # groups rise as checkpoints do
     return slider(name, texts, (student, own, bars), start=start)
+
+
+@mpl.rc_context(_RC)
+def interactive_choices(
+    teacher: pd.DataFrame,
+    features: pd.DataFrame,
+    students: pd.DataFrame,
+    choices: Mapping[str, Mapping[str, int]],
+    *,
+    name: str,
+) -> Interactive:
+    """Return a slider over choices of one or more checkpoints of a decision tree's teacher: what their student becomes.
+
+    `teacher` has `step`, `accuracy` of one teacher; `features` `step`, `node`, `mean` of its correlations with pairs of each
+    node's feature, node 0 being the rest; `students` `method`, `step`, `accuracy`, one run a choice; `choices` gives each
+    method, in the order of the slider, its checkpoints: what each is called, and its step. No student is a ValueError. It
+    opens at the choice whose student is the most accurate in the mean over its run.
+    """
+    shown = [method for method in choices if method in set(students.method)]
+    if not shown:
+        raise ValueError("no students: expected at least one choice on the slider.")
+    steps = [list(choices[method].values()) for method in shown]
+    hints = features.pivot(index="step", columns="node", values="mean")
+    rest, hints = hints[0], hints.drop(columns=0)
+    nodes = [str(node) for node in hints.columns]
+    student = Panel("accuracy of the student", "against the student's training steps", 1.03)
+    seen = Panel(
+        "hints at the nodes",
+        "mean |correlation|, degree 2, where largest; dashed: the rest",
+        1.1 * hints.max().max(),
+    )
+    own = Panel("teacher's accuracy", "against training steps; dots mark the chosen checkpoints", 1.03)
+    own.against_steps(teacher, "accuracy", steps)
+    texts = []
+    for i, (method, of_choice) in enumerate(zip(shown, steps, strict=True)):
+        run = students[students.method == method].sort_values("step")
+        kept = hints.reindex(of_choice)
+        seen.only(i, *seen.ax.bar(nodes, kept.max().fillna(0), 0.6, color=RED))
+        seen.only(i, seen.ax.axhline(rest.reindex(of_choice).max(), color=TEXT, linestyle="--", linewidth=1))
+        student.only(i, *student.ax.plot(run.step, run.accuracy, color=GREEN))
+        called = " and ".join(f"{sign} ({short_number(step)})" for sign, step in choices[method].items())
+        stands = hints.columns[(kept.gt(2 * rest.reindex(of_choice), axis=0)).any()]
+        hinted = f"node{'s' * (len(stands) > 1)} {', '.join(map(str, stands))}" if len(stands) else "no node"
+        texts.append(
+            f"Taught by {called}: pairs stand out at {hinted}; the student ends at {run.accuracy.iloc[-1]:.2f}."
+        )
+    seen.ax.set_xlabel("node of the tree")
+    step_axis(student.ax)
+    means = students.groupby("method").accuracy.mean()
+    start = int(np.argmax([means[method] for method in shown]))
+    return slider(name, texts, (student, seen, own), start=start, what="Checkpoints that teach first")
 
 
 @mpl.rc_context(_RC)

@@ -200,7 +200,21 @@ def curriculum_figure(guesses: pd.DataFrame | None = None) -> diagrams.Interacti
     return diagrams.interactive_curriculum(*tables_, guesses, TRUTH, name="a-test", names=["a", "b", "<c>"])
 
 
-FIGURES = {"checkpoints": checkpoints_figure, "curriculum": curriculum_figure}
+def choices_figure() -> diagrams.Interactive:
+    """Two checkpoints of a teacher, each hinting at one node, and both together."""
+    rows = [
+        (step, node, 0.3 if (step, node) in {(10, 1), (20, 2)} else 0.1)
+        for step in STEPS
+        for node in (0, 1, 2)
+    ]
+    features = pd.DataFrame(rows, columns=["step", "node", "mean"])
+    choices = {"first": {"①": 10}, "second": {"②": 20}, "both": {"①": 10, "②": 20}, "not run": {"③": 40}}
+    runs = [pd.DataFrame({"method": m, "step": STEPS, "accuracy": RISE}) for m in list(choices)[:3]]
+    teacher = accuracy("teacher", seeds=1)
+    return diagrams.interactive_choices(teacher, features, pd.concat(runs), choices, name="a-test")
+
+
+FIGURES = {"checkpoints": checkpoints_figure, "curriculum": curriculum_figure, "choices": choices_figure}
 
 
 @pytest.fixture(params=FIGURES)
@@ -267,6 +281,14 @@ def test_the_slider_says_what_each_checkpoint_is_and_what_became_of_its_student(
     )
 
 
+def test_the_slider_over_choices_says_which_nodes_they_hint_at_together() -> None:
+    assert texts_of(choices_figure().markup) == [
+        "Taught by ① (10): pairs stand out at node 1; the student ends at 1.00.",
+        "Taught by ② (20): pairs stand out at node 2; the student ends at 1.00.",
+        "Taught by ① (10) and ② (20): pairs stand out at nodes 1, 2; the student ends at 1.00.",
+    ]
+
+
 def test_the_curriculum_says_loss_measures_and_prediction_and_names_tokens_safely() -> None:
     markup = curriculum_figure().markup
     assert texts_of(markup)[1] == (
@@ -292,6 +314,10 @@ def test_a_slider_over_nothing_or_over_several_positions_is_an_error() -> None:
     none = pd.DataFrame({"checkpoint": [], "step": [], "accuracy": []})
     with pytest.raises(ValueError, match="no students: expected at least one checkpoint"):
         diagrams.interactive_checkpoints(accuracy("teacher"), correlations(1), none)
+    with pytest.raises(ValueError, match="no students: expected at least one choice"):
+        diagrams.interactive_choices(
+            accuracy("teacher"), none, none.assign(method=""), {"a": {}}, name="a-test"
+        )
     with pytest.raises(ValueError, match="no checkpoints: expected at least one step"):
         curriculum_figure(predictions().head(0))
     two = pd.concat([predictions(0), predictions(1)])
