@@ -46,7 +46,6 @@ from pdlib.pages import check_parameters
 check_parameters(globals())  # before the imports that take seconds
 
 import copy
-from pprint import pprint
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -153,18 +152,16 @@ def leaf(bits, k=3, depth=2):
 
 
 def learn(spec, teacher=None):
-    d, n_classes = spec.task.n_inputs, spec.task.n_classes
-    net = spec.model.module(spec.model.initial(d, n_classes, spec.seed))
+    net = spec.model.module(spec.model.initial(12, 4, spec.seed))
     bits = torch.from_numpy(spec.stream.examples(0, spec.n_steps)[0])
-    kept, bits = {}, bits.double()
+    kept = {}
     for piece in spec.pieces or [Piece(0, spec.n_steps, 0)]:
-        x = bits[piece.start : piece.stop]
-        # the classes, or what the checkpoint that is due takes for them
-        y = (
-            teacher[piece.checkpoint](x).argmax(dim=1)
-            if teacher
-            else leaf(x)
-        )
+        x = bits[piece.start : piece.stop].double()
+        y = leaf(
+            x
+        )  # the classes, or what the checkpoint due takes for them
+        if teacher:
+            y = teacher[piece.checkpoint](x).argmax(dim=1)
         for t in range(len(x)):
             loss = cross_entropy(net(x[t]), y[t])
             slopes = torch.autograd.grad(loss, list(net.parameters()))
@@ -180,7 +177,7 @@ def learn(spec, teacher=None):
 # A teacher of width 64 learns a tree of three nodes in 4,000 steps; a student of width 16 is taught by what it was at step 2,250,
 # then at 2,750, then at the end. The engine of this book, which is compiled, gives the same network to the last digits:
 
-# %% tags=["show"]
+# %% tags=["hide-input"]
 small = Training(
     HierarchicalParity(12, 3, 2),
     MLP(64),
@@ -253,8 +250,6 @@ def teacher(seed):
     )
 
 
-pprint(teacher(seeds[0]), width=76)
-
 # %% mystnb={"figure": {"name": "fig-hierarchical-tree", "caption": "The tree of this page: each box a node with its feature, each branch the product that leads along it, at the bottom the classes; the path to the paper's class 1 stands out (paper: Figure 16, whose branches are the other way around)."}, "image": {"alt": "A binary tree; every inner node is a box with a block of input coordinates, branches are labeled plus one and minus one, leaves are classes."}}
 tree = tables.tree_rows(task.features, task.paths)
 fig, ax = plt.subplots(figsize=(9, 1.0 + 1.1 * depth))
@@ -264,17 +259,19 @@ n_rest = len(task.irrelevant)
 runs.show(fig, f"drawn from {task}; {n_rest} coordinates decide nothing")
 
 # %%
-# One input by hand: the product of each feature on its way down.
+# One input by hand: the products of the features on its way down.
 inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
-node, way = 1, []
+way, products = [1], []
 for _ in range(depth):
-    product = int(np.prod(inputs[0, list(task.features[node - 1])]))
-    child = 2 * node if product > 0 else 2 * node + 1
-    way.append({"node": node, "product": product, "child": child})
-    node = child
-pd.DataFrame(way).assign(
-    leaf=node, by_hand=node - task.n_classes + 1, label=classes[0] + 1
-).set_index("node")
+    feature = list(task.features[way[-1] - 1])
+    products.append(int(np.prod(inputs[0, feature])))
+    way.append(2 * way[-1] + (products[-1] < 0))
+{
+    "nodes": way[:-1],
+    "products": products,
+    "class by hand": way.pop() - task.n_classes + 1,
+    "label": int(classes[0]) + 1,
+}
 
 # %% [markdown]
 # ## The teachers, level by level
@@ -312,15 +309,19 @@ Markdown(
     "trained under them, and all that follows is about those that settled."
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-teachers", "caption": "Each teacher's accuracy by level of the tree, one panel per seed, with its candidate checkpoints ① to ⑥ on the accuracy of the last level, the class (paper: Figures 18a and 19a)."}, "image": {"alt": "A panel for each teacher: the curve of the first level rises first, that of the last level rises in steps later; six marks lie on the last one."}}
-n_rows = -(-len(teaching) // 3)
-titles = [f"seed {s}" for s in teaching]
-fig, axes = plots.panels(titles, (9.5, 0.8 + 2.2 * n_rows), n_rows)
-for ax, s in zip(axes, teaching, strict=True):
-    plots.plot_levels(teacher_table[teacher_table.seed == s], ax)
-    plots.mark_numbered(candidate_table[candidate_table.seed == s], ax)
-    ax.label_outer()
-runs.show(fig, (teachers[s] for s in teaching), 4)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-teachers", "caption": "Accuracy by level of the tree of the first teachers, with their candidate checkpoints ① to ⑥ on the accuracy of the last level, the class (paper: Figures 18a and 19a)."}, "image": {"alt": "A panel for each of two teachers: the curve of the first level rises first, that of the last level rises in steps later; six marks lie on the last one."}}
+def staircases(of, n_rows=1):
+    titles = [f"seed {s}" for s in of]
+    fig, axes = plots.panels(titles, (9.5, 0.8 + 2.4 * n_rows), n_rows)
+    for ax, s in zip(axes, of, strict=True):
+        plots.plot_levels(teacher_table[teacher_table.seed == s], ax)
+        plots.mark_numbered(candidate_table[candidate_table.seed == s], ax)
+        ax.label_outer()
+    runs.show(fig, (teachers[s] for s in of), 4)
+
+
+staircases(teaching[:2])
 
 # %% [markdown]
 # A teacher of parity has one transition; where the accuracy rises by steps here ({numref}`fig-hierarchical-teachers`), each is a
@@ -366,25 +367,13 @@ features, measured = runs.tabled(
     },
     "seed",
 )
-features.query("scope == 'below'").head(3).set_index("node")[
-    ["seed", "degree", "level", "n_monomials", "n_classes"]
-]
+onsets = tables.onsets(features)
 
 # %% mystnb={"figure": {"name": "fig-hierarchical-features", "caption": "One teacher from its candidate ① on: mean absolute correlation of its probability of the paper's class 1 with single coordinates (left) and pairs (right) of the features on the path to that class, from the root (level 1) down; dotted, monomials with an irrelevant coordinate; dashed, what an ignored monomial would show (paper: Figure 17, which counts levels from the leaves)."}, "image": {"alt": "Correlations against steps: the curve of each level stands out from the rest at another time."}}
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
 for ax, degree in zip(axes, (1, 2), strict=True):
     plots.plot_features(features[features.seed == teaching[0]], ax, degree)
 runs.show(fig, [measured[teaching[0]]], 5)
-
-# %% mystnb={"figure": {"name": "fig-hierarchical-onsets", "caption": "All teachers: the first checkpoint at which the correlation with a node's feature, averaged over the classes below the node, is more than twice that of the rest; one mark per node."}, "image": {"alt": "For each teacher marks at different steps; those of the first level mostly come first, those of the last level are spread over a long time."}}
-onsets = tables.onsets(features)
-fig, axes = plt.subplots(
-    1, 2, figsize=(9.5, 1.4 + 0.3 * len(teaching)), sharey=True
-)
-for ax, degree in zip(axes, (1, 2), strict=True):
-    plots.plot_onsets(onsets, ax, degree)
-axes[1].set_ylabel("")
-runs.show(fig, measured.values(), 4)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 spread = (
@@ -402,10 +391,9 @@ display(
 )
 
 # %% [markdown]
-# {numref}`fig-hierarchical-features` is the paper's figure for one teacher, {numref}`fig-hierarchical-onsets` all of them. Where
-# nodes have their own times, a checkpoint hints at those that are being learned, and at no others. Single coordinates are noisier
-# than pairs, the paper says; a teacher whose accuracy drops for a checkpoint, as happens with batch size 1, can show many
-# features at once in it.
+# {numref}`fig-hierarchical-features` is the paper's figure for one teacher, {numref}`fig-hierarchical-onsets` shows all of them.
+# Where nodes have their own times, a checkpoint hints at those that are being learned, and at no others. A teacher whose
+# accuracy drops for a checkpoint, as happens with batch size 1, can show many features at once in it.
 #
 # ## Students (Figure 15)
 #
@@ -460,10 +448,6 @@ page_tables = {
     "candidates": candidate_table,
     "features": features,
 } | {f"{name}_students": c.table for name, c in students.items()}
-{
-    name: {"methods": len(c.rates), "tries each": set(c.rates.n_tried)}
-    for name, c in students.items()
-}
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-accuracy", "caption": "Held-out accuracy of the narrow (left) and the wide student (right) by method, beside that of their teachers; means over seeds with 95 % intervals (paper: Figure 15)."}, "image": {"alt": "Two panels of accuracy against training steps for the teacher and students from labels, by one-shot and by progressive distillation."}}
 both = ["narrow student", "wide student"]
@@ -543,30 +527,6 @@ if figures == "all":
         )
     runs.show(fig, (r for c in chosen.values() for r in c.records))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-final", "caption": "Accuracy at the end of the budget for every single checkpoint and every pair that was run: one dot per seed, mean with 95 % interval beside it. From left to right, divided by lines: one checkpoint for T steps; one for 2T; two from the transition; two of which one lies outside. Dotted: 1 minus one over the number of classes, where all but one of the last level's nodes are learned."}, "image": {"alt": "Two panels, narrow and wide student, of final accuracies for single checkpoints and pairs."}}
-signs = {
-    name: "".join(plots.NUMBERS[i - 1] for i in c)
-    for name, c in settings.items()
-}
-edges = np.cumsum([len(singles), len(long), len(INSIDE)])
-if figures == "all":
-    fig, axes = plots.panels(both, (9.5, 6), n_rows=2)
-    for ax, c in zip(axes, chosen.values(), strict=True):
-        last = c.table[c.table.step == chosen_steps]
-        plots.plot_strip(last, ax, "method", "accuracy", list(signs), signs)
-        ax.axhline(
-            1 - 1 / task.n_classes,
-            color="0.5",
-            linewidth=0.8,
-            linestyle=":",
-        )
-        for edge in edges:
-            ax.axvline(edge - 0.35, color="0.5", linewidth=0.8)
-        ax.set_ylim(0, 1.06)
-        ax.set_ylabel("final accuracy")
-        ax.label_outer()
-    runs.show(fig, (r for c in chosen.values() for r in c.records))
-
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
     said = []
@@ -588,13 +548,10 @@ if figures == "all":
 # %% [markdown]
 # A student whose accuracy stays at $1 - 1/K$ has learned every feature but one of the last level's: for that node it saw no
 # checkpoint with a hint. A pair works if the two checkpoints together hint at all nodes. That is the paper's reason why one is
-# not enough, and why the choice matters: two checkpoints close to each other hint at the same nodes.
-#
-# ### Choose the checkpoints
-#
-# One teacher and its narrow students, one run a choice. The slider goes through the single candidates, then the pairs.
+# not enough, and why the choice matters: two checkpoints close to each other hint at the same nodes. The slider goes through the
+# single candidates of one teacher, then the pairs ({numref}`fig-hierarchical-final` has all teachers).
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-hierarchical-choice", "caption": "What a student of one or two chosen checkpoints becomes (left), which nodes of the tree these checkpoints hint at (middle; pairs of a feature's coordinates, the larger value of two checkpoints), and where they lie on the teacher's way (right). One teacher, one run each."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-hierarchical-choice", "caption": "What a student of one or two chosen checkpoints becomes (left), which nodes of the tree these checkpoints hint at (middle; pairs of a feature's coordinates, the larger value of two checkpoints), and where they lie on the teacher's way (right). One teacher, its narrow students, one run each."}}
 if figures == "all":
     ancestry = ablation_used[0]
     source = data_seed(ancestry)
@@ -638,9 +595,24 @@ if figures == "all":
 # (hierarchical-more)=
 # # Hierarchical parity: temperature, rates, criteria
 #
-# What stands behind {ref}`the page <nb-hierarchical>`: the pair ③⑤ at other temperatures, every choice of checkpoints in numbers,
-# the rates that were tried, how the choices were made, and every criterion with what was measured.
+# What stands behind {ref}`the page <nb-hierarchical>`: all teachers, the pair ③⑤ at other temperatures, every choice of
+# checkpoints, the rates that were tried, how the choices were made, and every criterion with what was measured.
 #
+# ## All teachers
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-all-teachers", "caption": "As {numref}`fig-hierarchical-teachers`, one panel per teacher."}, "image": {"alt": "A panel for each teacher: the curve of the first level rises first, that of the last level rises in steps later; six marks lie on the last one."}}
+staircases(teaching, -(-len(teaching) // 2))
+
+# %% mystnb={"figure": {"name": "fig-hierarchical-onsets", "caption": "All teachers: the first checkpoint at which the correlation with a node's feature, averaged over the classes below the node, is more than twice that of the rest; one mark per node."}, "image": {"alt": "For each teacher marks at different steps; those of the first level mostly come first, those of the last level are spread over a long time."}}
+fig, axes = plt.subplots(
+    1, 2, figsize=(9.5, 1.4 + 0.3 * len(teaching)), sharey=True
+)
+for ax, degree in zip(axes, (1, 2), strict=True):
+    plots.plot_onsets(onsets, ax, degree)
+axes[1].set_ylabel("")
+runs.show(fig, measured.values(), 4)
+
+# %% [markdown]
 # (hierarchical-temperature)=
 # ## Very low temperature (Figures 18c and 19c)
 #
@@ -686,7 +658,31 @@ if figures == "all":
 # %% [markdown]
 # ## Every choice of checkpoints
 #
-# How many students reach 99 % at some evaluation, and at which step half of them had.
+# Where each student ends; then how many reach 99 % at some evaluation, and at which step half of them had.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hierarchical-final", "caption": "Accuracy at the end of the budget for every single checkpoint and every pair that was run: one dot per seed, mean with 95 % interval beside it. From left to right, divided by lines: one checkpoint for T steps; one for 2T; two from the transition; two of which one lies outside. Dotted: 1 minus one over the number of classes, where all but one of the last level's nodes are learned."}, "image": {"alt": "Two panels, narrow and wide student, of final accuracies for single checkpoints and pairs."}}
+signs = {
+    name: "".join(plots.NUMBERS[i - 1] for i in c)
+    for name, c in settings.items()
+}
+edges = np.cumsum([len(singles), len(long), len(INSIDE)])
+if figures == "all":
+    fig, axes = plots.panels(both, (9.5, 6), n_rows=2)
+    for ax, c in zip(axes, chosen.values(), strict=True):
+        last = c.table[c.table.step == chosen_steps]
+        plots.plot_strip(last, ax, "method", "accuracy", list(signs), signs)
+        ax.axhline(
+            1 - 1 / task.n_classes,
+            color="0.5",
+            linewidth=0.8,
+            linestyle=":",
+        )
+        for edge in edges:
+            ax.axvline(edge - 0.35, color="0.5", linewidth=0.8)
+        ax.set_ylim(0, 1.06)
+        ax.set_ylabel("final accuracy")
+        ax.label_outer()
+    runs.show(fig, (r for c in chosen.values() for r in c.records))
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 if figures == "all":
