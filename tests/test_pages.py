@@ -107,7 +107,7 @@ def test_a_parameter_file_holds_what_the_page_declares_and_the_smoke_profile_is_
 
 NUMBER = r"(?<![\w.])(\d[\d,_]*(?:\.\d+)?(?:e-?\d+)?)([kM]?)\b"
 NAMED = (  # what bears a number: Figure 7, Theorems 3.2 and B.1, R1, section 3.1
-    r"(?i)\b(figures?|theorems?|lemmas?|claims?|corollar(?:y|ies)|propositions?|definitions?|sections?|appendix|appendices|tables?|items?|"
+    r"(?i)\b(figures?|theorems?|lemmas?|claims?|corollar(?:y|ies)|propositions?|definitions?|equations?|sections?|appendix|appendices|tables?|items?|"
     r"levels?|R)\s*[A-Z]?\.?\d[\d.]*(?:(?:,|\sand|\sto)\s[A-Z]?\.?\d+[\d.]*)*"
 )
 SHARES = {50, 75, 90, 95, 99}  # thresholds and intervals, in per cent
