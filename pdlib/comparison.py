@@ -139,7 +139,7 @@ class PageRuns:
         """Show sentences and, beside them, the published verdicts of claims."""
         from IPython.display import Markdown, display  # of the extra `notebooks`
 
-        display(Markdown(text), claims.beside(*names))  # type: ignore[no-untyped-call]
+        display(Markdown(text), *([claims.beside(*names)] if names else []))  # type: ignore[no-untyped-call]
 
     def show(self, figure: Figure, source: str | Iterable[Record], n_columns: int = 3) -> None:
         """Show a figure above its legend and where it comes from: words, or the runs it was drawn from."""

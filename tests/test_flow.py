@@ -48,7 +48,7 @@ ALLOWED = {
     "figures": {"tables"},
     "diagrams": {"figures"},
     "words": {"figures", "tables"},
-    "claims": {"published", "sources", "specs", "store", "tables"},
+    "claims": {"published", "sources", "specs", "store", "tables", "figures"},
     "pages": {"install", "claims", "files", "store", "progress"},
     "comparison": {
         "specs",
@@ -61,6 +61,7 @@ ALLOWED = {
         "engine",
         "training",
     },
+    "book": {"install", "files", "pages"},
 }
 LIGHT = [
     "pdlib",
