@@ -252,26 +252,11 @@ def teacher(seed):
 
 # %% mystnb={"figure": {"name": "fig-hierarchical-tree", "caption": "The tree of this page: each box a node with its feature, each branch the product that leads along it, at the bottom the classes; the path to the paper's class 1 stands out (paper: Figure 16, whose branches are the other way around)."}, "image": {"alt": "A binary tree; every inner node is a box with a block of input coordinates, branches are labeled plus one and minus one, leaves are classes."}}
 tree = tables.tree_rows(task.features, task.paths)
-fig, ax = plt.subplots(figsize=(9, 1.0 + 1.1 * depth))
+fig, ax = plt.subplots(figsize=(9, 0.6 + 0.9 * depth))
 path = [str(node) for node, _ in task.paths[0]]
 diagrams.plot_tree(tree, ax, [*path, "class 1"])
 n_rest = len(task.irrelevant)
 runs.show(fig, f"drawn from {task}; {n_rest} coordinates decide nothing")
-
-# %%
-# One input by hand: the products of the features on its way down.
-inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
-way, products = [1], []
-for _ in range(depth):
-    feature = list(task.features[way[-1] - 1])
-    products.append(int(np.prod(inputs[0, feature])))
-    way.append(2 * way[-1] + (products[-1] < 0))
-{
-    "nodes": way[:-1],
-    "products": products,
-    "class by hand": way.pop() - task.n_classes + 1,
-    "label": int(classes[0]) + 1,
-}
 
 # %% [markdown]
 # ## The teachers, level by level
@@ -328,29 +313,11 @@ staircases(teaching[:2])
 # node that is learned: an input whose path leads through unlearned nodes is guessed among the leaves that are left. Which
 # node comes when differs from teacher to teacher, so every number about steps below is per teacher.
 #
-# ## What the teacher follows, and when (Figure 17)
+# ## What the teacher follows (Figure 17)
 #
 # The probe correlates the probability of a class with *parts* of a feature, single coordinates or pairs of the same
-# block, and averages over the block and over the classes below the node. First on a predictor whose answer is known,
-# the labels themselves: the whole feature of the root correlates with each of the $K$ classes by $1/K$ (shown times $K$), another
-# block of as many coordinates not at all, and parts of a feature do not either: a perfect teacher hides them.
-
-# %%
-bits, y = task.stream(seed=0, purpose="probe").examples(0, n_probe_samples)
-truth = np.eye(task.n_classes)[y]
-root = task.features[0]
-shifted = [i + 1 for i in root]
-known = {
-    "the root's feature": feature_correlations(
-        truth, bits, np.array([root])
-    ),
-    "another block": feature_correlations(truth, bits, np.array([shifted])),
-    "a part of it": feature_correlations(truth, bits, np.array([root[:2]])),
-}
-{
-    name: abs(round(float(c.mean()) * task.n_classes, 1))
-    for name, c in known.items()
-}
+# block, and averages over the block and over the classes below the node. A perfect teacher hides them
+# ({ref}`checked <hierarchical-known>`): only while a node is being learned can its parts stand out.
 
 # %%
 probe = FeatureCorrelations(degrees=(1, 2), n_samples=n_probe_samples)
@@ -480,7 +447,7 @@ display(
 )
 
 # %% [markdown]
-# ## One checkpoint or two (Figures 18 and 19)
+# ## One or two (Figures 18 and 19)
 #
 # What follows needs `figures = "all"`. A student learns from one candidate for $T$ steps, or from two for $T$ steps
 # each, and then from the final teacher to the end of its budget; always hard labels. All six singles are run, and ten
@@ -726,6 +693,45 @@ runs.show_rates(
 )
 
 # %% [markdown]
+# (hierarchical-known)=
+# ## Known answers
+#
+# The probe on a predictor whose answer is known, the labels themselves: the whole feature of the root correlates with each of the
+# $K$ classes by $1/K$ (shown times $K$), another block of as many coordinates not at all, and parts of a feature do not either.
+
+# %%
+bits, y = task.stream(seed=0, purpose="probe").examples(0, n_probe_samples)
+truth = np.eye(task.n_classes)[y]
+root = task.features[0]
+shifted = [i + 1 for i in root]
+known = {
+    "the root's feature": feature_correlations(
+        truth, bits, np.array([root])
+    ),
+    "another block": feature_correlations(truth, bits, np.array([shifted])),
+    "a part of it": feature_correlations(truth, bits, np.array([root[:2]])),
+}
+{
+    name: abs(round(float(c.mean()) * task.n_classes, 1))
+    for name, c in known.items()
+}
+
+# %%
+# One input by hand: the products of the features on its way down.
+inputs, classes = task.stream(seed=0, purpose="train").examples(0, 1)
+way, products = [1], []
+for _ in range(depth):
+    feature = list(task.features[way[-1] - 1])
+    products.append(int(np.prod(inputs[0, feature])))
+    way.append(2 * way[-1] + (products[-1] < 0))
+{
+    "nodes": way[:-1],
+    "products": products,
+    "class by hand": way.pop() - task.n_classes + 1,
+    "label": int(classes[0]) + 1,
+}
+
+# %% [markdown]
 # ## How the choices were made
 #
 # - **The rule's accuracies** and the pair ③⑤ were found on four teachers that are not reported, with one to two narrow
@@ -751,5 +757,5 @@ runs.show_rates(
 verdicts = runs.judge(page_tables)
 claims.by_claim(verdicts).set_index("claim")
 
-# %% tags=["nbval-ignore-output", "hide-input"]
+# %% tags=["nbval-ignore-output", "hide-input", "hide-output"]
 display(claims.by_criterion(verdicts), runs.cost_table())
