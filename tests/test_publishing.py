@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import tiny
 
-from pdlib import MLP, Training
+from pdlib import MLP, Training, pages
+from pdlib import __main__ as command_line
 from pdlib import published as module
 from pdlib.__main__ import main
 from pdlib.engine import execute
@@ -524,3 +525,40 @@ def test_a_result_is_shown_to_a_person(project: Project, capsys: pytest.CaptureF
     assert "accuracy" in shown
     assert main(["store", "show", "f" * 33]) == 1
     assert "no result with a fingerprint that begins with 'fff" in capsys.readouterr().err
+
+
+def test_a_parameter_is_given_as_two_words_or_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = command_line._parser().parse_args
+    for words in (["-p", "n_bits", "30"], ["-p", "n_bits=30"]):
+        assert command_line._values(parse(["run", "parity", *words]), "parity")["n_bits"] == 30
+    for words in (["-p", "n_bits"], ["-p", "n_bits", "30", "40"]):
+        with pytest.raises(pages.ParameterError, match="expected a name and a value, such as -p n_bits 30"):
+            command_line._values(parse(["run", "parity", *words]), "parity")
+
+
+def test_help_lists_every_page_with_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command_line.main(["run", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"\n{page}\n" in shown for page in pages.page_names())
+    assert "  n_bits = 20  # d; paper: 100" in shown
+    with pytest.raises(SystemExit):
+        command_line.main(["--version"])
+    assert capsys.readouterr().out.startswith("pdlib ")
+
+
+def test_kept_results_are_removed_by_the_first_digits_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PDLIB_STORE", str(tmp_path))
+    run = tmp_path / "runs" / "0123abcd"
+    run.mkdir(parents=True)
+    (run / "progress.safetensors").write_bytes(bytes(2_000_000))
+    assert command_line.main(["store", "list"]) == 0
+    assert "0123abcd begun" in " ".join(capsys.readouterr().out.split())
+    assert command_line.main(["store", "size"]) == 0
+    assert f"results: 2.0 MB in {tmp_path}" in capsys.readouterr().out
+    assert command_line.main(["store", "remove", "9"]) == 1
+    assert "no result with a fingerprint that begins with '9'" in capsys.readouterr().err
+    assert command_line.main(["store", "remove", "0123"]) == 0
+    assert not run.exists()

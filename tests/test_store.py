@@ -548,3 +548,17 @@ def test_progress_that_a_writer_killed_at_the_very_end_left_beside_its_result_is
     left.write_bytes(b"of a finished run")
     assert filled.find(SPEC.fingerprint) is not None
     assert not left.exists()
+
+
+def test_what_is_kept_is_listed_and_what_is_removed_is_gone(filled: Store) -> None:
+    filled.save_labels({**KEY, "teacher": SPEC.fingerprint}, np.arange(40, dtype=np.uint8))
+    (filled.root / "runs" / "begun").mkdir()
+    kept = filled.inventory().set_index(["fingerprint", "what"])
+    assert kept.loc[(SPEC.fingerprint, "Training MLP SparseParity"), "megabytes"] > 0
+    assert {(SPEC.fingerprint, "labels"), ("a", "labels"), ("begun", "begun")} < set(kept.index)
+    with filled.lock(SPEC), pytest.raises(StoreError, match=f"{SPEC.fingerprint} is being computed"):
+        Store(filled.root, published=None).remove(SPEC.fingerprint)
+    assert filled.find(SPEC.fingerprint) is not None
+    assert filled.remove(SPEC.fingerprint) > 0
+    assert SPEC.fingerprint not in set(filled.inventory().fingerprint)
+    assert filled.find(SPEC.fingerprint) is None
