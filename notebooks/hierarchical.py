@@ -58,7 +58,6 @@ from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
     compare,
-    named,
     student_of,
     targets_by_temperature,
     usual_methods,
@@ -67,6 +66,7 @@ from pdlib.probes.features import FeatureCorrelations, feature_correlations
 from pdlib.schedules import Progressive
 from pdlib.specs import Measurement, Piece, Training
 from pdlib.tables import data_seed
+from pdlib.words import by_legend
 from torch.nn.functional import cross_entropy
 
 runs = PageRuns.of("hierarchical", globals())
@@ -655,9 +655,8 @@ if figures == "all":
 if figures == "all":
     shown = {}
     for name, c in chosen.items():
-        rows = named(
-            tables.reach_table(c.table, REACHED, ["method"]), signs
-        )
+        reached = tables.reach_table(c.table, REACHED, ["method"])
+        rows = by_legend(reached.set_index("method"), names=signs)
         shown[f"{name} student"] = (
             rows.n_reached.astype(str)
             + " of "
@@ -676,14 +675,19 @@ if figures == "all":
 display(
     pd.concat(
         {
-            f"{name} student": named(
-                tables.reach_table(c.table, REACHED, ["method"])
+            f"{name} student": by_legend(
+                tables.reach_table(c.table, REACHED, ["method"]).set_index(
+                    "method"
+                )
             )
             for name, c in students.items()
         }
     ),
     pd.concat(
-        {f"{name} student": named(c.rates) for name, c in students.items()}
+        {
+            f"{name} student": by_legend(c.rates.set_index("method"))
+            for name, c in students.items()
+        }
     ),
 )
 

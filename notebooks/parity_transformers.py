@@ -79,7 +79,6 @@ from pdlib.comparison import (
     candidate_methods,
     chosen_checkpoints,
     compare,
-    named,
     student_of,
     targets_by_temperature,
     usual_methods,
@@ -89,6 +88,7 @@ from pdlib.probes.attention import AttentionPaths, path_mass
 from pdlib.schedules import Progressive
 from pdlib.specs import Measurement, Piece, Training
 from pdlib.tables import joined
+from pdlib.words import by_legend
 from torch.nn.functional import cross_entropy, gelu, layer_norm, linear
 
 runs = PageRuns.of("parity_transformers", globals())
@@ -812,8 +812,10 @@ claims.beside("Figure 14 (Transformer)", "soft-labels-can-be-slower")
 # %% tags=["nbval-ignore-output", "hide-input"]
 everyone = pd.concat([teacher_table, students.table])
 display(
-    named(tables.reach_table(everyone, 0.9, ["method"])),
-    named(students.rates),
+    by_legend(
+        tables.reach_table(everyone, 0.9, ["method"]).set_index("method")
+    ),
+    by_legend(students.rates.set_index("method")),
 )
 if figures == "all":
     rates = pd.concat(

@@ -263,19 +263,6 @@ def cost_by_width(records: Iterable[Record], step_times: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def named(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Return a table of methods for reading: a row for each, by the names of legends and in their order, rounded.
-
-    `names` are those of methods that have none in `pdlib.figures.METHODS`.
-
-    >>> named(pd.DataFrame({"method": ["progressive", "one_shot"], "rate": [0.02, 0.01004]})).rate.to_dict()
-    {'one-shot, τ = 1': 0.01, 'progressive': 0.02}
-    """
-    names = names or {method: str(look[0]) for method, look in figures.METHODS.items()}
-    there = set(table.method)
-    return table.set_index("method").loc[[m for m in names if m in there]].rename(index=names).round(4)
-
-
 # -------------------------------------------------------------- students and methods
 
 

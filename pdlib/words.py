@@ -5,7 +5,7 @@ Methods are called as in the legends of figures, and come in their order. No tor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -90,18 +90,21 @@ def course(ngrams: pd.DataFrame, measure: str, n: int) -> str:
     )
 
 
-def by_legend(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+def by_legend(table: pd.DataFrame, digits: int = 3, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return a table rounded and sorted, its methods (a level `method` of rows or columns) as legends name and order them.
+
+    `names` are those of methods that have none in `pdlib.figures.METHODS`.
 
     >>> found = pd.DataFrame({"method": ["progressive", "one_shot"], "accuracy": [0.12345, 0.5]})
     >>> by_legend(found.set_index("method")).reset_index().values.tolist()
     [['one-shot, τ = 1', 0.5], ['progressive', 0.123]]
     """
-    order = {method: f"{i:02}" for i, method in enumerate(METHODS)}
+    names = names or {method: str(look[0]) for method, look in METHODS.items()}
+    order = {method: f"{i:02}" for i, method in enumerate(names)}
     for axis in (0, 1):
         if "method" in table.axes[axis].names:
             table = table.sort_index(
                 axis=axis, key=lambda labels: labels.map(order.get) if labels.name == "method" else labels
             )
-            table = table.rename({m: look[0] for m, look in METHODS.items()}, axis=axis)
+            table = table.rename(names, axis=axis)
     return table.round(digits)
