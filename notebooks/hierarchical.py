@@ -443,7 +443,7 @@ display(
         f'How many students end at 99 %, which is what "100 %" means on this page: narrow, {shown["narrow"]}; wide, '
         f"{shown['wide']}. Of the teachers all {len(used)} do: those that did not settle teach nobody here."
     ),
-    claims.beside("small-student-as-fast-as-its-teacher"),
+    claims.beside("Figure 15", "small-student-as-fast-as-its-teacher"),
 )
 
 # %% [markdown]
@@ -506,6 +506,7 @@ if figures == "all":
     display(
         Markdown(f"By ancestry, {'; '.join(said)}."),
         claims.beside(
+            "Figure 18",
             "Figure 19",
             "one-checkpoint-is-not-enough",
             "both-checkpoints-in-the-transition",

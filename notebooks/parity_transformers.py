@@ -350,7 +350,7 @@ display(
         f"median over teachers: {at['before']:.1f} at ①, {at['middle']:.1f} at ②, {at['after']:.1f} at ③, {end:.1f} at the end. "
         "Whether the gap closes again is a criterion of R1."
     ),
-    claims.beside("Figure 12"),
+    claims.beside("R1 (Transformer)", "Figure 12"),
 )
 
 # %% [markdown]
@@ -426,6 +426,7 @@ display(
         f"different times, so that a mean can be a ramp that no single run shows.{why if behind else ''}"
     ),
     claims.beside(
+        "R2 (Transformer)",
         "Figure 13",
         "Figure 1 (middle)",
         "speed-of-the-large-transformer",
@@ -589,7 +590,7 @@ if figures == "all":
         Markdown(
             f"How far the most heads are ahead of the fewest, in mean accuracy over the run, with 95 % intervals: {said}.{less}"
         ),
-        claims.beside("Figure 7 (right)", "Figure 10"),
+        claims.beside("R6", "Figure 7 (right)", "Figure 10"),
     )
 
 # %% [markdown]
