@@ -1,6 +1,9 @@
 // The ledger's filter, one switch per page that unfolds its code, and a row that is linked to opens.
 "use strict";
 addEventListener("DOMContentLoaded", () => {
+  for (const summary of document.querySelectorAll(".has-children > details > summary")) // the theme gives them no name
+    summary.ariaLabel = `Pages below ${summary.closest("li").querySelector("a").textContent.trim()}`;
+
   const folded = [...document.querySelectorAll("details.hide.above-input")];
   const title = document.querySelector("article h1");
   if (folded.length && title) {
