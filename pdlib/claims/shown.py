@@ -105,8 +105,10 @@ def strip(judgement: Judgement, width: int = 230, height: int = 30) -> str:
 
 def _said(row: Row) -> str:
     """Return what was measured for a row of the ledger, rivals by the names of legends."""
-    text, rival = str(row["measured"]), "" if row["judged"] is None else row["judged"].closest
-    return text.replace(rival, METHODS[rival][0]) if rival in METHODS else text
+    text = str(row["measured"])
+    for method, (name, *_) in METHODS.items():
+        text = re.sub(rf"(?<=against ){method}(?!\w)", str(name), text)
+    return text
 
 
 def _quiet(*notes: str) -> str:
