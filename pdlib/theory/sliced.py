@@ -13,9 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from pdlib.compiled import njit
 
 WORDS_AT_ONCE = 256  # of one coordinate: a tile of 63 coordinates stays in a core's cache
 PLANES = 7  # binary digits of a count of up to 127
@@ -31,7 +33,7 @@ def _population_count(typing_context: Any, word: Any) -> Any:
 _count_bits: Any = intrinsic(_population_count)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _half_add(planes, carry, first, last):  # type: ignore[no-untyped-def]
     """Add one bit a lane, `carry`, to the digits `first` ... `last` of the lanes' counts."""
     for p in range(first, last):
@@ -41,7 +43,7 @@ def _half_add(planes, carry, first, last):  # type: ignore[no-untyped-def]
             carry[t] &= digit
 
 
-@njit(cache=True)
+@njit()
 def _add_tile(words, last, channels, flips, planes, carry, out):  # type: ignore[no-untyped-def]
     """Add a tile's sums to `out` (neuron, channel, coordinate); words (coordinate, word), flips (neuron, coordinate)."""
     n_bits, n = words.shape

@@ -15,9 +15,9 @@ from math import sqrt
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from pdlib.compiled import njit
 from pdlib.specs import Count, Index, Positive, check_fields, require
 from pdlib.theory.network import Network, batch_gradient, first_stage, hidden, hinge, outputs
 from pdlib.theory.setting import INPUTS_AT_ONCE, check_setting, cube, generator, parity, signs
@@ -49,7 +49,7 @@ def _partial_sums(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ascontiguousarray(sums.transpose(1, 2, 0))
 
 
-@njit(cache=True)
+@njit()
 def _hidden_of_word(word, table, biases, out):  # type: ignore[no-untyped-def]
     """Write the rectified units of one input to `out` (neuron,): d / 4 vector additions instead of d."""
     n_neurons = len(biases)
@@ -63,7 +63,7 @@ def _hidden_of_word(word, table, biases, out):  # type: ignore[no-untyped-def]
         out[i] = max(out[i], 0.0)
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@njit(fastmath={"reassoc", "contract"})
 def _dot(a, b):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(len(a)):
@@ -71,7 +71,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True)
+@njit()
 def _outputs_stage(  # type: ignore[no-untyped-def]
     words, table, biases, outputs, labels, teacher, alpha, batch_size, learning_rate, decay
 ):
