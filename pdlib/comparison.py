@@ -106,12 +106,6 @@ class PageRuns:
         labels = ((key if isinstance(key, tuple) else (key,), record) for key, record in found.items())
         return joined((dict(zip(columns, key, strict=True)), record) for key, record in labels), found
 
-    def live(self, spec: Run) -> Record:
-        """Compute a small run here and now, whatever is stored, and keep nothing of it."""
-        with tempfile.TemporaryDirectory() as folder:
-            (record,) = execute([spec], Store(folder, published=None), n_workers=1, progress=False)
-        return record
-
     def live_parameters(self, spec: Training) -> Parameters:
         """Return the parameters that a small training ends with; nothing of it is kept."""
         with tempfile.TemporaryDirectory() as folder:
