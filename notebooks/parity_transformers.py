@@ -196,7 +196,7 @@ def learn(spec, teacher=None):
             for p, slope in zip(net.values(), slopes, strict=True):
                 p.data -= spec.optimizer.learning_rate * slope
             if t + 1 in spec.checkpoints:
-                kept[t + 1] = {k: +p.detach() for k, p in net.items()}
+                kept[t + 1] = {k: p.data.clone() for k, p in net.items()}
     return kept
 
 

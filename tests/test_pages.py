@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -103,6 +104,13 @@ def test_a_parameter_file_holds_what_the_page_declares_and_the_smoke_profile_is_
     else:
         path = ROOT / "book" / "parameters" / profile / f"{page}.yaml"
         assert set(yaml.safe_load(path.read_text("utf-8"))) == set(declared)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in pages.GUIDES])
+def test_the_idea_of_a_page_in_a_few_lines_is_what_the_engine_computes(page: str) -> None:
+    text = (ROOT / "notebooks" / f"{page}.ipynb").read_text("utf-8")
+    (said,) = (ast.literal_eval(found) for found in re.findall(r"\{[^{}\"]*'equal': [^}]*\}", text))
+    assert said["equal"] == said.get("parameters", True)
 
 
 NUMBER = r"(?<![\w.])(\d[\d,_]*(?:\.\d+)?(?:e-?\d+)?)([kM]?)\b"
