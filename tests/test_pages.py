@@ -546,7 +546,9 @@ def test_ctrl_c_ends_a_page_with_one_line_and_its_own_status(tiny: Path) -> None
     (tiny / "notebooks" / "tiny.py").write_text(declared + LONG)
     command = [sys.executable, "-m", "pdlib", "run", "tiny"]
     pipe = subprocess.PIPE
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what runs in the background ignores it
     page = subprocess.Popen(command, cwd=tiny, stderr=pipe, text=True, start_new_session=True)
     signal.signal(signal.SIGINT, before)
     runs = tiny / "notebooks" / "store" / "runs"
