@@ -46,6 +46,9 @@ class Finding(NamedTuple):
     verdicts: pd.DataFrame
 
 
+NOTHING = Finding("", {}, [], pd.DataFrame())
+
+
 @dataclass
 class PageRuns:
     """The runs of a page: executed in one store and one pool of workers, and counted; the rates it chose, and how."""
@@ -59,6 +62,9 @@ class PageRuns:
     elapsed_s: dict[str, float] = field(default_factory=dict)
     pool: Pool = field(default_factory=Pool)
     choices: dict[str, Comparison] = field(default_factory=dict)  # by the comparison's name
+    findings: dict[str, Finding] = field(
+        default_factory=dict
+    )  # what is published, by profile, once it was read
 
     def __post_init__(self) -> None:
         if self.parameters is None or self.profile == pages.SMOKE:
@@ -179,14 +185,22 @@ class PageRuns:
 
         By default at the largest: so a page shows that size first, whatever it runs at, and trains nothing for it.
         """
-        layer = self.store.published
         for profile in profiles or claims.SIZES:
-            if layer is not None and (tables := layer.tables(self.page, profile)):
-                result = layer.page(self.page, profile)
-                assert result is not None
-                runs = [r for fingerprint in result["runs"] if (r := layer.find(fingerprint)) is not None]
-                return Finding(profile, tables, runs, claims.verdict_table(result))
-        return Finding("", {}, [], pd.DataFrame())
+            if profile not in self.findings:
+                self.findings[profile] = self._finding(profile)
+            if self.findings[profile].profile:
+                return self.findings[profile]
+        return NOTHING
+
+    def _finding(self, profile: str) -> Finding:
+        layer = self.store.published
+        tables = {} if layer is None else layer.tables(self.page, profile)
+        if layer is None or not tables:
+            return NOTHING
+        result = layer.page(self.page, profile)
+        assert result is not None
+        runs = [r for fingerprint in result["runs"] if (r := layer.find(fingerprint)) is not None]
+        return Finding(profile, tables, runs, claims.verdict_table(result))
 
     def provenance(self, records: Iterable[Record]) -> str:
         """Return, in a line, where results come from and what they cost; short for a smoke run."""

@@ -51,10 +51,8 @@ CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameter
 
 VECTORS = "PDLIB_VECTORS"  # set in the environment of a page's kernel: figures as SVG, for the built book
 
-_OTHERS = (
-    "_",
-    "PAPERMILL_",
-)  # how names begin that are IPython's, or that papermill gives by `--inject-paths`
+# how names begin that are IPython's, or that papermill gives by `--inject-paths`
+_OTHERS = ("_", "PAPERMILL_")
 _LITERALS = (bool, int, float, str, list, tuple, dict, type(None))  # what papermill can inject
 _CHECKED = "_pdlib_parameters"  # names found by the first check of a kernel, kept in its namespace
 _NOISE = (
@@ -428,9 +426,8 @@ def execute(
                     progress_bar=sys.stderr.isatty() and {"desc": page, "file": sys.stderr},
                 )
         except KeyboardInterrupt:
-            logging.getLogger(
-                "asyncio"
-            ).disabled = True  # else it tells at the end of the cell that was cut off
+            # else it tells at the end of the cell that was cut off
+            logging.getLogger("asyncio").disabled = True
             raise
         except Exception as error:
             kept = root / "_build" / "failed" / f"{page}.ipynb"

@@ -214,18 +214,22 @@ def ledger(root: Path | None = None, outdated: Collection[str] = ()) -> pd.DataF
     """
     published, claims = Published(root), register()
     sizes = [(page, profile) for page in {c.page for c in claims} for profile in SIZES]
-    results = {size: published.page(*size) for size in sizes}
-    return pd.DataFrame(row for claim in claims for row in _rows_of(claim, results, outdated))
+    results = {size: published.page(*size) or {"criteria": []} for size in sizes}
+    judged = {size: judgements(result) for size, result in results.items()}
+    return pd.DataFrame(row for claim in claims for row in _rows_of(claim, results, judged, outdated))
 
 
 def _rows_of(
-    claim: Claim, results: Mapping[tuple[str, str], dict[str, Any] | None], outdated: Collection[str]
+    claim: Claim,
+    results: Mapping[tuple[str, str], dict[str, Any]],
+    judged: Mapping[tuple[str, str], Sequence[Judgement]],
+    outdated: Collection[str],
 ) -> list[dict[str, Any]]:
     base = {"claim": claim.id, "statement": claim.statement, "source": claim.source, "page": claim.page}
     rows: list[dict[str, Any]] = []
     for profile in SIZES:
-        result = results[claim.page, profile] or {"criteria": []}
-        mine = [j for j in judgements(result) if j.criterion.claim == claim.id]
+        result = results[claim.page, profile]
+        mine = [j for j in judged[claim.page, profile] if j.criterion.claim == claim.id]
         primary = next((j for j in mine if j.criterion.primary), None)
         if primary is None or primary.verdict == NOT_RUN:
             continue
