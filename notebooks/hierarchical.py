@@ -193,14 +193,11 @@ taught = student_of(
     chosen_checkpoints(small, [2_250, 2_750], 750),
     model=MLP(16),
 )
-by_hand = learn(taught, learn(small))[taught.n_steps].state_dict()
-by_engine = runs.live_parameters(taught)
-difference = max(
-    abs(by_hand[k].numpy() - by_engine[k]).max() for k in by_hand
-)
+learned = learn(taught, learn(small))[taught.n_steps].state_dict()
+by_hand = {k: v.numpy() for k, v in learned.items()}
 bits, y = taught.task.stream(0, "evaluation").examples(0, 4096)
-accuracy = (MLP(16).logits(by_engine, bits).argmax(axis=1) == y).mean()
-{"accuracy": round(float(accuracy), 2), "equal": bool(difference < 1e-9)}
+accuracy = (MLP(16).logits(by_hand, bits).argmax(axis=1) == y).mean()
+{"accuracy": round(float(accuracy), 2)} | runs.agrees(taught, by_hand)
 
 # %% [markdown]
 # ## What the paper says
@@ -348,13 +345,11 @@ spread = (
     .groupby("seed")
     .step.agg(lambda v: v.max() - v.min())
 )
-display(
-    Markdown(
-        f"From the first node's pairs to the last node's lie {plots.short_number(spread.min())} to "
-        f"{plots.short_number(spread.max())} steps, a share of "
-        f"{(spread / n_steps).min():.2f} to {(spread / n_steps).max():.2f} of the teacher's training."
-    ),
-    claims.beside("Figure 17"),
+runs.say(
+    f"From the first node's pairs to the last node's lie {plots.short_number(spread.min())} to "
+    f"{plots.short_number(spread.max())} steps, a share of "
+    f"{(spread / n_steps).min():.2f} to {(spread / n_steps).max():.2f} of the teacher's training.",
+    "Figure 17",
 )
 
 # %% [markdown]
@@ -438,12 +433,11 @@ shown = {
     )
     for name, c in students.items()
 }
-display(
-    Markdown(
-        f'How many students end at 99 %, which is what "100 %" means on this page: narrow, {shown["narrow"]}; wide, '
-        f"{shown['wide']}. Of the teachers all {len(used)} do: those that did not settle teach nobody here."
-    ),
-    claims.beside("Figure 15", "small-student-as-fast-as-its-teacher"),
+runs.say(
+    f'How many students end at 99 %, which is what "100 %" means on this page: narrow, {shown["narrow"]}; wide, '
+    f"{shown['wide']}. Of the teachers all {len(used)} do: those that did not settle teach nobody here.",
+    "Figure 15",
+    "small-student-as-fast-as-its-teacher",
 )
 
 # %% [markdown]
@@ -503,14 +497,12 @@ if figures == "all":
             f"{ended(c.table, *INSIDE)}, some pair with one outside {ended(c.table, *OUTSIDE)}, some single checkpoint "
             f"{ended(c.table, *SINGLES)}, some for twice as long {ended(c.table, *long)}"
         )
-    display(
-        Markdown(f"By ancestry, {'; '.join(said)}."),
-        claims.beside(
-            "Figure 18",
-            "Figure 19",
-            "one-checkpoint-is-not-enough",
-            "both-checkpoints-in-the-transition",
-        ),
+    runs.say(
+        f"By ancestry, {'; '.join(said)}.",
+        "Figure 18",
+        "Figure 19",
+        "one-checkpoint-is-not-enough",
+        "both-checkpoints-in-the-transition",
     )
 
 # %% [markdown]

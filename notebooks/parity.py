@@ -95,6 +95,7 @@ from pdlib.probes.softness import Softness
 from pdlib.schedules import Progressive
 from pdlib.specs import Distillation, Labels, Measurement, Training
 from pdlib.tables import data_seed, joined
+from pdlib.words import by_legend
 
 runs = PageRuns.of("parity", globals())
 
@@ -227,11 +228,9 @@ taught = replace(
     supervision=Distillation(small, Progressive(20, 600)),
 )
 by_hand = learn(taught, learn(small))[taught.n_steps]
-by_engine = runs.live_parameters(taught)
-difference = max(abs(by_hand[k] - by_engine[k]).max() for k in by_hand)
 bits, y = taught.task.stream(0, "evaluation").examples(0, 4096)
 accuracy = (MLP(10).logits(by_hand, bits).argmax(axis=1) == y).mean()
-{"accuracy": round(float(accuracy), 2), "equal": bool(difference < 1e-12)}
+{"accuracy": round(float(accuracy), 2)} | runs.agrees(taught, by_hand)
 
 # %% [markdown]
 # ## What the paper says
@@ -489,14 +488,13 @@ def reached_by(method):
     return f"{row.n_reached} of {row.n} ({row['median steps']} steps)"
 
 
-display(
-    Markdown(
-        f"How many runs reached 90 %, and after how many steps in the median, runs that never did included: teachers "
-        f"{reached_by('teacher')}; progressive students {reached_by('progressive')}; students of ① "
-        f"{reached_by('two_checkpoint_before')}, of ② {reached_by('two_checkpoint_middle')}, of ③ "
-        f"{reached_by('two_checkpoint_after')}; one-shot {reached_by('one_shot')}; from labels {reached_by('cross_entropy')}."
-    ),
-    claims.beside("R2", "Figure 1 (left)"),
+runs.say(
+    f"How many runs reached 90 %, and after how many steps in the median, runs that never did included: teachers "
+    f"{reached_by('teacher')}; progressive students {reached_by('progressive')}; students of ① "
+    f"{reached_by('two_checkpoint_before')}, of ② {reached_by('two_checkpoint_middle')}, of ③ "
+    f"{reached_by('two_checkpoint_after')}; one-shot {reached_by('one_shot')}; from labels {reached_by('cross_entropy')}.",
+    "R2",
+    "Figure 1 (left)",
 )
 
 # %% [markdown]
@@ -569,7 +567,7 @@ diagrams.interactive_checkpoints(
 # %% tags=["hide-input", "nbval-ignore-output"]
 if paper:
     display(
-        of_paper,
+        by_legend(of_paper),
         claims.folded(
             "The paper's numbers beside ours",
             tables.beside_read_off(
@@ -603,7 +601,9 @@ if "wide_students_hard" in paper:
             "distillation with hard labels and other candidates. Its criteria ask for one-shot distillation at temperature 1 "
             "too, which needs the teachers' last checkpoints, so it is not judged at this size; its thresholds stand beside."
         ),
-        tables.reach_table(wider, 0.9, ["method"]).set_index("method"),
+        by_legend(
+            tables.reach_table(wider, 0.9, ["method"]).set_index("method")
+        ),
         pd.DataFrame(
             {
                 "criterion": g.criterion.name,
@@ -863,7 +863,7 @@ runs.show_rates(students)
 
 # %% tags=["nbval-ignore-output"]
 claims.folded(
-    "The rates chosen", students.rates.set_index("method").round(3)
+    "The rates chosen", by_legend(students.rates.set_index("method"))
 )
 
 # %% [markdown]

@@ -62,7 +62,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown, display
+from IPython.display import display
 from pdlib import (
     SGD,
     Adam,
@@ -221,14 +221,11 @@ taught = student_of(
     chosen_checkpoints(small, [80], 40),
     model=Transformer(2, 2, 8, n_positions=6, initial_std=0.2),
 )
-by_hand = learn(taught, learn(small))[taught.n_steps]
-by_engine = runs.live_parameters(taught)
-difference = max(
-    abs(by_hand[k].numpy() - by_engine[k]).max() for k in by_hand
-)
+learned = learn(taught, learn(small))[taught.n_steps]
+by_hand = {k: v.numpy() for k, v in learned.items()}
 bits, y = taught.task.stream(0, "evaluation").examples(0, 1024)
-accuracy = (taught.model.logits(by_engine, bits).argmax(axis=1) == y).mean()
-{"accuracy": round(float(accuracy), 2), "equal": bool(difference < 1e-9)}
+accuracy = (taught.model.logits(by_hand, bits).argmax(axis=1) == y).mean()
+{"accuracy": round(float(accuracy), 2)} | runs.agrees(taught, by_hand)
 
 # %% [markdown]
 # ## What the paper says
@@ -343,14 +340,13 @@ ratio = (wide.in_support / wide.off_support).rename("ratio").reset_index()
 there = ratio.merge(candidate_table, on=["seed", "step"])
 at = there.groupby("candidate").ratio.median()
 end = ratio[ratio.step == n_steps].ratio.median()
-display(
-    Markdown(
-        f"{len(used)} of {len(seeds)} teachers learned within the budget; no student was trained under the others. "
-        "How many times as large the mean correlation with a coordinate of the support is as that with another one, "
-        f"median over teachers: {at['before']:.1f} at ①, {at['middle']:.1f} at ②, {at['after']:.1f} at ③, {end:.1f} at the end. "
-        "Whether the gap closes again is a criterion of R1."
-    ),
-    claims.beside("R1 (Transformer)", "Figure 12"),
+runs.say(
+    f"{len(used)} of {len(seeds)} teachers learned within the budget; no student was trained under the others. "
+    "How many times as large the mean correlation with a coordinate of the support is as that with another one, "
+    f"median over teachers: {at['before']:.1f} at ①, {at['middle']:.1f} at ②, {at['after']:.1f} at ③, {end:.1f} at the end. "
+    "Whether the gap closes again is a criterion of R1.",
+    "R1 (Transformer)",
+    "Figure 12",
 )
 
 # %% [markdown]
@@ -418,19 +414,15 @@ why = (
     " Progressive distillation over the *whole* run ends behind ②: the teacher's checkpoints from before its transition answer "
     "almost at random, and a student takes them at their word. From ① on most of them are skipped."
 )
-display(
-    Markdown(
-        f"Runs that reach 90 %: students of ② {there['two_checkpoint_middle']}, of ① {there['two_checkpoint_before']}, of ③ "
-        f"{there['two_checkpoint_after']}; progressive {there['progressive']}, from ① on {there['progressive_late']}; one-shot "
-        f"{there['one_shot']}, with hard labels {there['one_shot_hard']}; from labels {there['cross_entropy']}. Runs jump at "
-        f"different times, so that a mean can be a ramp that no single run shows.{why if behind else ''}"
-    ),
-    claims.beside(
-        "R2 (Transformer)",
-        "Figure 13",
-        "Figure 1 (middle)",
-        "speed-of-the-large-transformer",
-    ),
+runs.say(
+    f"Runs that reach 90 %: students of ② {there['two_checkpoint_middle']}, of ① {there['two_checkpoint_before']}, of ③ "
+    f"{there['two_checkpoint_after']}; progressive {there['progressive']}, from ① on {there['progressive_late']}; one-shot "
+    f"{there['one_shot']}, with hard labels {there['one_shot_hard']}; from labels {there['cross_entropy']}. Runs jump at "
+    f"different times, so that a mean can be a ramp that no single run shows.{why if behind else ''}",
+    "R2 (Transformer)",
+    "Figure 13",
+    "Figure 1 (middle)",
+    "speed-of-the-large-transformer",
 )
 
 # %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-heads-choice", "caption": "One teacher's candidates ①, ② and ③ and the (2, T) student of each (one run each): the student's accuracy, the teacher's, and the checkpoint's correlations with single coordinates."}}
@@ -490,12 +482,10 @@ if figures == "all":
     there = mass.merge(candidate_table, on=["seed", "step"])
     at = there.groupby("candidate").on_support.mean()
     ends = mass.groupby("step").on_support.mean()
-    display(
-        Markdown(
-            f"The share of attention that reaches the support, mean over teachers: {ends[0]:.2f} untrained, {at['before']:.2f} at ①, "
-            f"{at['after']:.2f} at ③, {ends[n_steps]:.2f} at the end."
-        ),
-        claims.beside("Figure 11"),
+    runs.say(
+        f"The share of attention that reaches the support, mean over teachers: {ends[0]:.2f} untrained, {at['before']:.2f} at ①, "
+        f"{at['after']:.2f} at ③, {ends[n_steps]:.2f} at the end.",
+        "Figure 11",
     )
 
 # %% [markdown]
@@ -586,11 +576,11 @@ if figures == "all":
     less = ""
     if leads["scaled_heads"].mean < leads["heads"].low:
         less = " With the scale matched to the width part of (a) is gone: it was an effect of scale, not of heads."
-    display(
-        Markdown(
-            f"How far the most heads are ahead of the fewest, in mean accuracy over the run, with 95 % intervals: {said}.{less}"
-        ),
-        claims.beside("R6", "Figure 7 (right)", "Figure 10"),
+    runs.say(
+        f"How far the most heads are ahead of the fewest, in mean accuracy over the run, with 95 % intervals: {said}.{less}",
+        "R6",
+        "Figure 7 (right)",
+        "Figure 10",
     )
 
 # %% [markdown]
@@ -661,13 +651,11 @@ if figures == "all":
     said = ", ".join(
         f"{plots.short_number(spiked[s])} ({final[s]:.2f})" for s in spiked
     )
-    display(
-        Markdown(
-            f"Teachers with a second spike: {len(spiked)} of {len(used)}"
-            + f"; at step (its student's mean accuracy over the run): {said}."
-            * bool(spiked)
-        ),
-        claims.beside("a-second-spike-need-not-teach"),
+    runs.say(
+        f"Teachers with a second spike: {len(spiked)} of {len(used)}"
+        + f"; at step (its student's mean accuracy over the run): {said}."
+        * bool(spiked),
+        "a-second-spike-need-not-teach",
     )
 
 # %% [markdown]
@@ -758,13 +746,12 @@ if figures == "all":
 
     depths = {str(n): word for n, word in layers.items()}
     places = {m: m for m in order}
-    display(
-        Markdown(
-            f"Mean accuracy over the run, chance being one half: {speeds(by_size.table, words)}; "
-            f"{speeds(by_depth.table, depths)}; with the support at {speeds(by_place.table, places)}. "
-            "Under a causal mask the first positions are those that every later one attends to from the start."
-        ),
-        claims.beside("heads-before-width", "one-layer-is-hard-to-train"),
+    runs.say(
+        f"Mean accuracy over the run, chance being one half: {speeds(by_size.table, words)}; "
+        f"{speeds(by_depth.table, depths)}; with the support at {speeds(by_place.table, places)}. "
+        "Under a causal mask the first positions are those that every later one attends to from the start.",
+        "heads-before-width",
+        "one-layer-is-hard-to-train",
     )
 
 # %% [markdown]

@@ -461,12 +461,11 @@ runs.show(fig, core_records)
 # $\pm\zeta_{k-1}$, nearly cancel in some coordinate where they are of one size.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-display(
-    Markdown(
-        f"Here the batch grows as d to the power {power(batches, 'labels')} from labels and {power(batches, 'intermediate')} from the "
-        "intermediate teacher (k = 4, one neuron)."
-    ),
-    claims.beside("R3", "Theorem 3.2"),
+runs.say(
+    f"Here the batch grows as d to the power {power(batches, 'labels')} from labels and {power(batches, 'intermediate')} from the "
+    "intermediate teacher (k = 4, one neuron).",
+    "R3",
+    "Theorem 3.2",
 )
 
 # %% [markdown]

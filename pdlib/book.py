@@ -127,7 +127,7 @@ def _for_readers(notebook: Any, page: str, destination: Path, root: Path) -> Any
             words = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             for output in cell.outputs:
                 if "dataframe" in output.get("data", {}).get("text/html", ""):
-                    output["data"]["text/html"] = _readable(output["data"]["text/html"])
+                    output["data"]["text/html"] = _without_numbers(output["data"]["text/html"])
                 if SVG in output.get("data", {}):
                     n_figures += 1
                     _link_figure(output, folder, f"{page}-{n_figures}", words)
@@ -136,10 +136,8 @@ def _for_readers(notebook: Any, page: str, destination: Path, root: Path) -> Any
     return notebook
 
 
-def _readable(table: str) -> str:
-    """Return a table of pandas with methods as legends name them, and without numbers of rows."""
-    for method, (name, *_) in importlib.import_module("pdlib.figures").METHODS.items():
-        table = table.replace(f">{method}<", f">{name}<")
+def _without_numbers(table: str) -> str:
+    """Return a table of pandas without numbers of rows."""
     head, _, body = table.partition("<tbody>")
     numbers = re.findall(r"<tr>\s*<th>(.*?)</th>", body)
     if numbers == [str(i) for i in range(len(numbers))]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapp
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -22,7 +23,6 @@ from pdlib.specs import (
     Labels,
     Measurement,
     Model,
-    Parameters,
     Run,
     Schedule,
     Supervision,
@@ -112,12 +112,14 @@ class PageRuns:
         labels = ((key if isinstance(key, tuple) else (key,), record) for key, record in found.items())
         return joined((dict(zip(columns, key, strict=True)), record) for key, record in labels), found
 
-    def live_parameters(self, spec: Training) -> Parameters:
-        """Return the parameters that a small training ends with; nothing of it is kept."""
+    def agrees(self, spec: Training, by_hand: Mapping[str, Any]) -> dict[str, int]:
+        """Train a small spec by the engine too, keeping nothing, and say how many of its arrays are those made by hand."""
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder, published=None)
             execute([spec], store, n_workers=1, progress=False)
-            return store.load_checkpoint(spec, spec.n_steps)
+            found = store.load_checkpoint(spec, spec.n_steps)
+        equal = [np.abs(np.asarray(by_hand[name]) - array).max() < 1e-9 for name, array in found.items()]
+        return {"parameters": len(equal), "equal": int(sum(equal))}
 
     def in_short(self, headline: Callable[[dict[str, pd.DataFrame]], str], *names: str) -> None:
         """Show the published verdicts of claims, and in a sentence the effect at the largest published size."""

@@ -27,7 +27,7 @@ from pdlib.comparison import (
     text_student,
     usual_methods,
 )
-from pdlib.engine import RunsFailedError
+from pdlib.engine import RunsFailedError, execute
 from pdlib.models.mlp import MLP
 from pdlib.pages import ParameterError, load_parameters
 from pdlib.schedules import Explicit, OneShot, Progressive
@@ -378,3 +378,14 @@ def test_costs_are_summed_by_width_and_set_beside_the_eager_loop() -> None:
     assert found["longest run, hours"].to_dict() == {8: 0.25, 16: 1.0}
     assert found["million steps"].to_dict() == {8: 900.0, 16: 900.0}
     assert found["eager loop, hours"].to_dict() == {8: 2.5, 16: 7.5}
+
+
+def test_what_was_computed_by_hand_is_compared_with_the_engine_array_by_array(store: Store) -> None:
+    spec = tiny.training()
+    execute([spec], store, n_workers=1, progress=False)
+    by_hand = store.load_checkpoint(spec, spec.n_steps)
+    pages = PageRuns("parity", "smoke", store)
+    assert pages.agrees(spec, by_hand) == {"parameters": 4, "equal": 4}
+    off = by_hand | {"0.bias": by_hand["0.bias"] + 1e-6}
+    assert pages.agrees(spec, off) == {"parameters": 4, "equal": 3}
+    assert not pages.records
