@@ -594,6 +594,9 @@ class Training(Teacher):
 class Probe(Spec):
     """A measurement of one checkpoint; see `pdlib.probes`."""
 
+    def check(self, training: Training) -> None:
+        """Raise `SpecError` if the training's task or network lacks what is measured; `rows` relies on it."""
+
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return table rows (without the column `step`) for one checkpoint of a training.
 
@@ -609,7 +612,8 @@ class Measurement(Spec):
     Raises
     ------
     SpecError
-        If a step is not among the training's checkpoints: a missing checkpoint is never skipped.
+        If a step is not among the training's checkpoints: a missing checkpoint is never skipped; or if the training lacks
+        what the probe measures.
     """
 
     training: Training
@@ -622,6 +626,7 @@ class Measurement(Spec):
         every, last = self.training.checkpoint_every, self.training.n_steps
         expected = f"checkpoints of the training, every {every} up to {last}"
         require(not missing, f"steps {missing}", expected)
+        self.probe.check(self.training)
 
 
 @dataclass(frozen=True)

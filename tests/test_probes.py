@@ -17,7 +17,7 @@ from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.probes.parts import PartAccuracy
 from pdlib.probes.softness import Softness
-from pdlib.specs import SGD, Model, Parameters, Probe, Source, SpecError, Task, Training
+from pdlib.specs import SGD, Measurement, Model, Parameters, Probe, Source, SpecError, Task, Training
 from pdlib.tasks.grammar import grammar, load_grammar
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction
@@ -88,6 +88,11 @@ def test_choices_that_mean_nothing_are_refused(kind: Any, choices: dict[str, Any
         (AttentionPaths(4), tiny.training(), r"attention of MLP\(.*: expected a Transformer"),
         (AttentionPaths(4), on(MASKED), r"expected one with a support, such as SparseParity"),
         (MonomialCorrelations(), on(MASKED), r"expected one with a support, such as SparseParity"),
+        (
+            MonomialCorrelations((1, 11)),
+            tiny.training(),
+            r"degrees = \(1, 11\): expected at most n_inputs d = 10",
+        ),
         (FeatureCorrelations(), tiny.training(), "SparseParity.*: expected a HierarchicalParity"),
         (
             FeatureCorrelations((1, 4)),
@@ -124,6 +129,5 @@ def test_choices_that_mean_nothing_are_refused(kind: Any, choices: dict[str, Any
 def test_networks_and_tasks_without_what_is_measured_are_refused(
     probe: Probe, spec: Training, said: str
 ) -> None:
-    parameters = spec.model.initial(spec.task.n_inputs, spec.task.n_classes, seed=0)
     with pytest.raises(SpecError, match=said):
-        probe.rows(spec, parameters)
+        Measurement(spec, probe, (0,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -51,10 +51,14 @@ class AttentionPaths(Probe):
     version: ClassVar[int] = 1
     n_samples: Count = 1024  # inputs drawn, as in the paper
 
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
+        support_of(training.task)
+        require(isinstance(training.model, Transformer), f"attention of {training.model}", "a Transformer")
+
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row."""
-        model, support = training.model, support_of(training.task)
-        require(isinstance(model, Transformer), f"attention of {model}", "a Transformer")
+        model, support = cast(Transformer, training.model), support_of(training.task)
         inputs, _ = training.task.stream(0, "probe").examples(0, self.n_samples)
         mass = last_position_mass(model, parameters, inputs)
         on = np.zeros(training.task.n_inputs, bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,8 @@ class FeatureCorrelations(Probe):
     n_samples: Count = 50_000  # N, inputs drawn
     n_rest: Count = 200  # monomials of the rest for each degree, at most (degree 1: all)
 
-    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return the rows of one checkpoint."""
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
         task = training.task
         if not isinstance(task, HierarchicalParity):
             raise SpecError(f"task {task}: expected a HierarchicalParity, whose nodes have features.")
@@ -75,6 +75,10 @@ class FeatureCorrelations(Probe):
             f"at most k = {k}",
             "A feature has no larger part.",
         )
+
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
+        """Return the rows of one checkpoint."""
+        task = cast(HierarchicalParity, training.task)
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
         p = softmax(training.model.logits(parameters, bits, device).astype(np.float64)).astype(np.float32)
         floors = noise_floor(p)  # (class,)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +85,8 @@ class Generation(Probe):
     n_samples: Count = 1024  # texts drawn
     seed: Index = 0  # of the draws: networks measured with one seed share their random numbers
 
-    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row."""
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
         model, task = training.model, training.task
         if not (isinstance(task, NextToken) and isinstance(task.source, Grammar) and task.ends):
             raise SpecError(
@@ -95,12 +95,17 @@ class Generation(Probe):
             )
         if not isinstance(model, Transformer):
             raise SpecError(f"texts of {model}: expected a Transformer, from which they can be drawn.")
+
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
+        """Return one row."""
+        model, task = cast(Transformer, training.model), cast(NextToken, training.task)
+        grammar = cast(Grammar, task.source)
         tokens, lengths, ended = model.generate(
             parameters,
             self.n_samples,
             beginning=task.bos_token,
             end=task.end_token,
-            max_length=task.source.max_length,  # and [end]: one token more is drawn
+            max_length=grammar.max_length,  # and [end]: one token more is drawn
             seed=self.seed,
         )
-        return [judged(task.source, tokens, lengths, ended)]
+        return [judged(grammar, tokens, lengths, ended)]

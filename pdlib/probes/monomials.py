@@ -112,10 +112,17 @@ class MonomialCorrelations(Probe):
     n_off_support: Count = 200  # monomials off the support for each degree, at most (degree 1: all)
     temperature: Temperature = 1.0  # tau of the softmax
 
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
+        support_of(training.task)
+        said, expected = f"degrees = {self.degrees}", f"at most n_inputs d = {training.task.n_inputs}"
+        require(
+            max(self.degrees) <= training.task.n_inputs, said, expected, "A monomial has distinct positions."
+        )
+
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a degree and group."""
         task = training.task
-        support_of(task)
         bits, _ = task.stream(0, "probe").examples(0, self.n_samples)
         values = training.model.logits(parameters, bits, device)
         return self.of_prediction(task, bits, softmax(values, self.temperature)[:, 0].astype(np.float32))
@@ -125,8 +132,6 @@ class MonomialCorrelations(Probe):
     ) -> list[dict[str, Any]]:
         """Return the rows of any prediction: the probability of the first class, (example,), on bits (example, bit)."""
         support = support_of(task)
-        said, expected = f"degrees = {self.degrees}", f"at most n_inputs d = {task.n_inputs}"
-        require(max(self.degrees) <= task.n_inputs, said, expected, "A monomial has distinct positions.")
         floor = float(noise_floor(probability))
         rows = []
         for degree in self.degrees:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
 from pdlib.sequences import Sentences, Sequences
-from pdlib.specs import Count, Index, Parameters, Probe, Several, SpecError, Task, Training, require
+from pdlib.specs import Count, Index, Parameters, Probe, Several, SpecError, Training, require
 from pdlib.tasks.bits import random_words, stream_key
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
@@ -267,8 +267,9 @@ class NgramDependence(Probe):
         super().__post_init__()
         require(len(set(self.n)) == len(self.n), f"n = {self.n}", "each size once")
 
-    def inputs(self, task: Task) -> Iterator[Sequences]:
-        """Return what the measures show to a predictor of the task: see `removals`."""
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
+        task = training.task
         if not isinstance(task, MaskedPrediction | NextToken):
             raise SpecError(
                 f"task {task}: expected a MaskedPrediction or a NextToken, whose tokens can be removed."
@@ -279,6 +280,9 @@ class NgramDependence(Probe):
             f"n_positions = {self.n_positions}",
             f"at most {longest}, the tokens of the longest sentence",
         )
+
+    def inputs(self, task: MaskedPrediction | NextToken) -> Iterator[Sequences]:
+        """Return what the measures show to a predictor of the task: see `removals`."""
         stream = task.stream(0, "probe")
         sentences = stream.originals(0, self.n_samples)
         key = stream_key(f"{stream.identity} positions")
@@ -293,7 +297,8 @@ class NgramDependence(Probe):
 
     def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
         """Return one row a measure and n."""
-        return dependence(self.inputs(training.task), network(training, parameters, device), self.n)
+        task = cast(MaskedPrediction | NextToken, training.task)
+        return dependence(self.inputs(task), network(training, parameters, device), self.n)
 
 
 @dataclass(frozen=True)
@@ -307,19 +312,25 @@ class Predictions(Probe):
     sentence: Index = 0  # its number in the stream, `task.stream(0, "probe").originals`
     position: Index = 0
 
-    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row a class."""
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
         task = training.task
         if not isinstance(task, MaskedPrediction):
             raise SpecError(f"task {task}: expected a MaskedPrediction, whose tokens can be removed.")
-        sentences = task.stream(0, "probe").originals(self.sentence, self.sentence + 1)
-        length = int(sentences.lengths[0])
+        length = int(self._read(task).lengths[0])
         require(
             self.position < length,
             f"position = {self.position} in sentence {self.sentence}",
             f"below {length}, its length",
         )
-        (block,) = removals(task, sentences, np.array([[0, self.position]]), ())
+
+    def _read(self, task: MaskedPrediction) -> Sentences:
+        return task.stream(0, "probe").originals(self.sentence, self.sentence + 1)
+
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
+        """Return one row a class."""
+        task = cast(MaskedPrediction, training.task)
+        (block,) = removals(task, self._read(task), np.array([[0, self.position]]), ())
         return [
             {"position": self.position, "token": token, "probability": float(p)}
             for token, p in enumerate(network(training, parameters, device)(block)[0])

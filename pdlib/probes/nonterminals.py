@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -227,13 +227,22 @@ class NonterminalPrediction(Probe):
     learning_rate: Positive = 1e-2
     seed: Index = 0  # of the reader's initial positions and batches
 
-    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row a level."""
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
         model, task = training.model, training.task
         if not isinstance(task, MaskedPrediction) or not isinstance(task.source, Grammar):
             raise SpecError(f"task {task}: expected one on a Grammar, whose sentences have trees.")
+        require(
+            len(told_levels(task.source)) > 0,
+            f"a grammar of the layers {task.source.layers}",
+            "one with several symbols in a layer above the last",
+            "Otherwise there is nothing to tell.",
+        )
         require(isinstance(model, Transformer), f"embeddings of {model}", "a Transformer")
-        assert isinstance(model, Transformer)
+
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
+        """Return one row a level."""
+        model, task = cast(Transformer, training.model), cast(MaskedPrediction, training.task)
         stream = task.stream(0, "probe")
         train = stream.originals(0, self.n_train)
         validation = stream.originals(self.n_train, self.n_train + self.n_validation)
@@ -245,12 +254,6 @@ class NonterminalPrediction(Probe):
         """Return the rows for any embeddings; `embed` as of `groups`."""
         grammar = train.grammar
         levels = told_levels(grammar)
-        require(
-            len(levels) > 0,
-            f"a grammar of the layers {grammar.layers}",
-            "one with several symbols in a layer above the last",
-            "Otherwise there is nothing to tell.",
-        )
         generator = torch.Generator().manual_seed(self.seed)
         data = groups(train, embed)
         reader = Reader(

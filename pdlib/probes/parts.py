@@ -26,13 +26,17 @@ class PartAccuracy(Probe):
     version: ClassVar[int] = 1
     n_samples: Count = 4096  # sequences, the first of those that networks are evaluated on
 
-    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
-        """Return one row a part."""
+    def check(self, training: Training) -> None:
+        """See `Probe.check`."""
         task = training.task
         if not isinstance(task, MaskedPrediction) or not task.source.parts:
             raise SpecError(
                 f"task {task}: expected masked prediction on a source with parts, such as a Corpus."
             )
+
+    def rows(self, training: Training, parameters: Parameters, device: str = "cpu") -> list[dict[str, Any]]:
+        """Return one row a part."""
+        task = cast(MaskedPrediction, training.task)
         stream = task.stream(EVALUATION_SEED, "evaluation")
         inputs, classes = stream.examples(0, self.n_samples)
         part_of = cast(PartedStream, stream.source).parts(0, self.n_samples)
