@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.stats import foldnorm
 
+from pdlib.theory import read_off
 from pdlib.theory.majority import coefficient
-from pdlib.theory.network import degree_1
+from pdlib.theory.network import Network, degree_1
 from pdlib.theory.read_off import (
     ConstructedTarget,
     IntermediateTarget,
@@ -130,6 +131,16 @@ def test_a_target_without_a_trace_of_the_support_is_never_read() -> None:
     rows = ReadOff(11, 2, Elsewhere(), n_draws=20, max_batch=4096).rows()
     assert not any(row["chosen"] for row in rows)
     assert rows[-1]["batch_size"] <= 4096
+
+
+def test_a_trained_network_that_shows_no_support_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No prediction says that no batch would do: the search has an end of its own, and nothing is chosen."""
+    silent = Network(np.zeros((2, 11)), np.zeros(2), np.zeros(2))
+    monkeypatch.setattr(read_off.TrainedTarget, "network", lambda *_: (silent, 1))
+    monkeypatch.setattr(read_off, "HOPELESS", 64)
+    rows = ReadOff(11, 2, read_off.TrainedTarget(2)).rows()
+    assert not any(row["chosen"] for row in rows)
+    assert rows[-1]["batch_size"] == 64
 
 
 def test_pooling_reads_by_the_root_mean_square() -> None:

@@ -41,7 +41,7 @@ from pdlib.theory.two_stage import teacher_progress
 Sums = tuple[tuple[float, tuple[int, ...]], ...]  # weight and coordinates of each parity a target is made of
 RESOLUTION = 4  # batches are 2^(e / 4), rounded
 FIRST_EXPONENT = 8  # the smallest batch tried is 4
-HOPELESS = 2**20  # largest batch tried where the exact means don't separate the support
+HOPELESS = 2**20  # largest batch tried where the exact means do not separate the support, or are not known
 ATTEMPTS = 10_000  # initialisations tried for a teacher whose infinite-batch gradients separate the support
 REACH = 10.0  # standard deviations of a normal coordinate that are integrated over: 1e-23 of it lies outside
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(256)
@@ -186,9 +186,7 @@ class ReadOff(Experiment):
     rule: Literal["one", "pooled"] = "one"  # one neuron, or the root mean square over `width`
     width: Count = 1  # neurons of the student
     n_draws: Count = 20  # of student and inputs, for each batch
-    max_batch: Count = (
-        2**32
-    )  # largest batch tried; 2^20 where `predicted` is infinite, since no batch would do
+    max_batch: Count = 2**32  # largest batch tried; 2^20 where `predicted` is infinite or the target trained
     seed: Index = 0  # decides the target's initialisation, the students and the inputs
 
     def __post_init__(self) -> None:
@@ -207,7 +205,8 @@ class ReadOff(Experiment):
     def rows(self) -> list[dict[str, Any]]:
         # the batch is doubled until it is enough, then the last octave is bisected
         shared = self.shared()
-        largest = min(self.max_batch, HOPELESS) if shared["predicted"] == inf else self.max_batch
+        hopeless = shared["predicted"] == inf or isinstance(self.target, TrainedTarget)
+        largest = min(self.max_batch, HOPELESS) if hopeless else self.max_batch
         tried: list[dict[str, Any]] = []
 
         def enough(exponent: int) -> bool:
