@@ -32,7 +32,7 @@ _OTHERS = {
 def _homes() -> dict[str, str]:
     from pdlib.sources import homes
 
-    return homes() | _OTHERS
+    return {name: home for name, home in homes().items() if not name.startswith("_")} | _OTHERS
 
 
 def __getattr__(name: str) -> Any:

@@ -16,18 +16,9 @@ from matplotlib.figure import Figure
 
 from pdlib import claims, figures, pages
 from pdlib.engine import Pool, RunsFailedError, execute
+from pdlib.optimizers import Adam
 from pdlib.schedules import Explicit, OneShot
-from pdlib.specs import (
-    Adam,
-    Distillation,
-    Labels,
-    Measurement,
-    Model,
-    Run,
-    Schedule,
-    Supervision,
-    Training,
-)
+from pdlib.specs import Distillation, Labels, Measurement, Model, Run, Schedule, Supervision, Training
 from pdlib.store import Record, Store
 from pdlib.tables import SIBLINGS, Candidates, cost, data_seed, joined, last_rows
 from pdlib.training import DivergedError
@@ -86,6 +77,15 @@ class PageRuns:
         parameters = pages.check_parameters(namespace)
         figures.house_style()
         return cls(page, str(parameters["profile"]), parameters=parameters)
+
+    def require_among_seeds(self, *names: str) -> None:
+        """Refuse seeds of ablations or probes of which none is reported: they build on the runs of reported ones."""
+        asked = self.parameters or {}
+        for name in names:
+            if not set(asked[name]) & set(asked["seeds"]):  # type: ignore[call-overload]
+                raise pages.ParameterError(
+                    f"{name} = {asked[name]}: expected some of seeds = {asked['seeds']}. Give {name} too."
+                )
 
     def __call__(self, specs: Sequence[Run], part: str = "core") -> list[Record]:
         """Return the results of `specs`, stored or computed now; `part` is `core` or `ablations`."""

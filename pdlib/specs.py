@@ -77,6 +77,7 @@ class Spec:
 
     Examples
     --------
+    >>> from pdlib import SGD
     >>> SGD(0.01).fingerprint == SGD(1e-2).fingerprint != SGD(0.02).fingerprint
     True
     >>> Spec.from_canonical(SGD(0.01).canonical()) == SGD(0.01)
@@ -223,7 +224,12 @@ class _Frequent(Spec):
 
 @dataclass(frozen=True)
 class Source(_Frequent):
-    """Where token sequences come from; a source that is more than tokens says so in what follows `max_length`."""
+    """Where token sequences come from; a source that is more than tokens says so in what follows `max_length`.
+
+    >>> from pdlib import grammar
+    >>> grammar("cfg3b", roots=(14, 15)).max_length
+    27
+    """
 
     @property
     def n_tokens(self) -> int:
@@ -279,7 +285,12 @@ class ExampleStream(Protocol):
 
 @dataclass(frozen=True)
 class Task(_Frequent):
-    """What is to be learned: a stream of examples with labels."""
+    """What is to be learned: a stream of examples with labels.
+
+    >>> from pdlib import SparseParity
+    >>> [part.shape for part in SparseParity(8, 2).stream(seed=0, purpose="train").examples(0, 5)]
+    [(5, 8), (5,)]
+    """
 
     @property
     def n_classes(self) -> int:  # C
@@ -315,7 +326,12 @@ Parameters = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Model(Spec):
-    """A network; its parameters are a plain dictionary of arrays."""
+    """A network; its parameters are a plain dictionary of arrays.
+
+    >>> from pdlib import MLP
+    >>> MLP(4).initial(n_inputs=8, n_classes=2, seed=0)["0.weight"].shape
+    (4, 8)
+    """
 
     def for_task(self, task: Task) -> Model:
         """Return what a training on a task holds of this model: the same, unless it has to know the task's sizes."""
@@ -360,6 +376,7 @@ class Optimizer(Spec):
 
     Examples
     --------
+    >>> from pdlib import SGD
     >>> SGD(1.0, "cosine", warmup_fraction=0.2).rates(0, 4, n_steps=4).round(2).tolist()
     [1.0, 1.0, 0.75, 0.25]
     """
@@ -381,53 +398,32 @@ class Optimizer(Spec):
 
 
 @dataclass(frozen=True)
-class SGD(Optimizer):
-    """Stochastic gradient descent without momentum; the rate as `Optimizer` describes."""
-
-
-@dataclass(frozen=True)
-class Adam(Optimizer):
-    r"""Adam; with `weight_decay` AdamW, whose decay does not pass through the moments.
-
-    .. math:: m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \quad
-              \theta_t = (1 - \eta_t \lambda) \theta_{t-1}
-              - \eta_t \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
-
-    Parameters
-    ----------
-    betas
-        :math:`\beta_1, \beta_2` in [0, 1).
-    epsilon
-        :math:`\epsilon > 0`.
-    weight_decay
-        :math:`\lambda \ge 0`, on every parameter.
-    clip_norm
-        The gradient is scaled down to at most this norm, over all parameters; 0 leaves it alone.
-    n_micro_batches
-        Equal parts of a batch whose gradients are added up before a step, where a whole batch needs too much
-        memory. It must divide the batch.
-    """
-
-    betas: tuple[Annotated[float, "[0, 1)"], Annotated[float, "[0, 1)"]] = (0.9, 0.999)
-    epsilon: Positive = 1e-8
-    weight_decay: Annotated[float, "[0, inf)"] = 0.0
-    clip_norm: Annotated[float, "[0, inf)"] = 0.0
-    n_micro_batches: Count = 1
-
-
-@dataclass(frozen=True)
 class Supervision(Spec):
-    """Where the training targets come from."""
+    """Where the training targets come from.
+
+    >>> isinstance(Labels(), Supervision)
+    True
+    """
 
 
 @dataclass(frozen=True)
 class Labels(Supervision):
-    """Cross-entropy against the true class (paper, Equation 1)."""
+    """Cross-entropy against the true class (paper, Equation 1).
+
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> Training(SparseParity(8, 2), MLP(4), SGD(0.1), n_steps=50, evaluate_every=25).supervision
+    Labels()
+    """
 
 
 @dataclass(frozen=True)
 class Schedule(Spec):
-    """Which teacher checkpoint supervises which student step; see `pdlib.schedules`."""
+    """Which teacher checkpoint supervises which student step; see `pdlib.schedules`.
+
+    >>> from pdlib import OneShot
+    >>> OneShot().pieces(checkpoints=(100, 200), n_steps=50)
+    [Piece(start=0, stop=50, checkpoint=200)]
+    """
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
         """Return the pieces of a student run of `n_steps` under a teacher with these checkpoints."""
@@ -436,7 +432,11 @@ class Schedule(Spec):
 
 @dataclass(frozen=True)
 class Piece:
-    """Student steps start ... stop - 1 are supervised by the teacher's checkpoint at `checkpoint`."""
+    """Student steps start ... stop - 1 are supervised by the teacher's checkpoint at `checkpoint`.
+
+    >>> Piece(0, 50, checkpoint=200).stop
+    50
+    """
 
     start: int
     stop: int
@@ -445,7 +445,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Teacher(Spec):
-    """A network at several steps of its training: a `Training` of ours, or checkpoints that others published."""
+    """A network at several steps of its training: a `Training` of ours, or checkpoints that others published.
+
+    >>> from pdlib import MLP, SGD, SparseParity
+    >>> Training(SparseParity(8, 2), MLP(4), SGD(0.1), 50, 25, checkpoint_every=25).checkpoints
+    (25, 50)
+    """
 
     task: Task
     model: Model
@@ -477,6 +482,11 @@ class Distillation(Supervision):
         :math:`\tau > 0` of the teacher's softmax; the student's is 1. Ignored, and kept at 1, for hard targets.
     targets
         `"soft"`: the distribution, rounded to `Training.soft_targets`; `"hard"`: its argmax.
+
+    >>> from pdlib import MLP, SGD, OneShot, SparseParity
+    >>> teacher = Training(SparseParity(8, 2), MLP(64), SGD(0.1), n_steps=50, evaluate_every=25)
+    >>> Training(teacher.task, MLP(4), SGD(0.1), 80, 40, supervision=Distillation(teacher, OneShot())).pieces
+    [Piece(start=0, stop=80, checkpoint=50)]
     """
 
     teacher: Teacher
@@ -522,7 +532,7 @@ class Training(Teacher):
 
     Examples
     --------
-    >>> from pdlib import MLP, SparseParity
+    >>> from pdlib import MLP, SGD, SparseParity
     >>> spec = Training(SparseParity(8, 2), MLP(4), SGD(0.1), n_steps=50, evaluate_every=30, checkpoint_every=20)
     >>> spec.checkpoints, spec.evaluations
     ((20, 40, 50), (0, 30, 50))
@@ -592,7 +602,12 @@ class Training(Teacher):
 
 @dataclass(frozen=True)
 class Probe(Spec):
-    """A measurement of one checkpoint; see `pdlib.probes`."""
+    """A measurement of one checkpoint; see `pdlib.probes`.
+
+    >>> from pdlib import Softness
+    >>> isinstance(Softness(), Probe)
+    True
+    """
 
     def check(self, training: Training) -> None:
         """Raise `SpecError` if the training's task or network lacks what is measured; `rows` relies on it."""
@@ -614,6 +629,11 @@ class Measurement(Spec):
     SpecError
         If a step is not among the training's checkpoints: a missing checkpoint is never skipped; or if the training lacks
         what the probe measures.
+
+    >>> from pdlib import MLP, SGD, Softness, SparseParity
+    >>> spec = Training(SparseParity(8, 2), MLP(4), SGD(0.1), n_steps=50, evaluate_every=25)
+    >>> Measurement(spec, Softness(), (0, 50)).steps
+    (0, 50)
     """
 
     training: Training
@@ -631,7 +651,12 @@ class Measurement(Spec):
 
 @dataclass(frozen=True)
 class Calculation(Spec):
-    """A table computed from its own fields alone, nothing trained elsewhere: see `pdlib.theory`."""
+    """A table computed from its own fields alone, nothing trained elsewhere: see `pdlib.theory`.
+
+    >>> from pdlib import FourierGap
+    >>> [row["support_size"] for row in FourierGap(9).rows()]
+    [2, 4]
+    """
 
     @property
     def work(self) -> float:

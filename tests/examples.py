@@ -15,6 +15,7 @@ from pdlib.models.huggingface import save_pretrained
 from pdlib.models.mlp import MLP
 from pdlib.models.published import PublishedCheckpoints
 from pdlib.models.transformer import Transformer, bert, gpt2
+from pdlib.optimizers import SGD, Adam
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
 from pdlib.probes.generation import Generation
@@ -23,7 +24,7 @@ from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.probes.parts import PartAccuracy
 from pdlib.probes.softness import Softness
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot
-from pdlib.specs import SGD, Adam, Distillation, Measurement, Run, Task, Training
+from pdlib.specs import Distillation, Measurement, Run, Task, Training
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken

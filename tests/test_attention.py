@@ -13,9 +13,10 @@ from torch import Tensor
 
 from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer, tokens_of
+from pdlib.optimizers import SGD, Adam
 from pdlib.probes import attention
 from pdlib.probes.attention import AttentionPaths, last_position_mass, path_mass
-from pdlib.specs import SGD, Adam, Parameters, Training
+from pdlib.specs import Parameters, Training
 from pdlib.tasks.parity import SparseParity
 
 N_BITS, SUPPORT = 6, (1, 2, 4)

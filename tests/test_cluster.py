@@ -20,8 +20,8 @@ import tiny
 import pdlib
 from pdlib import engine
 from pdlib.engine import RunsFailedError, execute
+from pdlib.optimizers import SGD
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD
 from pdlib.store import Store
 
 distributed = pytest.importorskip("distributed", reason="needs the extra: pip install 'pdlib[cluster]'")

@@ -24,9 +24,10 @@ from pdlib import engine
 from pdlib.engine import RunsFailedError, execute
 from pdlib.models.mlp import MLP
 from pdlib.models.transformer import Transformer
+from pdlib.optimizers import SGD, Adam
 from pdlib.probes.attention import AttentionPaths
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD, Adam, Calculation, Measurement, Probe, Training
+from pdlib.specs import Calculation, Measurement, Probe, Training
 from pdlib.store import MissingError, Record, Store, StoreError
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.majority import FourierGap

@@ -22,6 +22,7 @@ ALLOWED = {
     "fields": set(),
     "compiled": set(),
     "specs": {"sequences", "sources", "fields"},
+    "optimizers": {"fields", "specs"},
     "schedules": {"specs"},
     "contents": {"specs"},
     "tasks": {"sequences", "specs", "contents", "compiled"},
@@ -34,14 +35,14 @@ ALLOWED = {
         "files",
         "text",
     },  # a file whole or not at all; published networks' vocabularies
-    "probes": {"sequences", "specs", "models", "tasks"},
+    "probes": {"sequences", "specs", "optimizers", "models", "tasks"},
     "theory": {"sequences", "specs", "compiled", "models", "tasks", "probes"},
     "text": {"install", "sequences", "specs", "compiled", "files", "tasks"},
     "files": set(),
     "published": {"files", "specs"},
     "store": {"files", "published", "specs"},
     "labels": {"sequences", "specs", "store", "models"},
-    "training": {"sequences", "specs", "compiled", "store", "models", "labels"},
+    "training": {"sequences", "specs", "optimizers", "compiled", "store", "models", "labels"},
     "progress": set(),
     "engine": {"files", "install", "sources", "specs", "store", "labels", "training", "progress"},
     "tables": set(),
@@ -52,6 +53,7 @@ ALLOWED = {
     "pages": {"install", "claims", "files", "store", "progress"},
     "comparison": {
         "specs",
+        "optimizers",
         "schedules",
         "store",
         "tables",
@@ -180,11 +182,21 @@ def test_the_check_for_torch_can_fail() -> None:
     assert "torch" in loads("pdlib.engine")
 
 
+def test_every_public_name_has_an_example() -> None:
+    without = [
+        name
+        for name in dir(pdlib)
+        if not name.startswith("_") and ">>>" not in str(getattr(pdlib, name).__doc__)
+    ]
+    assert without == []
+
+
 def test_every_kind_is_a_public_name_that_loads_on_first_use_and_a_wrong_one_is_an_error() -> None:
     offered = set(dir(pdlib))
     assert {"Softness", "MLP", "Training", "Store", "execute", "grammar", "load_grammar"} <= offered
     for name in ("Softness", "Store", "execute", "load_grammar"):
         assert getattr(pdlib, name).__name__ == name
+    assert not any(name.startswith("_") for name in offered - {"__version__"})
     for wrong in ("Sparse", "labels_", "_FewClasses"):
         with pytest.raises(AttributeError, match=rf"no public name '{wrong}'; it offers .*SparseParity"):
             getattr(pdlib, wrong)

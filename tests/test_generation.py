@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from trees import sentences
 
 from pdlib.models.transformer import Transformer, gpt2
+from pdlib.optimizers import SGD
 from pdlib.probes.generation import Generation, judged
-from pdlib.specs import SGD, Parameters, Source, SpecError, Training
+from pdlib.specs import Parameters, Source, SpecError, Training
 from pdlib.tasks.grammar import Grammar, SentenceStream, grammar, load_grammar
 from pdlib.tasks.next_token import NextToken
 

@@ -18,7 +18,8 @@ import pytest
 from examples import TEACHER
 
 from pdlib import labels
-from pdlib.specs import SGD, Run, Spec, SpecError
+from pdlib.optimizers import SGD
+from pdlib.specs import Run, Spec, SpecError
 from pdlib.theory.majority import FourierGap
 
 GOLDEN = golden.load()

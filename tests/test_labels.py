@@ -23,9 +23,10 @@ from pdlib.engine import RunsFailedError, execute
 from pdlib.labels import Targets
 from pdlib.models.mlp import MLP, as_module, logits, softmax
 from pdlib.models.transformer import bert
+from pdlib.optimizers import SGD, Adam
 from pdlib.published import key_hash
 from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import SGD, Adam, Distillation, Piece, Source, SpecError, Training
+from pdlib.specs import Distillation, Piece, Source, SpecError, Training
 from pdlib.store import DamagedError, MissingError, Store
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.training import train

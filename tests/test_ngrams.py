@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
 from pdlib.models.transformer import Transformer, bert
+from pdlib.optimizers import Adam
 from pdlib.probes import ngrams
 from pdlib.probes.ngrams import (
     NgramDependence,
@@ -27,7 +28,7 @@ from pdlib.probes.ngrams import (
     total_variation,
 )
 from pdlib.sequences import Sequences
-from pdlib.specs import Adam, SpecError, Training
+from pdlib.specs import SpecError, Training
 from pdlib.tasks.grammar import grammar, load_grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken

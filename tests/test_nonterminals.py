@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pdlib.models.transformer import bert
+from pdlib.optimizers import Adam
 from pdlib.probes import nonterminals
 from pdlib.probes.nonterminals import NOWHERE, NonterminalPrediction, Reader, embedding, groups, told_levels
-from pdlib.specs import Adam, Model, Task, Training
+from pdlib.specs import Model, Task, Training
 from pdlib.tasks.grammar import Sentences, SentenceStream, grammar
 from pdlib.tasks.masked import MaskedPrediction
 

@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from pdlib.models.mlp import MLP, Parameters, as_module, logits, softmax
-from pdlib.specs import SGD
+from pdlib.optimizers import SGD
 from pdlib.training import learner, online_sgd
 from pdlib.training.online_sgd import (
     BLOCK,

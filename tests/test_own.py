@@ -21,8 +21,9 @@ from pdlib.engine import execute
 from pdlib.models.folder import FolderTeacher
 from pdlib.models.mlp import MLP
 from pdlib.models.torch_model import TorchModel
+from pdlib.optimizers import Adam
 from pdlib.schedules import EqualSplit
-from pdlib.specs import Adam, Distillation, Run, Spec, SpecError, Training
+from pdlib.specs import Distillation, Run, Spec, SpecError, Training
 from pdlib.store import Store
 from pdlib.tasks.arrays import ArrayTask
 from pdlib.tasks.parity import SparseParity

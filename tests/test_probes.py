@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from pdlib.models.transformer import Transformer
+from pdlib.optimizers import SGD
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.features import FeatureCorrelations
 from pdlib.probes.generation import Generation
@@ -17,7 +18,7 @@ from pdlib.probes.ngrams import NgramDependence, Predictions
 from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.probes.parts import PartAccuracy
 from pdlib.probes.softness import Softness
-from pdlib.specs import SGD, Measurement, Model, Parameters, Probe, Source, SpecError, Task, Training
+from pdlib.specs import Measurement, Model, Parameters, Probe, Source, SpecError, Task, Training
 from pdlib.tasks.grammar import grammar, load_grammar
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.masked import MaskedPrediction

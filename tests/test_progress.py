@@ -16,8 +16,8 @@ import tiny
 
 from pdlib import engine, progress
 from pdlib.engine import RunsFailedError, execute
+from pdlib.optimizers import SGD
 from pdlib.progress import Display, State, Tracker, append, appended
-from pdlib.specs import SGD
 from pdlib.store import Store
 
 TEACHER = tiny.training()

@@ -16,8 +16,9 @@ import pytest
 
 from pdlib import engine
 from pdlib.engine import RunsFailedError, execute
+from pdlib.optimizers import SGD
 from pdlib.sources import PROCESS, own_code
-from pdlib.specs import SGD, UNSAVED, Spec, SpecError
+from pdlib.specs import UNSAVED, Spec, SpecError
 from pdlib.store import Store, StoreError
 
 CLASSES = '''

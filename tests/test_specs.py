@@ -17,6 +17,7 @@ import tiny
 import tiny_theory
 
 from pdlib.models.mlp import MLP
+from pdlib.optimizers import SGD, Adam
 from pdlib.probes.attention import AttentionPaths
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.probes.ngrams import NgramDependence, Predictions
@@ -24,17 +25,7 @@ from pdlib.probes.nonterminals import NonterminalPrediction
 from pdlib.published import Published
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
 from pdlib.sources import homes
-from pdlib.specs import (
-    SGD,
-    Adam,
-    Calculation,
-    Count,
-    Distillation,
-    Measurement,
-    Spec,
-    SpecError,
-    ancestors,
-)
+from pdlib.specs import Calculation, Count, Distillation, Measurement, Spec, SpecError, ancestors
 from pdlib.tasks.parity import SparseParity
 from pdlib.theory.complexity import Totals, WidthTradeOff
 from pdlib.theory.first_stage import BatchSizes, FirstStep

@@ -25,9 +25,9 @@ from pdlib import files as files_module
 from pdlib import labels
 from pdlib.engine import execute
 from pdlib.files import metadata, parse_table, read_json, table_bytes, tensor_bytes, write_bytes, write_json
+from pdlib.optimizers import SGD
 from pdlib.published import published_folder
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD
 from pdlib.store import DamagedError, MissingError, Store, StoreError
 from pdlib.tasks.parity import SparseParity
 

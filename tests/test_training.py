@@ -19,8 +19,9 @@ from pdlib import labels
 from pdlib.engine import execute
 from pdlib.models.mlp import MLP, as_module
 from pdlib.models.transformer import Transformer, bert
+from pdlib.optimizers import SGD, Adam
 from pdlib.schedules import OneShot, Progressive
-from pdlib.specs import SGD, Adam, Distillation, SpecError, Training
+from pdlib.specs import Distillation, SpecError, Training
 from pdlib.store import MissingError, Store
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction

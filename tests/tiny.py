@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from pdlib import engine
 from pdlib.models.mlp import MLP
+from pdlib.optimizers import SGD
 from pdlib.probes.monomials import MonomialCorrelations
 from pdlib.published import Published
 from pdlib.schedules import Progressive
-from pdlib.specs import SGD, Distillation, Measurement, Run, Schedule, Training
+from pdlib.specs import Distillation, Measurement, Run, Schedule, Training
 from pdlib.store import Store
 from pdlib.tasks.grammar import Grammar
 from pdlib.tasks.inside_outside import marginals, nodes

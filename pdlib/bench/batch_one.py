@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from pdlib.bench import faster, medians, timed
 from pdlib.labels import Targets
 from pdlib.models.mlp import MLP, as_module, logits, softmax
+from pdlib.optimizers import SGD
 from pdlib.schedules import OneShot
-from pdlib.specs import SGD, Calculation, Count, Distillation, Parameters, Piece, Task, Training
+from pdlib.specs import Calculation, Count, Distillation, Parameters, Piece, Task, Training
 from pdlib.store import Store
 from pdlib.tasks.hierarchical import HierarchicalParity
 from pdlib.tasks.parity import SparseParity

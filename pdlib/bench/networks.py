@@ -23,9 +23,10 @@ from pdlib.bench import faster, medians, timed
 from pdlib.labels import Targets
 from pdlib.models.transformer import Transformer, bert, sequence_tensors, tokens_of
 from pdlib.models.transformer import gpt2 as gpt2_model
+from pdlib.optimizers import Adam
 from pdlib.schedules import OneShot
 from pdlib.sequences import Sequences
-from pdlib.specs import Adam, Count, Distillation, Piece, Purpose, Source, Task, Training
+from pdlib.specs import Count, Distillation, Piece, Purpose, Source, Task, Training
 from pdlib.store import Store
 from pdlib.tasks.bits import random_words
 from pdlib.tasks.grammar import grammar
@@ -217,7 +218,11 @@ def cached_labels(taught_by: Training, spec: Training, steps: int, reach: float)
 
 @dataclass(frozen=True)
 class ZipfTokens(Source):
-    """Sequences of independent tokens, the i-th as frequent as 1 / (i + 1)."""
+    """Sequences of independent tokens, the i-th as frequent as 1 / (i + 1).
+
+    >>> ZipfTokens(4, 10).max_length
+    10
+    """
 
     version: ClassVar[int] = 1
     vocabulary: Count

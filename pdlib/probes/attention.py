@@ -46,6 +46,12 @@ class AttentionPaths(Probe):
     its coordinates and over the others; each with its 5th and 95th percentile over inputs (`..._low`, `..._high`).
 
     (Paper, Figure 11.)
+
+    >>> from pdlib import SGD, SparseParity, Training, Transformer
+    >>> spec = Training(SparseParity(6, 2), Transformer(1, 2, 4, n_positions=6), SGD(0.1), n_steps=1, evaluate_every=1)
+    >>> (row,) = AttentionPaths(8).rows(spec, spec.model.initial(6, 2, seed=0))
+    >>> 0 <= row["on_support"] <= 1
+    True
     """
 
     version: ClassVar[int] = 1

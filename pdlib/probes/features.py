@@ -56,6 +56,12 @@ class FeatureCorrelations(Probe):
     - `noise_floor`, as of `MonomialCorrelations`, averaged over the classes.
 
     (Paper, Figure 17.)
+
+    >>> from pdlib import MLP, SGD, HierarchicalParity, Training
+    >>> spec = Training(HierarchicalParity(20, 2, 2), MLP(4), SGD(0.1), n_steps=1, evaluate_every=1)
+    >>> rows = FeatureCorrelations((1,), n_samples=64).rows(spec, spec.model.initial(20, 4, seed=0))
+    >>> [(row["node"], row["scope"]) for row in rows]
+    [(1, 'below'), (2, 'below'), (3, 'below'), (0, 'below'), (1, 'class_0'), (2, 'class_0'), (0, 'class_0')]
     """
 
     version: ClassVar[int] = 1

@@ -79,6 +79,14 @@ class Generation(Probe):
     The paper does not measure this; see Allen-Zhu and Li, "Physics of language models: Part 1, context-free grammar",
     arXiv:2305.13673, for the accuracy of generation. A text that was cut, or that ends too early, can have a prefix share of
     1, since it may be the beginning of a sentence.
+
+    >>> from pdlib import SGD, NextToken, Training, Transformer, grammar
+    >>> task = NextToken(grammar("cfg3b", roots=(14, 15)), ends=True)
+    >>> model = Transformer(1, 2, 4, n_positions=task.n_inputs, vocabulary=task.n_classes, attends="causal")
+    >>> spec = Training(task, model, SGD(0.1), n_steps=1, evaluate_every=1)
+    >>> (row,) = Generation(8).rows(spec, spec.model.initial(task.n_inputs, task.n_classes, seed=0))
+    >>> row["n_samples"], 0 <= row["accepted"] <= row["ended"] <= 1
+    (8, True)
     """
 
     version: ClassVar[int] = 1

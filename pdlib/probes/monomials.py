@@ -104,6 +104,11 @@ class MonomialCorrelations(Probe):
     `maximum` of the absolute correlations, and `noise_floor`, the mean absolute value that a monomial which
     the predictor ignores would show, :math:`\sqrt{2 E[p^2] / (\pi N)}`.
 
+    >>> from pdlib import MLP, SGD, SparseParity, Training
+    >>> spec = Training(SparseParity(8, 2), MLP(4), SGD(0.1), n_steps=50, evaluate_every=25)
+    >>> rows = MonomialCorrelations((1, 2), n_samples=64).rows(spec, spec.model.initial(8, 2, seed=0))
+    >>> [(row["degree"], row["group"], row["n_monomials"]) for row in rows]
+    [(1, 'in_support', 2), (1, 'off_support', 6), (2, 'in_support', 1), (2, 'off_support', 27)]
     """
 
     version: ClassVar[int] = 1

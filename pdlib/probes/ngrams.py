@@ -254,6 +254,13 @@ class NgramDependence(Probe):
     (Paper, Definition 4.2, Equations 5 and 6, Figure 4; appendix E, Equations 11 and 12, Figure 29. Equation 12 has i for
     the last token that is shown, Equation 11 for the one asked for. The official code reports the sum of absolute
     differences, which is twice the total variation.)
+
+    >>> from pdlib import SGD, MaskedPrediction, Training, Transformer, grammar
+    >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
+    >>> spec = Training(task, Transformer(1, 2, 4, n_positions=task.n_inputs, vocabulary=task.n_classes), SGD(0.1), 1, 1)
+    >>> rows = NgramDependence((3,), n_samples=8).rows(spec, spec.model.initial(task.n_inputs, task.n_classes, seed=0))
+    >>> [(row["measure"], row["n"], row["n_pairs"]) for row in rows]
+    [('robust', 3, 8), ('close', 3, 8)]
     """
 
     version: ClassVar[int] = 1
@@ -306,6 +313,13 @@ class Predictions(Probe):
     """What a network predicts at one position of one sentence of the probe stream, that token alone removed.
 
     Table rows, one a class: `position`, `token`, which is the class, and its `probability`.
+
+    >>> from pdlib import SGD, MaskedPrediction, Training, Transformer, grammar
+    >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
+    >>> spec = Training(task, Transformer(1, 2, 4, n_positions=task.n_inputs, vocabulary=task.n_classes), SGD(0.1), 1, 1)
+    >>> rows = Predictions().rows(spec, spec.model.initial(task.n_inputs, task.n_classes, seed=0))
+    >>> len(rows) == task.n_classes, round(sum(row["probability"] for row in rows), 6)
+    (True, 1.0)
     """
 
     version: ClassVar[int] = 1

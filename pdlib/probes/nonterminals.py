@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from pdlib.models.transformer import SCORES_AT_ONCE, Transformer, tokens_of
-from pdlib.specs import Adam, Count, Index, Parameters, Positive, Probe, SpecError, Training, require
+from pdlib.optimizers import Adam
+from pdlib.specs import Count, Index, Parameters, Positive, Probe, SpecError, Training, require
 from pdlib.tasks.grammar import Grammar, Sentences
 from pdlib.tasks.masked import MaskedPrediction
 
@@ -215,6 +216,13 @@ class NonterminalPrediction(Probe):
     The paper (Definition 4.3, appendix D.3; Figure 5, right) leaves open the number of epochs; the official code takes 4. It
     differs from the paper in that weights of attention sum to 1 over targets rather than sources, and that all positions are
     asked for, and padding too.
+
+    >>> from pdlib import SGD, MaskedPrediction, Training, Transformer, grammar
+    >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
+    >>> spec = Training(task, Transformer(1, 2, 4, n_positions=task.n_inputs, vocabulary=task.n_classes), SGD(0.1), 1, 1)
+    >>> rows = NonterminalPrediction(32, 8).rows(spec, spec.model.initial(task.n_inputs, task.n_classes, seed=0))
+    >>> [row["level"] for row in rows]
+    [0, 1, 2]
     """
 
     version: ClassVar[int] = 1

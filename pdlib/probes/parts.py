@@ -21,6 +21,17 @@ class PartAccuracy(Probe):
     Table rows, one a part: `part`, from 0; `text`, as the source names it; `accuracy`, over selected positions;
     `loss_nats`, over sequences; `n_sequences`, `n_targets`. Weighted by `n_targets`, the accuracies give that of an
     evaluation on as many sequences.
+
+    >>> import tempfile
+    >>> from unittest.mock import patch
+    >>> from pdlib import SGD, Corpus, MaskedPrediction, Training, Transformer
+    >>> with patch.dict("os.environ", PDLIB_CACHE=tempfile.mkdtemp()):      # a cache of its own
+    ...     task = MaskedPrediction(Corpus.prepare("sample:english:60", "trained:300", length=16, held_out=20))
+    ...     model = Transformer(1, 2, 4, n_positions=task.n_inputs, vocabulary=task.n_classes)
+    ...     spec = Training(task, model, SGD(0.1), n_steps=1, evaluate_every=1)
+    ...     rows = PartAccuracy(20).rows(spec, spec.model.initial(task.n_inputs, task.n_classes, seed=0))
+    >>> [(row["part"], row["text"], row["n_sequences"]) for row in rows]
+    [(0, 'sample:english:60', 20)]
     """
 
     version: ClassVar[int] = 1

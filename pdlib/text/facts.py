@@ -23,6 +23,14 @@ class CorpusFacts(Calculation):
     ----------
     corpus
         With a digest.
+
+    >>> import tempfile
+    >>> from unittest.mock import patch
+    >>> with patch.dict("os.environ", PDLIB_CACHE=tempfile.mkdtemp()):      # a cache of its own
+    ...     corpus = Corpus.prepare("sample:english:60", "trained:300", length=16, held_out=20)
+    ...     (part,) = CorpusFacts(corpus).rows()
+    >>> part["documents"] + part["held_out_documents"]
+    60
     """
 
     version: ClassVar[int] = 1
@@ -45,6 +53,14 @@ class MaskedExample(Calculation):
         Masked prediction on a `Corpus`.
     sequence
         Its number in the stream of the probes.
+
+    >>> import tempfile
+    >>> from unittest.mock import patch
+    >>> with patch.dict("os.environ", PDLIB_CACHE=tempfile.mkdtemp()):      # a cache of its own
+    ...     corpus = Corpus.prepare("sample:english:60", "trained:300", length=16, held_out=20)
+    ...     rows = MaskedExample(MaskedPrediction(corpus)).rows()
+    >>> rows[0]["shown"], len(rows)
+    ('[CLS]', 16)
     """
 
     version: ClassVar[int] = 1

@@ -160,6 +160,15 @@ class TextReferences(Calculation):
         Masked prediction on a `Corpus`.
     n_evaluation
         Held-out sequences, the first of those that networks are evaluated on.
+
+    >>> import tempfile
+    >>> from unittest.mock import patch
+    >>> from pdlib import Corpus
+    >>> with patch.dict("os.environ", PDLIB_CACHE=tempfile.mkdtemp()):      # a cache of its own
+    ...     corpus = Corpus.prepare("sample:english:60", "trained:300", length=16, held_out=20)
+    ...     rows = TextReferences(MaskedPrediction(corpus), n_evaluation=20).rows()
+    >>> [row["predictor"] for row in rows]
+    ['unigram', 'copy', 'bigram']
     """
 
     version: ClassVar[int] = 1

@@ -235,6 +235,11 @@ class BestDependence(Calculation):
     """The n-gram dependence of the exact posterior: the reference for that of a network.
 
     Table rows as of `NgramDependence`, on the same sentences and positions.
+
+    >>> from pdlib import MaskedPrediction, NgramDependence, grammar
+    >>> task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
+    >>> [(row["measure"], row["n"]) for row in BestDependence(task, NgramDependence((3,), n_samples=8)).rows()]
+    [('robust', 3), ('close', 3)]
     """
 
     version: ClassVar[int] = 1

@@ -394,6 +394,9 @@ class SupportSelection(Calculation):
     mass off the support (no input changes it), and `tolerance`, :math:`\Delta/4`; `hidden` units and their bound 4(k+1);
     the MLP's `largest_entry` and `operator_norm` (largest absolute row sum), their bound 4k(k+1) as `norm_bound`;
     `sharpness`.
+
+    >>> [row["n_errors"] for row in SupportSelection(8, 2).rows()]
+    [0]
     """
 
     version: ClassVar[int] = 1
@@ -458,6 +461,9 @@ class UniformAttention(Calculation):
 
     One table row: `n_inputs`, `n_errors` and `max_error` as in `SupportSelection`; the hidden widths `width_1` and
     `width_2` beside `printed_width` 2^k; the MLP's `largest_entry` and `operator_norm` beside `norm_bound` 2^(k+2).
+
+    >>> [row["n_errors"] for row in UniformAttention(8, 2).rows()]
+    [0]
     """
 
     version: ClassVar[int] = 2
@@ -548,6 +554,9 @@ class Interpolation1D(setting.Experiment):
     of :math:`\Delta`, `max_error` over all points and perturbations up to that size, and `formula`, what the trapezoid
     loses at most, :math:`B_y \min(1, 4 (|\xi|/\Delta - 1/4)_+)`. `width_1`, `W_1`, `b_1`, `W_2`, `b_2`: `value`, the
     width or the largest absolute entry; `operator_norm`, the largest absolute row sum; `bound`, as the lemma states it.
+
+    >>> sorted({row["quantity"] for row in Interpolation1D(5).rows()})
+    ['W_1', 'W_2', 'b_1', 'b_2', 'output', 'width_1']
     """
 
     version: ClassVar[int] = 1
@@ -568,6 +577,9 @@ class InterpolationND(setting.Experiment):
 
     Table rows as in `Interpolation1D`, with `width_2`, `W_3` and `b_3` besides. `formula` is
     :math:`B_y \min(1, 4 d_\text{in} (|\xi|_\infty/\Delta - 1/4)_+)`: every coordinate loses its part.
+
+    >>> sorted({row["quantity"] for row in InterpolationND(4, 2).rows()})
+    ['W_1', 'W_2', 'W_3', 'b_1', 'b_2', 'b_3', 'output', 'width_1', 'width_2']
     """
 
     version: ClassVar[int] = 1

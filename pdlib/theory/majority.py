@@ -117,6 +117,9 @@ class FourierGap(Experiment):
     Table rows, one for each even k from 2 to (d - 1) / 2, where the gap is positive: `support_size`, `gap`, `bound` (the
     claim's, :math:`0.03 \, (d-1)^{-(k-1)/2}`), `ratio` (:math:`|\zeta_{k+1} / \zeta_{k-1}|`, equal to (k - 1) / (d - k)),
     `one_over_d` (what the proof of Lemma B.5 takes for the ratio).
+
+    >>> [row["support_size"] for row in FourierGap(13).rows()]
+    [2, 4, 6]
     """
 
     version: ClassVar[int] = 1

@@ -49,7 +49,11 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(256)
 
 @dataclass(frozen=True)
 class Target(Spec):
-    """What a student's first stage learns from: a sum of parities, or a network."""
+    """What a student's first stage learns from: a sum of parities, or a network.
+
+    >>> isinstance(LabelTarget(), Target)
+    True
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +70,11 @@ class Target(Spec):
 
 @dataclass(frozen=True)
 class LabelTarget(Target):
-    """The labels themselves, :math:`f = y`."""
+    """The labels themselves, :math:`f = y`.
+
+    >>> LabelTarget().parities(n_bits=11, support_size=2)
+    ((1.0, (0, 1)),)
+    """
 
     def parities(self, n_bits: int, support_size: int) -> Sums:
         return ((1.0, tuple(range(support_size))),)
@@ -98,6 +106,10 @@ class IntermediateTarget(Target):
 
     Initialisations are drawn until its degree-1 coefficients separate the support, since else no batch shows it;
     `SeparationShare` measures how often they do.
+
+    >>> network, n_drawn = IntermediateTarget(width=50).network(n_bits=31, support_size=2, seed=0)
+    >>> n_drawn >= 1
+    True
     """
 
     version: ClassVar[int] = 1
@@ -118,7 +130,11 @@ class IntermediateTarget(Target):
 
 @dataclass(frozen=True)
 class TrainedTarget(Target):
-    """The teacher after both stages of Algorithm 1: labels, population gradient, then its outputs by batch-1 SGD."""
+    """The teacher after both stages of Algorithm 1: labels, population gradient, then its outputs by batch-1 SGD.
+
+    >>> TrainedTarget(width=50).epsilon
+    0.05
+    """
 
     version: ClassVar[int] = 1
     width: Count  # m

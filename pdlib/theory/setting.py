@@ -26,7 +26,12 @@ INPUTS_AT_ONCE = 8192  # rows of an input matrix that are worked on together
 
 @dataclass(frozen=True)
 class Experiment(Calculation):
-    """A calculation of appendix B: d is odd, k even and below d, and m even, since neurons are mirrored."""
+    """A calculation of appendix B: d is odd, k even and below d, and m even, since neurons are mirrored.
+
+    >>> from pdlib import ReadOff
+    >>> issubclass(ReadOff, Experiment)
+    True
+    """
 
     mirrored: ClassVar[bool] = True  # whether `width` is that of a network whose neurons have twins
     most_bits: ClassVar[float] = inf  # largest d, or k of a calculation without d
@@ -41,7 +46,12 @@ class Experiment(Calculation):
 
 @dataclass(frozen=True)
 class NetworkExperiment(Experiment):
-    """A calculation with networks of appendix B."""
+    """A calculation with networks of appendix B.
+
+    >>> from pdlib import FirstStep
+    >>> issubclass(FirstStep, NetworkExperiment)
+    True
+    """
 
     n_bits: Count  # d
     support_size: Count  # k

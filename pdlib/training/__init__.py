@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets, in_parts
 from pdlib.models.mlp import MLP
+from pdlib.optimizers import SGD
 from pdlib.sequences import Sequences
-from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Parameters, Training, require
+from pdlib.specs import EVALUATION_SEED, Distillation, Parameters, Training, require
 from pdlib.store import Store
 from pdlib.training.online_sgd import WIDE, CompiledLearner, Learner, TorchLearner
 

@@ -20,8 +20,9 @@ from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
 from pdlib.models.transformer import Transformer, sequence_tensors, tokens_of
+from pdlib.optimizers import Adam
 from pdlib.sequences import Sequences
-from pdlib.specs import Adam, Parameters, Training, require
+from pdlib.specs import Parameters, Training, require
 
 STATE = "state/"  # what a saved run holds beside its parameters
 
