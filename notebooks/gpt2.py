@@ -18,7 +18,7 @@
 # sentence the loss asks for?
 
 # %% tags=["parameters"]
-profile: str = "smoke"  # smoke, laptop or paper
+profile: str = "smoke"  # smoke, laptop, desk or paper
 figures: str = "all"  # core, or all
 grammar_name: str = "cfg3f"  # which of the five grammars
 roots: list[int] = [10, 11, 12]  # the part below these symbols; paper: 22
@@ -67,8 +67,17 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import display
-from pdlib import SGD, claims, diagrams, grammar, tables, words
-from pdlib import figures as plots
+from pdlib import (
+    SGD,
+    claims,
+    diagrams,
+    grammar,
+    tables,
+    words,
+)
+from pdlib import (
+    figures as plots,
+)
 from pdlib.comparison import (
     PageRuns,
     compare_lengths,
@@ -87,6 +96,7 @@ from pdlib.training import untrained
 from torch.nn.functional import cross_entropy
 
 runs = PageRuns.of("gpt2", globals())
+runs.require_among_seeds("ablation_seeds")
 
 
 # %% tags=["nbval-ignore-output"]

@@ -52,8 +52,17 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
-from pdlib import MLP, SGD, HierarchicalParity, claims, diagrams, tables
-from pdlib import figures as plots
+from pdlib import (
+    MLP,
+    SGD,
+    HierarchicalParity,
+    claims,
+    diagrams,
+    tables,
+)
+from pdlib import (
+    figures as plots,
+)
 from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
@@ -263,7 +272,11 @@ runs.show(fig, f"drawn from {task}; {n_rest} coordinates decide nothing")
 # alone, before any student is trained: ① from before the transition, ② to ⑤ in it, ⑥ from after it.
 
 # %%
-sources = list(dict.fromkeys(data_seed(s) for s in [*tuning_seeds, *seeds]))
+sources = list(
+    dict.fromkeys(
+        data_seed(s) for s in [*tuning_seeds, *seeds, *ablation_seeds]
+    )
+)
 teachers = runs.by_seed(teacher, sources)
 candidates = tables.chosen(
     teachers,

@@ -18,7 +18,7 @@
 # student, and what are more attention heads good for?
 
 # %% tags=["parameters"]
-profile: str = "smoke"  # smoke, laptop or paper
+profile: str = "smoke"  # smoke, laptop, desk or paper
 figures: str = "all"  # core: Figures 1 (middle), 12, 13; all: also 7, 10, 11, 14 and ablations
 n_bits: int = 8  # d; paper: 100
 support_size: int = 3  # k; paper: 6
@@ -73,7 +73,9 @@ from pdlib import (
     diagrams,
     tables,
 )
-from pdlib import figures as plots
+from pdlib import (
+    figures as plots,
+)
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,
@@ -407,9 +409,12 @@ runs.show(fig, students.records, 4)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 there = reached_by(students.table)
-final = tables.last_rows(students.table, ["method", "seed"])
-final = final.groupby("method").accuracy.mean()
-behind = final["progressive"] < final["two_checkpoint_middle"]
+final = tables.last_rows(students.table, ["method", "seed"]).pivot(
+    index="seed", columns="method", values="accuracy"
+)
+lag = tables.mean_interval(
+    final["progressive"] - final["two_checkpoint_middle"]
+)
 why = (
     " Progressive distillation over the *whole* run ends behind ②: the teacher's checkpoints from before its transition answer "
     "almost at random, and a student takes them at their word. From ① on most of them are skipped."
@@ -418,7 +423,7 @@ runs.say(
     f"Runs that reach 90 %: students of ② {there['two_checkpoint_middle']}, of ① {there['two_checkpoint_before']}, of ③ "
     f"{there['two_checkpoint_after']}; progressive {there['progressive']}, from ① on {there['progressive_late']}; one-shot "
     f"{there['one_shot']}, with hard labels {there['one_shot_hard']}; from labels {there['cross_entropy']}. Runs jump at "
-    f"different times, so that a mean can be a ramp that no single run shows.{why if behind else ''}",
+    f"different times, so that a mean can be a ramp that no single run shows.{why if lag.high < 0 else ''}",
     "R2 (Transformer)",
     "Figure 13",
     "Figure 1 (middle)",
@@ -574,7 +579,7 @@ if figures == "all":
         f"{titles[name]}: {lead}" for name, lead in leads.items()
     )
     less = ""
-    if leads["scaled_heads"].mean < leads["heads"].low:
+    if leads["scaled_heads"].high < leads["heads"].low:
         less = " With the scale matched to the width part of (a) is gone: it was an effect of scale, not of heads."
     runs.say(
         f"How far the most heads are ahead of the fewest, in mean accuracy over the run, with 95 % intervals: {said}.{less}",

@@ -18,7 +18,7 @@
 # best, and does a student of several in turn learn more of the grammar?
 
 # %% tags=["parameters"]
-profile: str = "smoke"  # smoke, laptop or paper
+profile: str = "smoke"  # smoke, laptop, desk or paper
 figures: str = "all"  # core, or all
 grammar_name: str = "cfg3b"  # which of the five grammars
 roots: list[int] = [10, 11, 12]  # the part below these symbols; paper: 22
@@ -76,8 +76,17 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
-from pdlib import SGD, claims, diagrams, grammar, tables, words
-from pdlib import figures as plots
+from pdlib import (
+    SGD,
+    claims,
+    diagrams,
+    grammar,
+    tables,
+    words,
+)
+from pdlib import (
+    figures as plots,
+)
 from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
@@ -98,6 +107,7 @@ from pdlib.training import untrained
 from torch.nn.functional import cross_entropy
 
 runs = PageRuns.of("pcfg", globals())
+runs.require_among_seeds("probe_seeds", "ablation_seeds")
 
 
 # %% tags=["nbval-ignore-output"]
@@ -540,7 +550,10 @@ rivals = ["one_shot", "one_shot_hard", "cross_entropy"]
 
 
 def beside_rivals(values, written="{:.3f}".format):
-    others = words.listed(map(written, sorted(values[rivals])))
+    others = words.listed(
+        f"{written(values[rival])} ({plots.METHODS[rival][0]})"
+        for rival in rivals
+    )
     return f"{written(values['progressive'])} against {others}"
 
 

@@ -18,7 +18,7 @@
 # and a student that learns more from checkpoints in turn?
 
 # %% tags=["parameters"]
-profile: str = "smoke"  # smoke, laptop or paper
+profile: str = "smoke"  # smoke, laptop, desk or paper
 figures: str = "all"  # core, or all
 texts: list[str] = ["sample:english:400"]  # one URI for each
 tokenizer: str = "trained:300"  # or hub:REPO@REVISION, file:PATH
@@ -86,6 +86,7 @@ from pdlib.training import untrained
 from torch.nn.functional import cross_entropy
 
 runs = PageRuns.of("wiki", globals())
+runs.require_among_seeds("ablation_seeds")
 
 
 # %% tags=["nbval-ignore-output"]

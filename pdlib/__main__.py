@@ -116,7 +116,12 @@ def _parser(of_pages: str = "") -> argparse.ArgumentParser:
 
     command("list", _list, "list what is kept on this machine", actions)
     command("size", _size, "say where results and fetched files are kept, and how large they are", actions)
-    remove = command("remove", _remove, "remove results of this machine, with their checkpoints", actions)
+    remove = command(
+        "remove",
+        _remove,
+        "remove results of this machine, with checkpoints and labels",
+        actions,
+    )
     remove.add_argument("fingerprints", nargs="+", help="or their first digits")
     command("outdated", _outdated, "list results that other versions of the code wrote", actions)
     show = command("show", _show, "print a result: spec, provenance, table", actions)
@@ -139,13 +144,14 @@ def _values(args: argparse.Namespace, page: str) -> dict[str, object]:
     """Return a page's parameters at the profile asked for, overridden."""
     changes = {}
     for words in args.p:
-        name, _, value = words[0].partition("=") if len(words) == 1 else (words[0], "", words[1])
-        if len(words) > 2 or (len(words) == 1 and "=" not in words[0]):
+        one = "=" in words[0]
+        if len(words) != (1 if one else 2):
             raise pages.ParameterError(
-                f"-p {' '.join(words)}: expected a name and a value, such as -p n_bits 30."
+                f"-p {' '.join(words)}: expected a name and a value, such as -p n_bits 30, and the page first."
             )
+        name, _, value = words[0].partition("=") if one else (words[0], "", words[1])
         try:
-            changes[name] = yaml.safe_load(value)
+            changes[name] = yaml.safe_load(value) if value else ""
         except yaml.YAMLError:
             raise pages.ParameterError(
                 f"-p {name} {value!r}: expected a value in YAML, such as 30 or '[1, 2]'."
@@ -299,7 +305,9 @@ def _remove(args: argparse.Namespace) -> int:
 
     store = Store()
     kept = set(store.inventory().fingerprint)
-    for fingerprint in [_one_of(kept, prefix, str(store.root)) for prefix in args.fingerprints]:
+    for fingerprint in [
+        _one_of(kept, prefix, str(store.root)) for prefix in dict.fromkeys(args.fingerprints)
+    ]:
         print(f"{fingerprint}: {store.remove(fingerprint):,.2f} MB are free")
     return 0
 

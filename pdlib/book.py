@@ -46,6 +46,9 @@ _AT_THE_END = tuple(  # what serves the others
     f"pdlib.{name}"
     for name in ("bench", "compiled", "contents", "fields", "files", "install", "progress", "sources")
 )
+_LEDGER = re.compile(
+    r"<a href='\.\./book/claims\.html[^']*'>(.*?)</a>"
+)  # a link to where a page alone has nothing
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -69,7 +72,12 @@ def stage(destination: Path, executed: Path, *, alone: str = "", root: Path | No
     (destination / "notebooks").mkdir()
     contents = yaml.safe_load((root / "_toc.yml").read_text("utf-8"))
     if alone:
-        chapters = [{"file": f"notebooks/{alone}"}, {"file": "book/bibliography"}]
+        files = (
+            f"notebooks/{alone}",
+            "book/notation",
+            "book/bibliography",
+        )  # what its equations and citations name
+        chapters: list[dict[str, Any]] = [{"file": file} for file in files]
         contents = {
             "format": "jb-book",
             "root": "book/alone",
@@ -77,7 +85,7 @@ def stage(destination: Path, executed: Path, *, alone: str = "", root: Path | No
         }
     for page, path in found.items():
         notebook = optional("nbformat", "notebooks").read(path, as_version=4)
-        parts = _in_parts(_for_readers(notebook, page, destination, root), page)
+        parts = _in_parts(_for_readers(notebook, page, destination, root, bool(alone)), page)
         for name, part in parts.items():
             optional("nbformat", "notebooks").write(part, destination / "notebooks" / f"{name}.ipynb")
         for chapter in itertools.chain(*(part["chapters"] for part in contents["parts"])):
@@ -112,7 +120,7 @@ def _in_parts(notebook: Any, page: str) -> dict[str, Any]:
     return parts
 
 
-def _for_readers(notebook: Any, page: str, destination: Path, root: Path) -> Any:
+def _for_readers(notebook: Any, page: str, destination: Path, root: Path, alone: bool) -> Any:
     """Fold code but for the cells tagged `show`, tell the parameters in a table, and link figures as vectors."""
     cells, folder = [], destination / "book" / "_ext" / "static" / "figures"
     n_figures = 0
@@ -128,6 +136,8 @@ def _for_readers(notebook: Any, page: str, destination: Path, root: Path) -> Any
             for output in cell.outputs:
                 if "dataframe" in output.get("data", {}).get("text/html", ""):
                     output["data"]["text/html"] = _without_numbers(output["data"]["text/html"])
+                if alone and "text/html" in output.get("data", {}):
+                    output["data"]["text/html"] = _LEDGER.sub(r"\1", output["data"]["text/html"])
                 if SVG in output.get("data", {}):
                     n_figures += 1
                     _link_figure(output, folder, f"{page}-{n_figures}", words)
@@ -212,7 +222,8 @@ def _link_figure(output: Any, folder: Path, name: str, words: str) -> None:
 
 def _stage_ledger(destination: Path) -> None:
     """Write the ledger's page, and the numbered results into the first page, with links to where pages show them."""
-    staged = {path.stem: path.read_text("utf-8") for path in (destination / "notebooks").glob("*.ipynb")}
+    paths = sorted((destination / "notebooks").glob("*.ipynb"))
+    staged = {path.stem: path.read_text("utf-8") for path in paths}
     outdated = importlib.import_module("pdlib.store").Store().outdated("published")
     claims = importlib.import_module("pdlib.claims")
     shown = {
@@ -349,13 +360,13 @@ def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path |
 
 
 def view(page: str, values: Mapping[str, object], *, root: Path | None = None) -> Path:
-    """Execute a page at some values and render it alone; return its HTML in ``_build/view``, which opens from disk.
+    """Execute a page at some values and render it alone; return its HTML in ``_build/view/<page>``, which opens from disk.
 
     References to other pages of the book are words there instead of links.
     """
     root = root or checkout()
     optional("jupyter_book", "book")
-    folder = root / "_build" / "view"
+    folder = root / "_build" / "view" / page
     execute(page, folder / "exec" / f"{page}.ipynb", values, root=root, vectors=True)
     build_site(stage(folder / "src", folder / "exec", alone=page, root=root), folder, strict=False)
     return folder / "_build" / "html" / "notebooks" / f"{page}.html"
@@ -420,5 +431,5 @@ def _jupyter_book(*arguments: str) -> None:
     """Call jupyter-book of this Python."""
     optional("jupyter_book", "book")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", *arguments]
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
         raise PageError(f"the book did not build without warnings: jupyter-book {' '.join(arguments)}")

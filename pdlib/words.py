@@ -16,10 +16,10 @@ from pdlib.tables import Interval, gains, last_rows, mean_interval
 def listed(parts: Iterable[str]) -> str:
     """Return parts of a sentence as one.
 
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
+    >>> listed(["a", "b", "c"]), listed([])
+    ('a, b and c', 'none')
     """
-    *first, last = parts
+    *first, last = [*parts] or ["none"]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -192,13 +192,20 @@ def test_a_table_has_no_numbers_of_rows_but_keeps_their_names() -> None:
 
 
 def test_a_page_alone_is_staged_with_its_second_part_and_the_bibliography(checkout: Path) -> None:
-    executed(checkout, nbformat.v4.new_markdown_cell("# Ablations", metadata={"tags": ["more"]}))
+    verdict = cell(
+        "beside()",
+        **{"text/html": "<p id='shown-claim-r1'><a href='../book/claims.html#claim-r1'>R1</a></p>"},
+    )
+    executed(checkout, verdict, nbformat.v4.new_markdown_cell("# Ablations", metadata={"tags": ["more"]}))
+    assert "claims.html" in str(staged(checkout / "src"))
     book.stage(checkout / "src", checkout / "exec", alone="tiny", root=checkout)
     (part,) = yaml.safe_load((checkout / "src" / "_toc.yml").read_text("utf-8"))["parts"]
     assert part["chapters"] == [
         {"file": "notebooks/tiny", "sections": [{"file": "notebooks/tiny_more"}]},
+        {"file": "book/notation"},
         {"file": "book/bibliography"},
     ]
+    assert "claims.html" not in str(staged(checkout / "src"))
     assert not (checkout / "src" / "book" / "claims.md").exists()
 
 

@@ -29,9 +29,10 @@ from pdlib.comparison import (
 )
 from pdlib.engine import RunsFailedError, execute
 from pdlib.models.mlp import MLP
+from pdlib.optimizers import SGD, Adam
 from pdlib.pages import ParameterError, load_parameters
 from pdlib.schedules import Explicit, OneShot, Progressive
-from pdlib.specs import SGD, Adam, Distillation, Labels, SpecError, Training
+from pdlib.specs import Distillation, Labels, SpecError, Training
 from pdlib.store import Record, Store
 from pdlib.tables import Candidates
 from pdlib.training import DivergedError
@@ -378,6 +379,44 @@ def test_costs_are_summed_by_width_and_set_beside_the_eager_loop() -> None:
     assert found["longest run, hours"].to_dict() == {8: 0.25, 16: 1.0}
     assert found["million steps"].to_dict() == {8: 900.0, 16: 900.0}
     assert found["eager loop, hours"].to_dict() == {8: 2.5, 16: 7.5}
+
+
+def test_seeds_of_ablations_must_be_among_those_that_are_reported(store: Store) -> None:
+    runs = PageRuns(
+        "wiki", "smoke", store, parameters={"seeds": [1, 2], "ablation_seeds": [2, 9], "probe_seeds": [3]}
+    )
+    runs.require_among_seeds("ablation_seeds")
+    with pytest.raises(
+        ParameterError, match=r"probe_seeds = \[3\]: expected some of seeds = \[1, 2\]. Give probe_seeds too"
+    ):
+        runs.require_among_seeds("ablation_seeds", "probe_seeds")
+
+
+def test_what_is_published_leads_a_page_in_a_sentence_and_a_figure_or_the_page_says_that_nothing_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Store(tmp_path / "made", published=None)
+    runs = PageRuns("parity", "laptop", made)
+    (record,) = runs([tiny.training()])
+    runs.judge({"teacher": record.table.assign(seed=1)})
+    layer = tiny.published(made, tmp_path / "published")
+    result, kept = made.load_page("parity", "laptop"), made.page_tables("parity", "laptop")
+    layer.write_page("parity", "laptop", [record], result, kept)
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *parts, **_: shown.extend(parts))
+    monkeypatch.setattr(plt, "show", lambda: shown.append("figure"))
+    seen = PageRuns("parity", "smoke", Store(tmp_path / "mine", layer.root))
+    seen.in_short(lambda tables: f"{len(tables['teacher'])} rows", "R1")
+    seen.show_headline(lambda tables: plt.figure())
+    assert "href='#shown-claim-r1'" in shown[0]
+    assert shown[1].data == f"Profile `laptop`: {len(record.table)} rows"
+    assert shown[2] == "figure"
+    plt.close("all")
+    nothing = PageRuns("parity", "smoke", Store(tmp_path / "none", published=None))
+    nothing.in_short(lambda tables: "never", "R1")
+    nothing.show_headline(lambda tables: plt.figure())
+    assert len(shown) == 4
+    assert "not published with its tables" in capsys.readouterr().out
 
 
 def test_what_was_computed_by_hand_is_compared_with_the_engine_array_by_array(store: Store) -> None:

@@ -159,6 +159,8 @@ def test_a_page_shows_verdicts_where_the_ledger_leads_and_no_unknown_claim(store
     shown = claims.beside("R2", root=store.root / "published")
     assert "id='shown-claim-r2'" in shown
     assert "✓ reproduced" in shown
+    assert "published: " in shown
+    assert "claim-r1-transformer" not in claims.beside("R1")
     with pytest.raises(ValueError, match=r"claims \['R99'\]: expected names of the register"):
         claims.beside("R99", root=store.root / "published")
 

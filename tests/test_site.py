@@ -246,13 +246,15 @@ def test_some_pages_have_maths(site: Path) -> None:
 
 def test_every_link_image_and_anchor_leads_somewhere_and_every_image_has_words(site: Path) -> None:
     assert broken_links(site) == []
-    faults = {name: images_without_words(site / f"{name}.html") for name in CHAPTERS}
+    faults = {name: images_without_words(site / f"{name}.html") for name in [*CHAPTERS, *FURTHER]}
     assert not any(faults.values()), faults
 
 
 def test_interactive_figures_react_to_the_keyboard(site: Path, browser: Any) -> None:
     interactive = [
-        name for name in CHAPTERS if "pd-interactive" in (site / f"{name}.html").read_text("utf-8")
+        name
+        for name in [*CHAPTERS, *FURTHER]
+        if "pd-interactive" in (site / f"{name}.html").read_text("utf-8")
     ]
     assert interactive
     for name in interactive:

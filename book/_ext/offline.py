@@ -125,4 +125,4 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", _keep_text)
     app.connect("build-finished", _copy_mathjax)
     app.connect("build-finished", _write_texts)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": False}

@@ -111,6 +111,12 @@ def _said(row: Row) -> str:
     return text
 
 
+def _published(row: Row) -> str:
+    """Return what was measured, for a place beside a reader's own run."""
+    said = _said(row)
+    return f"published: {said}" if said else ""
+
+
 def _quiet(*notes: str) -> str:
     return "".join(f"<span class='pd-quiet'>{escape(note)}</span>" for note in notes if note)
 
@@ -122,12 +128,14 @@ def beside(*claims: str, root: Path | None = None, above: bool = False) -> Shown
     page, each leads down to that place. `Lemma B.5` names all its parts.
     """
     first = largest(ledger(root))
-    parts = {name: [c for c in first if c == name or c.startswith(f"{name} (")] for name in claims}
+    parts = {
+        name: [name] if name in first else [c for c in first if c.startswith(f"{name} (")] for name in claims
+    }
     if unknown := [name for name, found in parts.items() if not found]:
         raise ValueError(f"claims {unknown}: expected names of the register, such as R1 or Figure 2.")
     rows = "".join(
         (f"<p><a href='#shown-{at}'>" if above else f"<p id='shown-{at}'><a href='../book/claims.html#{at}'>")
-        + f"{escape(c)}</a> {chip(first[c]['verdict'])} {_quiet(_said(first[c]))}</p>"
+        + f"{escape(c)}</a> {chip(first[c]['verdict'])} {_quiet(_published(first[c]))}</p>"
         for c, at in ((c, anchor(c)) for found in parts.values() for c in found)
     )
     return Shown(f"<div class='pd-verdicts'>{rows}</div>")
@@ -297,7 +305,8 @@ def glance_markdown(root: Path | None = None) -> str:
     if (table.verdict == NOT_RUN).all():
         return "No page has published results.\n"
     notes = [f"; {note}" if note else "" for note in table.remarks]
-    table = table.assign(verdict=table.verdict + notes)
+    said = [_said(row) for row in table.to_dict("records")]
+    table = table.assign(verdict=table.verdict + notes, measured=said)
     shown = table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]
     return "\n".join(_markdown(shown)) + "\n"
 
