@@ -18,7 +18,7 @@ import inspect
 import re
 import sys
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import field, fields
 from functools import cache
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -168,3 +168,20 @@ def _kinds_of(cls: type) -> dict[str, Any]:
                 one, known = SimpleNamespace(__annotations__={name: kind}), vars(sys.modules[base.__module__])
                 found |= get_type_hints(one, known, include_extras=True)
     return found
+
+
+def later(default: Any) -> Any:
+    """Declare a field that a kind got after results of it were published.
+
+    At its default, which means what the kind meant before, it is left out of the canonical form, so that the
+    fingerprints of those results stay.
+    """
+    return field(default=default, metadata={"later": True})
+
+
+def derived(default: Any) -> Any:
+    """Declare a field that `__post_init__` sets where a kind's meaning changed for some of its values.
+
+    Nobody gives it. At its default it is left out as a later field is; a record of before is then another code's.
+    """
+    return field(default=default, init=False, repr=False, metadata={"later": True})

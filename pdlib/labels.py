@@ -23,8 +23,19 @@ from numpy.typing import NDArray
 
 from pdlib.models.mlp import softmax
 from pdlib.sequences import Sequences, integer_type
-from pdlib.specs import Distillation, Measurement, Parameters, Piece, Run, SpecError, Training, require
+from pdlib.specs import (
+    Distillation,
+    Measurement,
+    Parameters,
+    Piece,
+    Run,
+    SpecError,
+    TargetRule,
+    Training,
+    require,
+)
 from pdlib.store import DamagedError, Store
+from pdlib.target_rules import Checkpoint
 
 VERSION = 2  # of the code below; part of every key
 GRID = 1_000_000  # examples; blocks end at its multiples, so that runs of other lengths share them
@@ -96,7 +107,7 @@ def _taught(spec: Training) -> Distillation:
 def kept(spec: Training) -> bool:
     """Whether labels are stored: all but distributions over more than 256 classes, gigabytes that one student reads once."""
     how = spec.supervision
-    return not isinstance(how, Distillation) or how.targets == "hard" or spec.task.n_classes <= FEW
+    return not isinstance(how, Distillation) or how.hard or spec.task.n_classes <= FEW
 
 
 def stored(spec: Training, store: Store) -> bool:
@@ -151,13 +162,13 @@ class Targets:
             parts.append(part)
             start = end
         found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return found if self._spec.supervision.targets == "soft" else found ^ true_classes
+        return found ^ true_classes if self._spec.supervision.hard else found
 
     def key(self, block: Piece, *, hard: bool = False) -> dict[str, str]:
         """Return what a block of labels belongs to; with `hard` that of the hard labels beside soft ones."""
-        how, kind = _taught(self._spec), "hard"
-        if how.targets == "soft" and not hard:
-            kind = f"soft at temperature {how.temperature!r}"
+        how, kind, rule = _taught(self._spec), "hard", self._rule(block)
+        if not hard and (rule or how.targets == "soft"):
+            kind = f"by {rule.fingerprint}" if rule else f"soft at temperature {how.temperature!r}"
             kind += "" if self._spec.soft_targets == "float16" else f", {self._spec.soft_targets}"
         return {
             "version": str(VERSION),
@@ -207,7 +218,7 @@ class Targets:
         n = int(self._counts(block).sum()) if n is None else n
         size = dtype.itemsize * n * n_classes
         require(
-            how.targets == "hard" or size <= SOFT_BLOCK,
+            how.hard or size <= SOFT_BLOCK,
             f"soft targets of {n_classes} classes, {size / 1e9:.0f} GB for {n} labels",
             f"at most {SOFT_BLOCK / 1e9:.0f} GB",
             "Use targets='hard'.",
@@ -220,7 +231,7 @@ class Targets:
                 with self._store.label_lock(name):
                     pass  # others make all that is left; wait for this one
         try:
-            if how.targets == "hard":
+            if how.hard:
                 return unpack(found, n, n_classes)
             _expect(found, (n, n_classes))
         except (zlib.error, ValueError) as error:
@@ -236,16 +247,22 @@ class Targets:
             with store.label_lock(name).acquire(timeout=0):
                 if store.has_labels(name):
                     return False
-                soft, differences = [], []
-                for values, true_classes in self.logits(block):
-                    if how.targets == "soft":
-                        soft.append(_soft(values, how.temperature, np.dtype(self._spec.soft_targets)))
-                    kind = integer_type(values.shape[1])
-                    differences.append(values.argmax(axis=1).astype(kind) ^ true_classes.astype(kind))
+                soft, differences, dtype = [], [], np.dtype(self._spec.soft_targets)
+                rule, kind = self._rule(block), integer_type(self._n_classes)
+                made = self._by_rule(rule, block) if rule else self.logits(block)
+                for values, true_classes in made:
+                    if rule and not rule.hard:
+                        soft.append(values.astype(dtype))
+                        continue
+                    if not rule and not how.hard:
+                        soft.append(_soft(values, how.temperature, dtype))
+                    classes = values if rule else values.argmax(axis=1)
+                    differences.append(classes.astype(kind) ^ true_classes.astype(kind))
                 if soft:
-                    store.save_labels(name, np.concatenate(soft))  # and the hard ones for nothing more
-                packed = pack(np.concatenate(differences), self._n_classes)
-                store.save_labels(self.key(block, hard=True), packed)
+                    store.save_labels(name, np.concatenate(soft))
+                if differences:  # beside soft ones too: they cost nothing more
+                    packed = pack(np.concatenate(differences), self._n_classes)
+                    store.save_labels(self.key(block, hard=not rule), packed)
                 return True
         except Timeout:
             return False
@@ -269,6 +286,26 @@ class Targets:
                     )
                 yield values, true_classes[done : done + len(values)]
                 done += len(values)
+
+    def _rule(self, block: Piece) -> TargetRule | None:
+        """Return the rule by which a block's targets are made; None for what its checkpoint says itself."""
+        how = _taught(self._spec)
+        if not isinstance(how.targets, TargetRule):
+            return None
+        return how.targets if how.targets.final_too or not self._is_final(block) else None
+
+    def _is_final(self, block: Piece) -> bool:
+        return block.checkpoint == _taught(self._spec).teacher.checkpoints[-1]
+
+    def _by_rule(self, rule: TargetRule, block: Piece) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield a rule's targets on a block, some at a time, with the true classes."""
+        teacher, stream = _taught(self._spec).teacher, self._stream
+        identity = f"{teacher.fingerprint} at {block.checkpoint} on {stream.identity}"
+        asked = (teacher.task, teacher.model, self._parameters(block.checkpoint), identity)
+        targets = rule.of(Checkpoint(*asked, self._is_final(block), self._device))
+        for start in range(block.start, block.stop, VECTORS_AT_ONCE):
+            inputs, classes = stream.examples(start, min(start + VECTORS_AT_ONCE, block.stop))
+            yield targets(inputs, classes, start), classes
 
     def _read(self, checkpoint: int) -> Parameters:
         return _taught(self._spec).teacher.parameters(checkpoint, self._store)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
@@ -33,6 +33,8 @@ from pdlib.fields import SpecError as SpecError
 from pdlib.fields import Temperature as Temperature
 from pdlib.fields import check_fields as check_fields
 from pdlib.fields import checked as checked
+from pdlib.fields import derived as derived
+from pdlib.fields import later as later
 from pdlib.fields import require as require
 from pdlib.sequences import SentenceStream
 from pdlib.sequences import Sequences as Sequences  # scripts of users have it from here
@@ -44,23 +46,6 @@ _KINDS: dict[str, list[type[Spec]]] = {}  # those that are loaded, by name, the 
 
 Purpose = Literal["train", "evaluation", "probe"]
 EVALUATION_SEED = 0  # of the stream of held-out examples: the same for all runs of a task
-
-
-def later(default: Any) -> Any:
-    """Declare a field that a kind got after results of it were published.
-
-    At its default, which means what the kind meant before, it is left out of the canonical form, so that the
-    fingerprints of those results stay.
-    """
-    return field(default=default, metadata={"later": True})
-
-
-def derived(default: Any) -> Any:
-    """Declare a field that `__post_init__` sets where a kind's meaning changed for some of its values.
-
-    Nobody gives it. At its default it is left out as a later field is; a record of before is then another code's.
-    """
-    return field(default=default, init=False, repr=False, metadata={"later": True})
 
 
 @cache
@@ -466,6 +451,30 @@ class Teacher(Spec):
 
 
 @dataclass(frozen=True)
+class TargetRule(Spec):
+    """What a student is told, made of what a teacher's checkpoint says; see `pdlib.target_rules`.
+
+    >>> from pdlib import Sampled
+    >>> isinstance(Sampled(4), TargetRule)
+    True
+    """
+
+    hard: ClassVar[bool] = (
+        True  # whether targets are classes, (example,), and not distributions, (example, class)
+    )
+    final_too: ClassVar[bool] = (
+        True  # whether the final checkpoint's answers change; else they are its argmax
+    )
+
+    def check(self, training: Training) -> None:
+        """Raise `SpecError` if the student's task or teacher lacks what the rule needs."""
+
+    def of(self, checkpoint: Any) -> Callable[[Any, NDArray[Any], int], NDArray[Any]]:
+        """Return the function of inputs, true classes and the first example's number that gives a block's targets."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
 class Distillation(Supervision):
     r"""Cross-entropy against a frozen teacher's output distribution (paper, Equation 2).
 
@@ -481,7 +490,7 @@ class Distillation(Supervision):
     temperature
         :math:`\tau > 0` of the teacher's softmax; the student's is 1. Ignored, and kept at 1, for hard targets.
     targets
-        `"soft"`: the distribution, rounded to `Training.soft_targets`; `"hard"`: its argmax.
+        `"soft"`: the distribution, rounded to `Training.soft_targets`; `"hard"`: its argmax; or a `TargetRule`.
 
     >>> from pdlib import MLP, SGD, OneShot, SparseParity
     >>> teacher = Training(SparseParity(8, 2), MLP(64), SGD(0.1), n_steps=50, evaluate_every=25)
@@ -492,15 +501,20 @@ class Distillation(Supervision):
     teacher: Teacher
     schedule: Schedule
     temperature: Temperature = 1.0  # tau
-    targets: Literal["soft", "hard"] = "soft"
+    targets: Literal["soft", "hard"] | TargetRule = "soft"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
             self.targets == "soft" or self.temperature == 1.0,
-            f"temperature = {self.temperature} with hard targets",
-            "1.0, since an argmax has no temperature",
+            f"temperature = {self.temperature} with {self.targets} targets",
+            "1.0, since an argmax has no temperature and a rule has its own",
         )
+
+    @property
+    def hard(self) -> bool:
+        """Whether targets are classes and not distributions."""
+        return self.targets == "hard" or (isinstance(self.targets, TargetRule) and self.targets.hard)
 
 
 @dataclass(frozen=True)
@@ -568,7 +582,12 @@ class Training(Teacher):
             other = self.supervision.teacher.task
             require(other == self.task, f"a teacher of {other}", f"one of the student's task, {self.task}")
             self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
-            if self.precision == "float64" and self.supervision.targets == "soft":
+            rule = self.supervision.targets
+            if isinstance(rule, TargetRule):
+                what = f"{type(rule).__name__} on {self.task}"
+                require(not self.task.vocabulary, what, "a task whose examples have one class each")
+                rule.check(self)
+            if self.precision == "float64" and not self.supervision.hard:
                 object.__setattr__(self, "soft_targets", "float64")
 
     @property
