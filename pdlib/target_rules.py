@@ -5,7 +5,7 @@ one property of the checkpoint and drops another. Targets are made with the labe
 the rule, the checkpoint and the stream; what is random is drawn by an example's number, so any block can be made again.
 
 Signs: of class c in {0, 1} it is s = 1 - 2c; y is the true one, h(x) the checkpoint's, by its argmax. The checkpoint's
-accuracy a and its degree-1 coefficients :math:`c_j = E[h(x) x_j]` on the support S are measured on the probe stream.
+accuracy a and its coefficients :math:`c_A = E[h(x) \prod_{j \in A} x_j]` on the support S are measured on the probe stream.
 A new rule is a class here.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -204,21 +205,27 @@ class _OfSigns(TargetRule):
 
 
 class Measured:
-    """What a checkpoint's hard labels show on the probe stream: accuracy a and degree-1 coefficients on the support."""
+    """What a checkpoint's hard labels show on the probe stream: agreement with y, and coefficients of monomials of S."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.checkpoint, self.support = checkpoint, list(checkpoint.task.support)  # type: ignore[attr-defined]
+    def __init__(self, checkpoint: Checkpoint, degrees: tuple[int, ...] = ()) -> None:
+        support = checkpoint.task.support  # type: ignore[attr-defined]
+        self.checkpoint = checkpoint
+        self._monomials = [list(m) for degree in degrees for m in combinations(support, degree)]
 
     def signs(self, inputs: Any) -> NDArray[np.float64]:
         """Return h(x), shape (example,)."""
         return np.asarray(1.0 - 2.0 * self.checkpoint.logits(inputs).argmax(axis=1))
 
+    def _features(self, inputs: Any) -> NDArray[np.float64]:
+        """Return the monomials' values, (example, monomial)."""
+        values = [inputs[:, m].prod(axis=1, dtype=np.float64) for m in self._monomials]
+        return np.stack(values, axis=1) if values else np.zeros((len(inputs), 0))
+
     @cached_property
     def _measured(self) -> tuple[float, NDArray[np.float64]]:
         x, classes = self.checkpoint.task.stream(0, "probe").examples(0, N_MEASURED)
         h = self.signs(x)
-        agreement = float((h * (1.0 - 2.0 * classes)).mean())
-        return agreement, h @ x[:, self.support].astype(np.float64) / len(h)
+        return float((h * (1.0 - 2.0 * classes)).mean()), h @ self._features(x) / len(h)
 
     @property
     def agreement(self) -> float:
@@ -227,54 +234,66 @@ class Measured:
 
     @property
     def coefficients(self) -> NDArray[np.float64]:
-        """c_j, shape (k,), in the order of the support."""
+        """c_A = E[h(x) chi_A(x)], shape (monomial,)."""
         return self._measured[1]
 
-    def degree_1(self, inputs: Any) -> NDArray[np.float64]:
-        r"""Return :math:`\sum_{j \in S} c_j x_j`, shape (example,)."""
-        return np.asarray(inputs[:, self.support].astype(np.float64) @ self.coefficients)
+    def part(self, inputs: Any) -> NDArray[np.float64]:
+        r"""Return :math:`\sum_A c_A \chi_A(x)`, shape (example,)."""
+        return np.asarray(self._features(inputs) @ self.coefficients)
 
 
 @dataclass(frozen=True)
-class Imitation(_OfSigns):
-    r"""True labels with noise, as accurate as the checkpoint; with `degree_1` they have its degree-1 signal too.
+class _OfDegrees(_OfSigns):
+    """What concerns some degrees of a checkpoint's labels, below that of the parity."""
 
-    .. math:: E[s \mid x] = (2a - 1) \, y + \sum_{j \in S} c_j x_j
+    degrees: tuple[Count, ...] = (1,)
 
-    or its first term alone, cut to [-1, 1]; the labels are drawn. The leak does not change the accuracy, since it is not
-    correlated with y.
+    def check(self, training: Training) -> None:
+        """Raise `SpecError` unless the degrees are distinct, and below the support's size."""
+        super().check(training)
+        k = len(training.task.support)  # type: ignore[attr-defined]
+        fits = len(set(self.degrees)) == len(self.degrees) and max(self.degrees, default=0) < k
+        require(fits, f"degrees = {self.degrees}", f"distinct ones below k = {k}")
 
-    >>> Imitation(degree_1=True).hard
+
+@dataclass(frozen=True)
+class Imitation(_OfDegrees):
+    r"""True labels with noise, as accurate as the checkpoint, and with its signal of some degrees, or of none.
+
+    .. math:: E[s \mid x] = (2a - 1) \, y + \sum_{A \subset S, \, |A| \in \text{degrees}} c_A \chi_A(x),
+              \qquad \chi_A(x) = \prod_{j \in A} x_j
+
+    cut to [-1, 1]; the labels are drawn. What leaks does not change the accuracy, since it is not correlated with y. With
+    all degrees below k it is the checkpoint's mean label given the support, but for its bias: all it says of S, and no more.
+
+    >>> Imitation(degrees=()).hard
     True
     """
 
     version: ClassVar[int] = 1
-    degree_1: bool
 
     def of(self, checkpoint: Checkpoint) -> Targets:
         """See `TargetRule.of`."""
-        known = Measured(checkpoint)
+        known = Measured(checkpoint, self.degrees)
 
         def targets(inputs: Any, classes: NDArray[Any], start: int) -> NDArray[Any]:
-            mean = known.agreement * (1.0 - 2.0 * classes)
-            if self.degree_1:
-                mean = np.clip(mean + known.degree_1(inputs), -1, 1)
-            return self.drawn(checkpoint, mean, start)
+            mean = known.agreement * (1.0 - 2.0 * classes) + known.part(inputs)
+            return self.drawn(checkpoint, np.clip(mean, -1, 1), start)
 
         return targets
 
 
 @dataclass(frozen=True)
-class WithoutDegree1(_OfSigns):
-    r"""The checkpoint's labels with their degree-1 part on the support projected out; its control keeps that part.
+class WithoutDegrees(_OfDegrees):
+    r"""The checkpoint's labels with their part of some degrees on the support projected out; its control keeps that part.
 
-    .. math:: E[s \mid x] = \lambda \Big( h(x) - \sum_{j \in S} c_j x_j \Big), \qquad
-              \lambda = \frac{1}{1 + \sum_{j \in S} |c_j|}
+    .. math:: E[s \mid x] = \lambda \Big( h(x) - \sum_A c_A \chi_A(x) \Big), \qquad
+              \lambda = \frac{1}{1 + \sum_A |c_A|}
 
-    Lambda keeps means within [-1, 1], so that labels can be drawn. With `kept` nothing is taken off, and lambda stays: the
-    same noise with the signal, for comparison.
+    over the subsets A of S of these degrees. Lambda keeps means within [-1, 1], so that labels can be drawn. With `kept`
+    nothing is taken off, and lambda stays: the same noise with the signal, for comparison.
 
-    >>> WithoutDegree1(kept=True).kept
+    >>> WithoutDegrees((1, 3), kept=True).kept
     True
     """
 
@@ -283,10 +302,10 @@ class WithoutDegree1(_OfSigns):
 
     def of(self, checkpoint: Checkpoint) -> Targets:
         """See `TargetRule.of`."""
-        known = Measured(checkpoint)
+        known = Measured(checkpoint, self.degrees)
 
         def targets(inputs: Any, classes: NDArray[Any], start: int) -> NDArray[Any]:
-            mean = known.signs(inputs) - (0.0 if self.kept else known.degree_1(inputs))
+            mean = known.signs(inputs) - (0.0 if self.kept else known.part(inputs))
             return self.drawn(checkpoint, mean / (1 + np.abs(known.coefficients).sum()), start)
 
         return targets
@@ -360,11 +379,8 @@ class RandomProjection(TargetRule):
         width = len(parameters["0.bias"])
         key = int(stream_key(f"random projection, seed {self.seed}"), 16)
         row = np.random.Generator(np.random.Philox(key=key)).standard_normal(width) / np.sqrt(width)
-        # the projection is a network with one output
-        reader = parameters | {
-            "2.weight": row[None].astype(parameters["0.weight"].dtype),
-            "2.bias": np.zeros(1),
-        }
+        dtype = parameters["0.weight"].dtype  # the projection is a network with one output:
+        reader = parameters | {"2.weight": row[None].astype(dtype), "2.bias": np.zeros(1, dtype)}
 
         def projected(inputs: Any) -> NDArray[Any]:
             return checkpoint.model.logits(reader, inputs, checkpoint.device)[:, 0]

@@ -26,7 +26,7 @@ from pdlib.target_rules import (
     RandomProjection,
     Sampled,
     TwoTemperatures,
-    WithoutDegree1,
+    WithoutDegrees,
 )
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.hierarchical import HierarchicalParity
@@ -39,8 +39,8 @@ CLOSE = 5 / N**0.5
 TASK = SparseParity(12, 3)
 X, CLASSES = TASK.stream(3, "train").examples(0, N)
 SIGNS = 1.0 - 2.0 * CLASSES
-KINDS = [Sampled(2), LabelMixture(), TwoTemperatures(2.0, 0.5), AnnealedTemperature(200), Imitation(True)]
-KINDS += [WithoutDegree1(), OtherSupport(3), RandomProjection(150)]
+KINDS = [Sampled(2), LabelMixture(), TwoTemperatures(2.0, 0.5), AnnealedTemperature(200), Imitation((1, 2))]
+KINDS += [WithoutDegrees((1, 2)), OtherSupport(3), RandomProjection(150)]
 EARLY = Explicit((250, -1), (200,))
 
 
@@ -50,7 +50,7 @@ def examples() -> dict[str, Run]:
 
 
 def leaning() -> Checkpoint:
-    """A network in transition, made by hand: it says the sign of y + x_0 + x_1 / 2 + x_3 + ... + x_8, slightly tilted.
+    """A network in transition, made by hand: it says the sign of y + x_0 + x_1 / 2 + x_3 + ... + x_8, less 2.
 
     Three units draw the parity of three coordinates from their sum, two units each linear part.
     """
@@ -59,7 +59,7 @@ def leaning() -> Checkpoint:
         "0.weight": np.array([on, on, on, part, -part]),
         "0.bias": np.array([3.0, 1.0, -1.0, 0.0, 0.0]),
         "2.weight": np.array([[1.0, -2.0, 2.0, 1.0, -1.0], [0.0] * 5]),
-        "2.bias": np.array([-1.05, 0.0]),
+        "2.bias": np.array([-3.05, 0.0]),
     }
     return Checkpoint(TASK, MLP(5), network, "leaning")
 
@@ -120,21 +120,28 @@ def test_a_temperature_for_each_kind_of_checkpoint_and_one_that_falls() -> None:
     np.testing.assert_allclose(found[15:], softmax(logits[15:], 1.0))
 
 
-def test_noise_is_as_accurate_as_the_checkpoint_and_leaks_its_degree_1_signal_only_if_asked() -> None:
-    checkpoint = of_checkpoint()
-    noise, leak = (coefficients(signs(Imitation(d).of(leaning())(X, CLASSES, 0))) for d in (False, True))
-    for found in (noise, leak):
+def pairs(s: NDArray[Any]) -> NDArray[np.float64]:
+    """E[s x_i x_j] of the pairs in the support."""
+    return np.array([(s * X[:, i] * X[:, j]).mean() for i, j in ((0, 1), (0, 2), (1, 2))])
+
+
+def test_noise_is_as_accurate_as_the_checkpoint_and_leaks_the_degrees_that_it_is_asked_for() -> None:
+    checkpoint, of_pairs = of_checkpoint(), pairs(signs(leaning().logits(X).argmax(axis=1)))
+    assert np.abs(of_pairs).max() > 3 * CLOSE
+    for degrees in ((), (1,), (1, 2)):
+        s = signs(Imitation(degrees).of(leaning())(X, CLASSES, 0))
+        found = coefficients(s)
         assert found[-1] == pytest.approx(checkpoint[-1], abs=2 * CLOSE)
         assert np.abs(found[3:12]).max() < CLOSE  # what the network shows off the support is no part of it
-    assert np.abs(noise[:3]).max() < CLOSE
-    np.testing.assert_allclose(leak[:3], checkpoint[:3], atol=2 * CLOSE)
+        np.testing.assert_allclose(found[:3], checkpoint[:3] * (1 in degrees), atol=2 * CLOSE)
+        np.testing.assert_allclose(pairs(s), of_pairs * (2 in degrees), atol=2 * CLOSE)
 
 
-def test_a_projection_takes_the_degree_1_signal_off_and_leaves_the_rest_in_its_size() -> None:
+def test_a_projection_takes_the_signal_of_its_degrees_off_and_leaves_the_rest_in_its_size() -> None:
     checkpoint = of_checkpoint()
     share = 1 / (1 + np.abs(checkpoint[:3]).sum())
     without, kept = (
-        coefficients(signs(WithoutDegree1(k).of(leaning())(X, CLASSES, 0))) for k in (False, True)
+        coefficients(signs(WithoutDegrees((1,), k).of(leaning())(X, CLASSES, 0))) for k in (False, True)
     )
     np.testing.assert_allclose(kept, share * checkpoint, atol=2 * CLOSE)
     np.testing.assert_allclose(without[3:], kept[3:], atol=2 * CLOSE)
@@ -192,6 +199,14 @@ def test_targets_are_the_same_block_by_block_and_the_final_checkpoint_keeps_its_
     assert targets.key(Piece(200, 400, TEACHER.n_steps))["kind"] == "hard", "shared with other students"
 
 
+@pytest.mark.parametrize("rule", KINDS, ids=lambda rule: type(rule).__name__)
+def test_a_student_in_float32_learns_by_a_rule_of_a_teacher_in_float32(taught: Store, rule: Any) -> None:
+    single = replace(TEACHER, precision="float32")
+    train(single, taught)
+    student = tiny.student(single, EARLY, rule, n_steps=400)
+    assert np.isfinite(train(student, taught).loss_nats).all()
+
+
 def test_a_mixture_of_nothing_is_a_soft_target(taught: Store) -> None:
     rule, plain = (
         tiny.student(TEACHER, OneShot(), t, n_steps=100, precision="float64", evaluate_every=100)
@@ -212,6 +227,11 @@ def test_a_mixture_of_nothing_is_a_soft_target(taught: Store) -> None:
         (lambda: RandomProjection(0), "n_examples = 0"),
         (lambda: Distillation(tiny.TEACHER, OneShot(), 2.0, Sampled(2)), "a rule has its own"),
         (lambda: tiny.student(targets=OtherSupport(1)), r"shift = 1: expected one that takes no coordinate"),
+        (
+            lambda: tiny.student(targets=Imitation((1, 3))),
+            r"degrees = \(1, 3\): expected distinct ones below k = 3",
+        ),
+        (lambda: tiny.student(targets=WithoutDegrees((1, 1))), r"degrees = \(1, 1\): expected distinct"),
         (lambda: tiny.student(targets="hot"), "targets = 'hot': expected 'soft' or 'hard' or a TargetRule"),
     ],
 )
@@ -228,7 +248,7 @@ def test_a_rule_on_a_task_or_teacher_without_what_it_needs_is_refused() -> None:
     with pytest.raises(
         SpecError, match=r"Imitation\(.* on HierarchicalParity.*: expected a task of two classes"
     ):
-        tiny.student(tree, OneShot(), Imitation(True), task=tree.task)
+        tiny.student(tree, OneShot(), Imitation((1, 2)), task=tree.task)
     words = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
     model = Transformer(1, 2, 4, n_positions=words.n_inputs, vocabulary=words.vocabulary)
     text = replace(TEACHER, task=words, model=model)
