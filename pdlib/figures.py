@@ -483,6 +483,23 @@ def plot_strip(
     return ax
 
 
+def plot_rows(
+    values: pd.DataFrame, ax: Axes, x: str, y: str, order: Sequence[Any], names: Mapping[Any, str]
+) -> Axes:
+    """Draw the same with one row for each value of `y`, whose names may be long."""
+    for place, name in enumerate(order):
+        row = values[values[y] == name][x]
+        found = mean_interval(row)
+        ends = [[found.mean - found.low], [found.high - found.mean]]
+        ax.scatter(row, place + np.linspace(-0.12, 0.12, len(row)), s=18, color=BLUE, alpha=0.6)
+        ax.errorbar(
+            found.mean, place + 0.3, xerr=ends, fmt="s", color=BLACK, markersize=4, capsize=3, elinewidth=1.3
+        )
+    ax.set_yticks(range(len(order)), [names.get(v, str(v)) for v in order])
+    ax.invert_yaxis()
+    return ax
+
+
 def plot_levels(table: pd.DataFrame, ax: Axes) -> Axes:
     """Draw one run's accuracy by level of its tree against steps, from the columns `accuracy_level_1`, ... ."""
     names = sorted(c for c in table.columns if c.startswith("accuracy_level_"))

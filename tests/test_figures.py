@@ -289,7 +289,7 @@ def test_a_figure_has_axis_labels_and_names_everything_it_draws_in_its_order(nam
 
 def test_every_plot_function_is_drawn_in_these_tests() -> None:
     functions = {name for name in dir(figures) if name.startswith(("plot_", "mark_"))}
-    assert functions == set(DRAWN) | {"plot_strip"}
+    assert functions == set(DRAWN) | {"plot_strip", "plot_rows"}
 
 
 def drawn(ax: Axes) -> dict[str, tuple[list[float], list[float]]]:
@@ -471,6 +471,18 @@ def test_a_strip_draws_a_dot_for_each_seed_and_beside_them_the_mean_with_its_int
     assert bars(ax)[0] == pytest.approx(_ends([1.0, 0.99, 0.98]))
     one_seed = values[values.seed == 0]
     figures.plot_strip(one_seed, ax, "method", "accuracy", list(names), names)  # no interval, no failure
+
+
+def test_rows_are_a_strip_lying_down(ax: Axes) -> None:
+    values = accuracy("one_shot", "progressive").query("step == 50")
+    names = {"progressive": "P", "one_shot": "O"}
+    figures.plot_rows(values, ax, "accuracy", "method", list(names), names)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["P", "O"]
+    assert ax.yaxis_inverted(), "the first on top"
+    assert sorted(y for _, y in dots(ax)[0]) == pytest.approx([-0.12, 0, 0.12])
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "s"]
+    np.testing.assert_allclose(marks, [(0.99, 0.3), (0.99, 1.3)])
+    figures.plot_rows(values[values.seed == 0], ax, "accuracy", "method", list(names), names)
 
 
 def _ends(values: list[float]) -> tuple[float, float]:

@@ -38,6 +38,7 @@ PAGES = {  # in the book's order, as headings of the ledger
     "wiki": "BERT on an encyclopedia and books",
     "gpt2": "GPT-2 on a grammar",
     "theory": "Theory",
+    "checkpoints": "Beyond the paper: do you need the checkpoints?",
 }
 
 

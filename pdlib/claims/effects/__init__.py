@@ -9,13 +9,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from pdlib.claims.effects import parity, shared, text, theory
+from pdlib.claims.effects import checkpoints, parity, shared, text, theory
 from pdlib.claims.effects.shared import MissingTableError, Tables, UndecidedError
 from pdlib.claims.effects.theory import read_off_power
 
 __all__ = ["EFFECTS", "MODULES", "MissingTableError", "Tables", "UndecidedError", "read_off_power"]
 
-MODULES = (shared, parity, text, theory)
+MODULES = (shared, parity, text, theory, checkpoints)
 EFFECTS: dict[str, Callable[..., Any]] = {
     name: effect
     for module in MODULES
