@@ -143,7 +143,20 @@ def _for_readers(notebook: Any, page: str, destination: Path, root: Path, alone:
                     _link_figure(output, folder, f"{page}-{n_figures}", words)
         cells.append(cell)
     notebook["cells"] = cells
+    _let_verdicts_move(notebook)
     return notebook
+
+
+def _let_verdicts_move(notebook: Any) -> None:
+    """Put beside a page's verdicts what lets a reader judge them again."""
+    found = [
+        output["data"] for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output
+    ]
+    if found := [data for data in found if "pd-verdicts" in data.get("text/html", "")]:
+        claims = importlib.import_module("pdlib.claims")
+        first = claims.largest(claims.ledger())
+        for data in found:
+            data["text/html"] = claims.movable(data["text/html"], first)
 
 
 def _without_numbers(table: str) -> str:

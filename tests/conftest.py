@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,3 +71,22 @@ def start() -> Callable[..., Any]:
         return process
 
     return started
+
+
+@pytest.fixture(scope="module")  # while it is open, its event loop is in the way of others
+def browser() -> Iterator[Any]:
+    """A headless Chromium. Without one these tests are skipped on a user's machine and fail in CI."""
+    from pdlib import book, pages
+
+    try:
+        path = book.find_browser()
+    except pages.PageError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

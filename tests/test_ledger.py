@@ -14,7 +14,7 @@ import tiny
 from markdown_it import MarkdownIt
 
 from pdlib import claims, pages
-from pdlib.claims.shown import strip
+from pdlib.claims.rejudged import strip
 from pdlib.files import DamagedError, table_bytes
 from pdlib.published import Published, Record
 from pdlib.store import Store
@@ -128,7 +128,7 @@ def test_the_ledgers_page_shows_words_values_and_remarks(store: Store) -> None:
         in row
     )
     assert "students: progressive at an end" in row
-    assert "<tr class=pd-primary>" in row
+    assert "<li class='pd-verdict pd-primary'>" in row
     assert "5 of 5" in row
     assert "href='../notebooks/parity_more.html#shown-claim-r2'" in row
     assert "Not run, or an illustration: " in text
@@ -149,7 +149,7 @@ def test_the_part_that_failed_is_named_in_the_line_of_a_claim(store: Store) -> N
 def test_the_numbered_results_lead_to_where_a_page_shows_them_or_to_the_page(store: Store) -> None:
     judged(store)
     shown = claims.numbered_results(claims.ledger(store.root / "published"), {"R2": "parity_more"})
-    assert shown.count("<a class='pd-result'") == 8
+    assert shown.count("<div class='pd-result'") == 8
     assert "href='../notebooks/parity_more.html#shown-claim-r2'" in shown
     assert "href='../notebooks/pcfg.html'" in shown
 
@@ -163,6 +163,22 @@ def test_a_page_shows_verdicts_where_the_ledger_leads_and_no_unknown_claim(store
     assert "claim-r1-transformer" not in claims.beside("R1")
     with pytest.raises(ValueError, match=r"claims \['R99'\]: expected names of the register"):
         claims.beside("R99", root=store.root / "published")
+
+
+def test_the_book_shows_a_pages_verdicts_as_they_are_now_and_lets_them_be_moved(store: Store) -> None:
+    judged(store)
+    older = claims.beside("R2", "R3", root=store.root / "published")
+    assert "data-widget" not in older
+    judged(store, profile="paper", **students(fast=()))
+    first = claims.largest(claims.ledger(store.root / "published"))
+    shown = claims.movable(older, first)
+    assert re.search(r"id='shown-claim-r2'.*✗ not reproduced.*</p><details class='pd-rejudge'", shown)
+    assert "reduced size" not in shown
+    assert shown.count("data-widget='rejudge'") == 1  # R3 is not run
+    above = claims.movable(claims.beside("R2", root=store.root / "published", above=True), first)
+    assert "<p><a href='#shown-claim-r2'>R2</a>" in above
+    gone = older.replace("claim-r2'", "claim-r99'")
+    assert "✓ reproduced" in claims.movable(gone, first)
 
 
 def test_a_strip_has_a_dot_for_each_ancestry_its_interval_and_the_threshold(store: Store) -> None:

@@ -7,9 +7,7 @@ page, and has a control: a small page planted with the fault it must find.
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -49,23 +47,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(source: Path) -> Path:
     """The folder of the built book; a warning on the way is an error."""
     return book.build_site(source, source.parent).parent
-
-
-@pytest.fixture(scope="module")  # while it is open, its event loop is in the way of others
-def browser() -> Iterator[Any]:
-    """A headless Chromium. Without one these tests are skipped on a user's machine and fail in CI."""
-    try:
-        path = book.find_browser()
-    except pages.PageError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Visit:
@@ -238,6 +219,32 @@ def test_the_first_page_shows_the_result_at_once(site: Path, browser: Any) -> No
     with Visit(browser, site / "book/claims.html") as visit:
         assert visit.page.evaluate("document.documentElement.scrollHeight") <= 6000
     assert (site / "genindex.html").stat().st_size < 500_000
+
+
+def test_every_published_verdict_of_a_page_can_be_moved(site: Path) -> None:
+    first = claims.largest(claims.ledger())
+    measured = {claims.anchor(claim) for claim, row in first.items() if row["measured"]}
+    line = r"<p(?: id='shown-[^']*')?><a href='[^'#]*#(?:shown-)?(claim-[^']*)'>.*?</p>(<details class='pd-rejudge')?"
+    shown = {}
+    for name in [name for names in PARTS.values() for name in names]:
+        lines = re.findall(line, (site / f"{name}.html").read_text("utf-8"))
+        assert [at for at, fold in lines if bool(fold) != (at in measured)] == [], name
+        shown |= {at: name for at, _ in lines}
+    assert len(measured & set(shown)) > len(claims.HEADLINES)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("book/intro", "dark"), ("notebooks/theory", "light")])
+def test_verdicts_that_are_moved_are_accessible_and_fit_a_phone(
+    name: str, mode: str, site: Path, browser: Any
+) -> None:
+    with Visit(browser, site / f"{name}.html", mode=mode) as visit:
+        for fold in visit.page.locator("[data-widget=rejudge]").all():
+            fold.locator("summary").click()
+            fold.locator("input[type=range]").first.press("End")
+        assert visit.page.locator(".pd-found:has-text('Your settings')").count() > 5
+        assert visit.errors == []
+        assert accessibility_faults(visit) == []
+        assert sideways(visit) == []
 
 
 def test_some_pages_have_maths(site: Path) -> None:

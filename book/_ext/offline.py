@@ -116,6 +116,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", _add_style)
     app.add_css_file("book.css")
     app.add_js_file("book.js")
+    app.add_js_file("rejudge.js", loading_method="defer")
     app.add_js_file(None, body=WIDE_FORMULAS_IN_REACH)
     app.config.mathjax_path = "mathjax/tex-svg.js"
     app.config.mathjax3_config = {"options": {"enableMenu": False}}  # its entries would load further scripts

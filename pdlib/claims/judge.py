@@ -12,6 +12,7 @@ import ast
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -205,6 +206,48 @@ class Judgement:
         if found.n >= 2 and all(clear) and (found.n > FEW or agree):
             return REPRODUCED
         return NOT_REPRODUCED if found.n >= 2 and not any(clear) else INCONCLUSIVE
+
+    @property
+    def holds(self) -> tuple[float, float]:
+        """From which to which threshold the verdict would be the same, all else equal.
+
+        >>> since = datetime(2026, 1, 1, tzinfo=UTC)
+        >>> faster = Criterion("R2", "faster", "a gain", "gain", "above", 0.0, since)
+        >>> [round(end, 2) for end in Judgement(faster, pd.DataFrame({"": [2.0, 3.0, 4.0, 5.0]})).holds]
+        [-inf, 1.45]
+        """
+        if self.frame is None:
+            return -math.inf, math.inf
+        c, sign = self.criterion, 1 if self.criterion.side == "above" else -1
+        yes = no = math.inf  # reproduced below `yes`, not reproduced from `no` on; `sign` turns them around
+        for rival, found in self.intervals.items():
+            worst = float((sign * self.frame[rival]).min()) if found.n else math.nan
+            ends = sorted((sign * found.low, sign * found.high))
+            if c.interval == "exact" and found.n:
+                ends = [worst, worst]
+            elif found.n < 2:
+                ends = [-math.inf, math.inf]
+            elif found.n <= FEW and c.interval != "share":
+                ends[0] = min(ends[0], worst)
+            elif found.n <= FEW and not self._clears(self.frame[rival]).all():
+                ends[0] = -math.inf
+            yes, no = min(yes, ends[0]), min(no, ends[1])
+        low, high = {REPRODUCED: (-math.inf, yes), INCONCLUSIVE: (yes, no), NOT_REPRODUCED: (no, math.inf)}[
+            self.verdict
+        ]
+        return (low, high) if sign > 0 else (-high, -low)
+
+    @property
+    def turned_by_one(self) -> int:
+        """How many ancestries there are without which the verdict would be another."""
+        n = 0 if self.frame is None else len(self.frame)
+        return sum(self.without(i).verdict != self.verdict for i in range(n))
+
+    def without(self, *places: int) -> Judgement:
+        """Return the judgement without the ancestries at these places."""
+        assert self.frame is not None
+        kept = [i for i in range(len(self.frame)) if i not in places]
+        return Judgement(self.criterion, self.frame.iloc[kept])
 
     def __str__(self) -> str:
         """What was measured, in words."""

@@ -1,7 +1,7 @@
 """The ledger as it is read: verdicts as chips, effects as strips, claims that open, the README's table.
 
-A chip has its word and a sign beside its color. A strip shows one dot per ancestry, the interval, and the threshold that
-it must clear. All of it is plain HTML that a page without scripts shows too.
+A chip has its word and a sign beside its color; a strip stands beside it (`rejudged`). All of it is plain HTML that a page
+without scripts shows too.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from pdlib.claims.judge import (
     NOT_RUN,
     REPRODUCED,
     Claim,
-    Judgement,
     register,
 )
 from pdlib.claims.ledger import HEADLINES, at_a_glance, ledger
-from pdlib.figures import METHODS
+from pdlib.claims.rejudged import legend, measured, rejudge
 
 SIGNS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–", NOT_JUDGED: "–"}
 PAGES = {  # in the book's order, as headings of the ledger
@@ -43,7 +42,6 @@ PAGES = {  # in the book's order, as headings of the ledger
 
 
 Row: TypeAlias = Mapping[Hashable, Any]  # of the ledger
-MANY = 40  # more values than these are not drawn one by one
 
 
 class Shown(str):
@@ -78,46 +76,6 @@ def chip(verdict: str) -> str:
     )
 
 
-def strip(judgement: Judgement, width: int = 230, height: int = 30) -> str:
-    """Return what was measured as a drawing: a dot per ancestry, the interval as a bar, the threshold as a line."""
-    if judgement.frame is None or not len(judgement.frame):
-        return ""
-    values = [float(v) for v in judgement.frame[judgement.closest]]
-    found, threshold = judgement.interval, judgement.criterion.threshold
-    ends = [v for v in (*values, found.low, found.high, threshold) if abs(v) < 1e300]
-    low, span = min(ends), (max(ends) - min(ends)) or 1.0
-
-    def x(value: float) -> float:
-        share = (min(max(value, low), low + span) - low) / span
-        return round(8 + (width - 16) * float(share), 1)
-
-    middle = height / 2
-    drawn = values if len(values) <= MANY else []
-    dots = "".join(f"<circle cx='{x(v)}' cy='{middle}' r='3' class='pd-dot'/>" for v in drawn)
-    said = f"{judgement}; threshold {threshold:g}; {len(values)} ancestries"
-    return (
-        f"<svg class='pd-strip' viewBox='0 0 {width} {height}' width='{width}' height='{height}' role='img' "
-        f"aria-label='{escape(said, quote=True)}'>"
-        f"<line x1='{x(threshold)}' x2='{x(threshold)}' y1='2' y2='{height - 2}' class='pd-threshold'/>"
-        f"<line x1='{x(found.low)}' x2='{x(found.high)}' y1='{middle}' y2='{middle}' class='pd-interval'/>"
-        f"{dots}<rect x='{x(found.mean) - 1.5}' y='{middle - 8}' width='3' height='16' class='pd-mean'/></svg>"
-    )
-
-
-def _said(row: Row) -> str:
-    """Return what was measured for a row of the ledger, rivals by the names of legends."""
-    text = str(row["measured"])
-    for method, (name, *_) in METHODS.items():
-        text = re.sub(rf"(?<=against ){method}(?!\w)", str(name), text)
-    return text
-
-
-def _published(row: Row) -> str:
-    """Return what was measured, for a place beside a reader's own run."""
-    said = _said(row)
-    return f"published: {said}" if said else ""
-
-
 def _quiet(*notes: str) -> str:
     return "".join(f"<span class='pd-quiet'>{escape(note)}</span>" for note in notes if note)
 
@@ -134,12 +92,36 @@ def beside(*claims: str, root: Path | None = None, above: bool = False) -> Shown
     }
     if unknown := [name for name, found in parts.items() if not found]:
         raise ValueError(f"claims {unknown}: expected names of the register, such as R1 or Figure 2.")
-    rows = "".join(
-        (f"<p><a href='#shown-{at}'>" if above else f"<p id='shown-{at}'><a href='../book/claims.html#{at}'>")
-        + f"{escape(c)}</a> {chip(first[c]['verdict'])} {_quiet(_published(first[c]))}</p>"
-        for c, at in ((c, anchor(c)) for found in parts.values() for c in found)
+    rows = (_line(first[c], above) for found in parts.values() for c in found)
+    return Shown(f"<div class='pd-verdicts'>{''.join(rows)}</div>")
+
+
+def _line(row: Row, above: bool) -> str:
+    at, name = anchor(row["claim"]), escape(row["claim"])
+    said = row["measured"] and f"published: {legend(row['measured'])}"  # beside a reader's own run
+    start = (
+        f"<p><a href='#shown-{at}'>" if above else f"<p id='shown-{at}'><a href='../book/claims.html#{at}'>"
     )
-    return Shown(f"<div class='pd-verdicts'>{rows}</div>")
+    return f"{start}{name}</a> {chip(row['verdict'])} {_quiet(said)}</p>"
+
+
+def movable(shown: str, first: Mapping[str, Row]) -> str:
+    """Return what `beside` showed with verdicts that can be moved: as `first`, of `largest`, has them now.
+
+    The book does so when it is staged: the references of pages stay short, and no older verdict stands in it.
+    """
+    rows = {anchor(claim): row for claim, row in first.items()}
+
+    def line(found: re.Match[str]) -> str:
+        if not (row := rows.get(found["claim"])):
+            return found[0]  # of a register that has since changed
+        return f"<div class='pd-verdict'>{_line(row, not found['place'])}{rejudge(row['judged'])}</div>"
+
+    return re.sub(
+        r"<p(?P<place> id='shown-[^']*')?><a href='[^'#]*#(shown-)?(?P<claim>claim-[^']*)'>.*?</p>",
+        line,
+        shown,
+    )
 
 
 def folded(title: str, table: pd.DataFrame) -> Shown:
@@ -181,12 +163,11 @@ def numbered_results(table: pd.DataFrame, shown: Mapping[str, str]) -> str:
     for claim in HEADLINES:
         row = first[claim]
         notes = _quiet(row["cause"] and f"cause: {row['cause']}", row["remarks"])
-        drawn = "" if row["judged"] is None else strip(row["judged"])
         rows.append(
-            f"<a class='pd-result' href='{_place(claim, row['page'], shown)}'>"
-            f"<span class='pd-name'>{escape(claim)}</span><span class='pd-says'>{escape(row['statement'])}</span>"
-            f"<span class='pd-effect'>{drawn}{_quiet(_said(row))}</span>"
-            f"<span class='pd-word'>{chip(row['verdict'])}{notes}</span></a>"
+            f"<div class='pd-result'><a class='pd-name' href='{_place(claim, row['page'], shown)}'>{escape(claim)}</a>"
+            f"<span class='pd-says'>{escape(row['statement'])}</span>"
+            f"<div class='pd-effect'>{_quiet(legend(row['measured']))}{rejudge(row['judged'])}</div>"
+            f"<span class='pd-word'>{chip(row['verdict'])}{notes}</span></div>"
         )
     return f"<div class='pd-results'>{''.join(rows)}</div>"
 
@@ -280,20 +261,18 @@ def _claim(claim: Claim, rows: Sequence[Row], shown: Mapping[str, str]) -> str:
         f"<details class='pd-claim' id='{anchor(claim.id)}' data-verdict='{word}' data-size='{first['profile']}'>"
         f"<summary>{chip(first['verdict'])} <strong>{escape(claim.id)}</strong> "
         f"<span class='pd-says'>{escape(claim.statement)}</span> "
-        f"{_quiet(_said(first), failed and f'failed: {failed}')}</summary>{''.join(parts)}</details>"
+        f"{_quiet(legend(first['measured']), failed and f'failed: {failed}')}</summary>{''.join(parts)}</details>"
     )
 
 
 def _criteria(rows: Sequence[Row]) -> str:
-    """Return the criteria of a claim at one size with what was measured."""
-    head = "<tr><th>criterion</th><th>measured</th><th></th><th>agree</th><th>verdict</th></tr>"
-    body = "".join(
-        f"<tr{' class=pd-primary' if row['primary'] else ''}><td>{escape(row['criterion'])}</td>"
-        f"<td>{escape(_said(row))}</td><td>{strip(row['judged'], 130, 24)}</td>"
-        f"<td class='pd-number'>{row['agreeing']} of {row['ancestries']}</td><td>{chip(row['part_verdict'])}</td></tr>"
-        for row in rows
+    """Return the criteria of a claim at one size with what was measured, the one that decides first."""
+    lines = "".join(
+        f"<li class='pd-verdict{' pd-primary' if row['primary'] else ''}'><p>{chip(row['part_verdict'])} "
+        f"{escape(row['criterion'])} {_quiet(measured(row['judged']))}</p>{rejudge(row['judged'])}</li>"
+        for row in sorted(rows, key=lambda row: not row["primary"])
     )
-    return f"<div class='pd-wide'><table class='pd-table'><thead>{head}</thead><tbody>{body}</tbody></table></div>"
+    return f"<ul class='pd-criteria'>{lines}</ul>"
 
 
 # ------------------------------------------------------------------------ the README's table
@@ -306,7 +285,7 @@ def glance_markdown(root: Path | None = None) -> str:
     if (table.verdict == NOT_RUN).all():
         return "No page has published results.\n"
     notes = [f"; {note}" if note else "" for note in table.remarks]
-    said = [_said(row) for row in table.to_dict("records")]
+    said = [legend(text) for text in table.measured]
     table = table.assign(verdict=table.verdict + notes, measured=said)
     shown = table[["claim", "the paper says", "measured", "agree", "verdict", "cause"]]
     return "\n".join(_markdown(shown)) + "\n"
