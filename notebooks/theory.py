@@ -749,13 +749,17 @@ for (k, rule, name), rows in batches.groupby(
         continue
     c = float(name.split("=")[1]) if "=" in name else np.inf
     theory = 0 if "intermediate" in name else min(2 * c, k - 1)
-    measured = read_off_power({"batches": batches}, name, k, rule)
+    unread = int(np.isinf(rows.batch_size).sum())
+    slope = f"unknown: {unread} of {len(rows)} searches found none"
+    if not unread:
+        measured = read_off_power({"batches": batches}, name, k, rule)
+        slope = str(tables.mean_interval(measured.dropna()))
     slopes.append(
         {
             "k": k,
             "rule": rule,
             "first stage learns from": name,
-            "slope in d": str(tables.mean_interval(measured.dropna())),
+            "slope in d": slope,
             "theory": "" if name == "trained" else f"{theory:g}",
             "smallest |c_j| in S": f"{rows.minimum_in.median():.2g}",
             "largest off it": f"{rows.maximum_off.median():.2g}",
@@ -763,7 +767,9 @@ for (k, rule, name), rows in batches.groupby(
             "initialisations drawn": rows.n_attempts.mean().round(1),
         }
     )
-pd.DataFrame(slopes).style.hide(axis="index").format(precision=1)
+pd.DataFrame(slopes).style.set_uuid("slopes").hide(axis="index").format(
+    precision=1
+)
 
 # %% [markdown]
 # Slopes with their intervals over seeds, beside the theorem's exponents, and the degree-1 coefficients of what is learned from
