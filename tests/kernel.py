@@ -15,7 +15,18 @@ def compiled(source: Path = FOLDER / "student.c", flags: list[str] = TARGET) -> 
     """Return the WebAssembly that Zig's C compiler makes of the source; it is part of the package `ziglang`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "student.wasm")
-        command = [sys.executable, "-m", "ziglang", "cc", *flags, "-Wall", "-Wextra", "-Werror", "-o", str(out)]
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            *flags,
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            str(out),
+        ]
         subprocess.run([*command, str(source)], check=True)
         return out.read_bytes()
 

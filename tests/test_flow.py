@@ -64,6 +64,19 @@ ALLOWED = {
         "engine",
         "training",
     },
+    "browser": {
+        "specs",
+        "schedules",
+        "published",
+        "store",
+        "labels",
+        "models",
+        "tasks",
+        "tables",
+        "figures",
+        "comparison",
+        "pages",
+    },
     "book": {"install", "files", "pages"},
 }
 LIGHT = [

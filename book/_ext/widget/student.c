@@ -33,6 +33,7 @@ static u64 support;                        // S, as a mask of an input's first w
 Network *EXPORT(network)(int which) { return &networks[which]; }
 int EXPORT(network_size)(void) { return sizeof(Network); }
 uint8_t *EXPORT(labels)(void) { return exceptions; }
+int EXPORT(most_steps)(void) { return MOST_STEPS; }
 
 void EXPORT(task)(int d, int k) {
     n_bits = d;
