@@ -143,9 +143,8 @@ def published_markup(found: Mapping[str, Training]) -> str:
     of = f"means of {table.seed.nunique()} students with 95 % intervals"
     what = f"published accuracy of narrow students in their first {figures.short_number(N_STEPS)} steps, by method: {of}"
     early = table[table.step <= N_STEPS]
-    chart = _chart(
-        "students", what, N_STEPS, {m: curve(early[early.method == m], "accuracy") for m in METHODS}
-    )
+    curves = {m: curve(early[early.method == m], "accuracy") for m in METHODS}
+    chart = _chart("students", what, N_STEPS, curves, first.pieces[0].stop)
     items = "".join(
         f'<li data-method="{m}"><span style="background:{figures.METHODS[m][1]}"></span>{_name(m)}</li>'
         for m in METHODS
@@ -169,9 +168,10 @@ def live_markup() -> str:
         "methods": [{"name": name, "rate": rate, "parts": parts} for name, parts in methods.items()],
         "colors": [figures.GREEN, figures.BLUE, figures.ORANGE, figures.RED, figures.PURPLE, figures.SKY],
     }
-    teacher = _chart("the teacher", "accuracy of the teacher against its training steps", LIVE.n_steps)
+    teacher = _chart("the teacher", "accuracy of the teacher against its training steps", LIVE.n_steps, {})
     return _widget(
-        config, teacher + _chart("its students", "accuracy of its students against their steps", n)
+        config,
+        teacher + _chart("its students", "accuracy of its students against their steps", n, {}, n // 2),
     )
 
 
@@ -226,8 +226,14 @@ def _widget(config: Mapping[str, Any], drawn: str) -> str:
 _LEFT, _RIGHT, _BOTTOM, _TOP, _LOW, _HIGH = 34, 350, 190, 20, 0.4, 1.02
 
 
-def _chart(title: str, what: str, n_steps: int, curves: Mapping[str, pd.DataFrame] | None = None) -> str:
-    """Return a chart of accuracy against steps, with a mean and a band for each method that has a curve."""
+def _chart(
+    title: str,
+    what: str,
+    n_steps: int,
+    curves: Mapping[str, pd.DataFrame],
+    then: int = 0,
+) -> str:
+    """Return a chart of accuracy against steps, with a mean and a band for each curve; `then` the final checkpoint teaches."""
 
     def at(step: float, accuracy: float) -> str:
         x = _LEFT + step / n_steps * (_RIGHT - _LEFT)
@@ -248,7 +254,11 @@ def _chart(title: str, what: str, n_steps: int, curves: Mapping[str, pd.DataFram
             f'<text x="{x}" y="{_BOTTOM + 15}" text-anchor="{anchor}">{figures.short_number(step)}</text>'
         )
     parts.append(f'<path class="pd-chance" d="M{_LEFT} {y(0.5)}H{_RIGHT}"/>')
-    for method, rows in (curves or {}).items():
+    if then:
+        x = at(then, 0).partition(",")[0]
+        parts.append(f'<path class="pd-grid" d="M{x} {_TOP}V{_BOTTOM}"/>')
+        parts.append(f'<text x="{float(x) + 4:.1f}" y="{_BOTTOM - 6}">then the final checkpoint</text>')
+    for method, rows in curves.items():
         color = figures.METHODS[method][1]
         band = [at(*p) for p in zip(rows.step, rows.low, strict=True)]
         band += [at(*p) for p in zip(rows.step[::-1], rows.high[::-1], strict=True)]

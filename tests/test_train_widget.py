@@ -30,6 +30,7 @@ browser = test_site.browser  # the fixture
 
 STATIC = kernel.FOLDER.parent / "static"
 STUDENTS = widget.students()
+LABELS = widget.labels_script(STUDENTS)
 CHANCE = 0.54  # 4,096 held-out inputs have a standard error of 0.008
 DONE = "document.querySelector('.pd-said')?.textContent.startsWith('Done')"
 
@@ -52,7 +53,7 @@ def with_steps(markup: str, n: int) -> str:
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     """A page that trains students of the paper's size, for two hundredths of a run."""
-    (tmp_path / widget.LABELS_SCRIPT).write_text(widget.labels_script(STUDENTS), "utf-8")
+    (tmp_path / widget.LABELS_SCRIPT).write_text(LABELS, "utf-8")
     return page_of(tmp_path, with_steps(widget.published_markup(STUDENTS), 100_000))
 
 
@@ -180,7 +181,7 @@ def test_weights_after_a_thousand_steps_are_those_of_the_engine(published: Path,
 
 
 def test_the_student_of_the_transition_learns_as_published(tmp_path: Path, browser: Any) -> None:
-    (tmp_path / widget.LABELS_SCRIPT).write_text(widget.labels_script(STUDENTS), "utf-8")
+    (tmp_path / widget.LABELS_SCRIPT).write_text(LABELS, "utf-8")
     with Visit(browser, page_of(tmp_path, widget.published_markup(STUDENTS))) as visit:
         curve = run(visit)
         assert outside_requests(visit) == []
@@ -205,7 +206,7 @@ def test_the_student_of_the_transition_learns_as_published(tmp_path: Path, brows
     "method", [m for m in widget.METHODS if m not in ("two_checkpoint_middle", "cross_entropy")]
 )
 def test_students_of_other_checkpoints_stay_at_chance(method: str, tmp_path: Path, browser: Any) -> None:
-    (tmp_path / widget.LABELS_SCRIPT).write_text(widget.labels_script(STUDENTS), "utf-8")
+    (tmp_path / widget.LABELS_SCRIPT).write_text(LABELS, "utf-8")
     page = page_of(tmp_path, with_steps(widget.published_markup(STUDENTS), 1_200_000))
     with Visit(browser, page) as visit:
         curve = run(visit, method=widget.METHODS.index(method))
@@ -331,9 +332,11 @@ def test_a_run_that_rests_or_is_hidden_goes_on_where_it_was(published: Path, bro
         )
         visit.page.get_by_role("button", name="Pause").click()
         assert said(visit) == "It rests at step 25,000."
+        choose(visit, pace=0)
         rested = len(drawn(visit))
-        visit.page.wait_for_timeout(700)  # more than the next evaluation takes
+        visit.page.wait_for_timeout(700)  # more than the next evaluation takes at full speed
         assert len(drawn(visit)) == rested
+        choose(visit, pace=1)
         hide = "h => { Object.defineProperty(document, 'hidden', {value: h, configurable: true}); "
         hide += "document.dispatchEvent(new Event('visibilitychange')); }"
         visit.page.evaluate(hide, True)
@@ -343,6 +346,7 @@ def test_a_run_that_rests_or_is_hidden_goes_on_where_it_was(published: Path, bro
         )
         visit.page.evaluate(hide, False)
         assert "While this tab was hidden the run went on, from step 25,000 to " in said(visit)
+        choose(visit, pace=0)
         visit.page.wait_for_function(DONE)
         np.testing.assert_array_equal(drawn(visit), whole)
 
@@ -370,7 +374,7 @@ def test_without_simd_or_scripts_the_published_curves_stand_and_a_sentence_says_
 def test_the_scripts_are_small() -> None:
     assert len(widget.script(kernel.FOLDER)) < 120_000
     assert len(widget.published_markup(STUDENTS)) + len(widget.live_markup()) < 20_000
-    assert len(widget.labels_script(STUDENTS)) < 400_000
+    assert len(LABELS) < 400_000
 
 
 def test_by_keyboard_on_a_phone_and_for_screen_readers(published: Path, browser: Any) -> None:

@@ -113,7 +113,7 @@ globalThis.pdTrain = (() => {
 
   const bytes = Uint8Array.from(atob(WASM), (c) => c.charCodeAt(0)), SVG = "http://www.w3.org/2000/svg",
     words = (n) => n.toLocaleString("en-US"),
-    DASHES = ["", "7 2", "2 2", "9 2 2 2"], PACES = { "as fast as it goes": Infinity, "slow, to watch": 100000 };
+    DASHES = ["", "7 2", "2 2", "9 2 2 2"], SLOW_S = 20;
 
   function element(name, properties = {}, ...children) {
     const made = Object.assign(document.createElement(name), properties);
@@ -215,13 +215,15 @@ globalThis.pdTrain = (() => {
       }
       field("rate", "Learning rate", number(config.methods[0].rate));
       field("seed", "Seed of its first weights", number(config.seed));
-      field("pace", "Speed", choice(Object.keys(PACES)));
-      this.pace.addEventListener("change", () => this.worker?.postMessage({ pace: Object.values(PACES)[this.pace.value] }));
+      field("pace", "Speed", choice(["as fast as it goes", `slow, to watch (${SLOW_S} s)`]));
+      this.pace.addEventListener("change", () => this.run && this.worker.postMessage({ pace: this.speed(this.run) }));
       this.method.addEventListener("change", () => { this.rate.value = config.methods[this.method.value].rate; this.show(); });
       fields.append(element("div", { className: "pd-buttons" }, this.go, this.pause, this.clear));
       this.root.append(fields, this.now, this.said, this.list);
       this.show();
     }
+
+    speed({ steps }) { return this.pace.value === "1" ? steps / SLOW_S : Infinity; } // steps a second
 
     // What is published of the chosen method stands out.
     show() {
@@ -252,6 +254,7 @@ globalThis.pdTrain = (() => {
     }
 
     async begin() {
+      if (this.reads) return;
       const { config } = this, { steps, every, width, task } = config, method = config.methods[this.method.value], seed = this.weights(this.seed);
       if (seed === undefined) return;
       const rate = this.number(this.rate, (x) => x >= 1e-6 && x <= 1, "a number from 0.000001 to 1, such as 0.005");
@@ -263,13 +266,14 @@ globalThis.pdTrain = (() => {
         if (method.parts[0].checkpoint === "chosen") name = `checkpoint ${this.checkpoint.value}, then the final one`;
       } else if (parts.some((part) => part.label)) {
         this.say("The teacher's labels are read …");
-        let blocks;
-        try { blocks = await labels(config.labels); } catch (error) { return this.say(error.message); }
-        this.say("");
+        this.reads = true;
+        const blocks = await labels(config.labels).catch((error) => this.say(error.message)).finally(() => { this.reads = false; });
+        if (!blocks) return;
         parts = parts.map(({ label, ...part }) => ({ ...part, block: blocks[label] }));
       }
-      const color = method.color ?? config.colors[this.list.children.length % config.colors.length],
-        dash = DASHES[[...this.list.children].filter((item) => item.dataset.color === color).length % DASHES.length];
+      const n = this.list.children.length, color = method.color ?? config.colors[(n - 1) % config.colors.length],
+        before = method.color ? [...this.list.children].filter((item) => item.dataset.color === color).length : n - 1,
+        dash = DASHES[before % DASHES.length]; // lines of one color, or one upon the other, are told apart by it
       this.start({ task, width, seed, data_seed: config.data_seed ?? this.taught_on + 1000, rate, steps, every, parts },
         this.chart.line(color, dash), `${name}; rate ${rate}, seed ${seed}`, this.go, color, dash);
     }
@@ -290,7 +294,7 @@ globalThis.pdTrain = (() => {
       this.clear.disabled = true;
       this.pause.disabled = false;
       this.say(`It begins: ${name}.`, true);
-      this.worker.postMessage({ begin: { id: this.n, ...asked, pace: Object.values(PACES)[this.pace.value] } });
+      this.worker.postMessage({ begin: { id: this.n, ...asked, pace: this.speed(asked) } });
     }
 
     work() {
@@ -310,9 +314,9 @@ globalThis.pdTrain = (() => {
       run.curve.extend(step, accuracy);
       if (run.there === undefined && accuracy >= 0.9) run.there = step;
       run.item.lastChild.textContent = `${run.name}: ${accuracy.toFixed(2)} at step ${words(step)}; ` +
-        (run.there === undefined ? "not at 90 % yet" : `90 % after ${words(run.there)} steps`);
+        (run.there === undefined ? "not at 90 %" : `90 % after ${words(run.there)} steps`);
       this.now.textContent = `step ${words(step)} of ${words(run.steps)}, accuracy ${accuracy.toFixed(2)}` +
-        (speed ? `, ${words(Math.round(speed / 1000))},000 steps a second` : "");
+        (speed ? `, ${words(Number(speed.toPrecision(2)))} steps a second` : "");
       if (run.keep && step) {
         this.accuracies.set(step, accuracy);
         const [cx, cy] = this.teacher.at(step, accuracy);
