@@ -233,7 +233,7 @@ def _chart(
     curves: Mapping[str, pd.DataFrame],
     then: int = 0,
 ) -> str:
-    """Return a chart of accuracy against steps, with a mean and a band for each curve; `then` the final checkpoint teaches."""
+    """Return a chart of accuracy against steps, with a mean and a band for each curve; then, the final one teaches."""
 
     def at(step: float, accuracy: float) -> str:
         x = _LEFT + step / n_steps * (_RIGHT - _LEFT)
