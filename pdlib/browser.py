@@ -54,7 +54,12 @@ LIVE_STUDENT = student_of(
 
 
 def students(published: Published | None = None) -> dict[str, Training]:
-    """Return the published students of the last teacher of the paper's size, by method; none if there are none."""
+    """Return the published students of the last teacher of the paper's size, by method; none if there are none.
+
+    >>> import tempfile
+    >>> students(Published(tempfile.mkdtemp()))
+    {}
+    """
     tables = (published or Published()).tables("parity", "paper")
     if not tables:
         return {}
@@ -153,7 +158,11 @@ def published_markup(found: Mapping[str, Training]) -> str:
 
 
 def live_markup() -> str:
-    """Return the widget that trains a small teacher, then a student of a checkpoint that the reader chooses."""
+    """Return the widget that trains a small teacher, then a student of a checkpoint that the reader chooses.
+
+    >>> live_markup().count("<svg")
+    2
+    """
     student = _settings(LIVE_STUDENT)
     n, rate = student["steps"], student["rate"]
     final = {"start": 0, "stop": n, "checkpoint": "final"}

@@ -231,6 +231,9 @@ def test_a_small_teacher_learns_and_its_transition_teaches_what_its_end_does_not
         assert run(visit, method=2)[-1, 1] < 0.6
         assert run(visit, method=0, checkpoint=15)[-1, 1] < 0.6
         assert visit.page.locator(".pd-runs li").count() == 5  # all of them stay, to be compared
+        visit.page.get_by_role("button", name="Clear the students").click()
+        assert visit.page.locator(".pd-run").count() == 1  # the teacher's
+        assert run(visit, checkpoint=10)[-1, 1] > 0.9
         assert accessibility_faults(visit) == []
         assert sideways(visit) == []
         assert visit.errors == []

@@ -130,7 +130,8 @@ globalThis.pdTrain = (() => {
       globalThis.pdLabels = (found) => { labels.found = found; };
       script.onload = () => labels.found?.stream === config.stream ? resolve(labels.found.blocks) :
         reject(new Error(`The teacher's labels, ${address}, are damaged or those of other inputs. Build or copy the book again.`));
-      script.onerror = () => reject(new Error(`The teacher's labels, ${address}, are missing. They belong beside the book's pages; copy the whole book.`));
+      script.onerror = () =>
+        reject(new Error(`The teacher's labels, ${address}, are missing: expected them among the book's files. Copy the whole book.`));
       document.head.append(script);
     }).finally(() => document.head.querySelector(`script[src="${address}"]`)?.remove());
   }
@@ -160,23 +161,26 @@ globalThis.pdTrain = (() => {
     constructor(root) {
       this.root = root;
       this.config = JSON.parse(root.querySelector("script").textContent);
-      [this.teacher, this.chart] = root.querySelectorAll("svg").length > 1 ? [...root.querySelectorAll("svg")].map((svg) => new Chart(svg)) :
-        [null, new Chart(root.querySelector("svg"))];
+      const charts = [...root.querySelectorAll("svg")].map((svg) => new Chart(svg));
+      [this.chart, this.teacher] = [charts.pop(), charts.pop()];
       this.n = 0;
       this.now = element("p", { className: "pd-now" });
       this.said = element("p", { className: "pd-said" });
       this.said.setAttribute("aria-live", "polite");
       this.list = element("ol", { className: "pd-runs" });
       if (!WebAssembly?.validate?.(bytes) || !globalThis.DecompressionStream || !globalThis.Worker) {
-        this.say("This browser cannot train here: it has no WebAssembly with SIMD, which Chrome and Edge have since version 91, Firefox since 113, Safari since 16.4. What is drawn is what is published.");
+        this.say("This browser cannot train here: it has no WebAssembly with SIMD. Chrome and Edge have it, and all else that this " +
+          "needs, since version 91, Firefox since 113, Safari since 16.4. What is published is shown all the same.");
         root.append(this.said);
         return;
       }
       this.form();
       document.addEventListener("visibilitychange", () => {
-        if (document.hidden) this.hiddenAt = this.run?.step;
-        else if (this.run && this.hiddenAt < this.run.step) this.say(`While this tab was hidden the run went on, from step ${words(this.hiddenAt)} to ${words(this.run.step)}.`);
-        else if (this.run && !this.run.paused) this.say(`While this tab was hidden the browser let the run rest; it goes on from step ${words(this.run.step)}.`);
+        const { run } = this, meanwhile = "While this tab was hidden";
+        if (document.hidden) this.hiddenAt = run?.step;
+        else if (run && this.hiddenAt < run.step)
+          this.say(`${meanwhile} the run went on, from step ${words(this.hiddenAt)} to ${words(run.step)}.`);
+        else if (run && !run.paused) this.say(`${meanwhile} the run rested; it goes on from step ${words(run.step)}.`);
       });
     }
 
@@ -199,7 +203,7 @@ globalThis.pdTrain = (() => {
       };
       button("go", "Start", () => this.run ? this.stop() : this.begin());
       button("pause", "Pause", () => this.rest(!this.run.paused));
-      button("clear", "Clear the runs", () => this.wipe());
+      button("clear", "Clear the students", () => this.wipe());
       this.pause.disabled = true;
       if (config.teacher) {
         button("train", "Train a teacher", () => this.run ? this.stop() : this.beginTeacher());
@@ -209,7 +213,8 @@ globalThis.pdTrain = (() => {
       field("method", "Taught by", choice(config.methods.map(({ name }) => name)));
       if (config.teacher) {
         const n = config.teacher.steps / config.teacher.every;
-        field("checkpoint", "Its checkpoint", element("input", { type: "range", min: 1, max: n, value: Math.ceil(n / 2), disabled: true }));
+        const slider = { type: "range", min: 1, max: n, value: Math.ceil(n / 2), disabled: true };
+        field("checkpoint", "Its checkpoint", element("input", slider));
         this.checkpoint.addEventListener("input", () => this.choose());
         this.go.disabled = true;
       }
@@ -245,7 +250,7 @@ globalThis.pdTrain = (() => {
     beginTeacher() {
       const { teacher, task } = this.config, seed = this.weights(this.teacher_seed);
       if (seed === undefined) return;
-      this.wipe();
+      this.wipe(true);
       this.accuracies = new Map();
       this.taught_on = seed;
       this.checkpoint.disabled = this.go.disabled = true;
@@ -255,14 +260,15 @@ globalThis.pdTrain = (() => {
 
     async begin() {
       if (this.reads) return;
-      const { config } = this, { steps, every, width, task } = config, method = config.methods[this.method.value], seed = this.weights(this.seed);
+      const { config } = this, { steps, every, width, task } = config, method = config.methods[this.method.value],
+        seed = this.weights(this.seed);
       if (seed === undefined) return;
       const rate = this.number(this.rate, (x) => x >= 1e-6 && x <= 1, "a number from 0.000001 to 1, such as 0.005");
       if (rate === undefined) return;
       let parts = method.parts, name = method.name;
       if (config.teacher) {
-        const chosen = this.checkpoint.value * config.teacher.every;
-        parts = parts.map(({ checkpoint, ...part }) => checkpoint ? { ...part, checkpoint: checkpoint === "chosen" ? chosen : config.teacher.steps } : part);
+        const called = { chosen: this.checkpoint.value * config.teacher.every, final: config.teacher.steps };
+        parts = parts.map((part) => ({ ...part, checkpoint: called[part.checkpoint] }));
         if (method.parts[0].checkpoint === "chosen") name = `checkpoint ${this.checkpoint.value}, then the final one`;
       } else if (parts.some((part) => part.label)) {
         this.say("The teacher's labels are read …");
@@ -280,7 +286,7 @@ globalThis.pdTrain = (() => {
 
     start(asked, curve, name, button, color = "currentColor", dash = "") {
       this.worker ??= this.work();
-      const item = element("li", { className: "pd-item" });
+      const item = element("li");
       item.dataset.color = color;
       const sample = document.createElementNS(SVG, "svg"); // the line as it is drawn, for the list
       sample.setAttribute("class", "pd-sample");
@@ -307,8 +313,13 @@ globalThis.pdTrain = (() => {
 
     hear({ step, accuracy, speed, failed }) {
       const { run } = this;
-      if (failed) return this.end(`The teacher's labels are damaged (${failed}). Build or copy the book again.`);
-      if (accuracy < 0) return this.end(`After ${words(step)} steps the weights are no finite numbers any more: the learning rate ${run.rate} is too high. Try a lower one.`);
+      if (failed) {
+        labels.found = undefined;
+        return this.end(`The teacher's labels are damaged (${failed}). Build or copy the book again.`);
+      }
+      if (accuracy < 0)
+        return this.end(`After ${words(step)} steps the weights are no finite numbers any more: the learning rate ${run.rate} ` +
+          "is too high. Try a lower one.");
       run.step = step;
       run.accuracy = accuracy;
       run.curve.extend(step, accuracy);
@@ -351,7 +362,8 @@ globalThis.pdTrain = (() => {
     choose() {
       const step = this.checkpoint.value * this.config.teacher.every;
       for (const dot of this.root.querySelectorAll(".pd-kept")) dot.classList.toggle("pd-chosen", Number(dot.dataset.step) === step);
-      const text = `Checkpoint ${this.checkpoint.value}, at step ${words(step)}: the teacher's accuracy is ${this.accuracies.get(step).toFixed(2)}.`;
+      const accuracy = this.accuracies.get(step).toFixed(2),
+        text = `Checkpoint ${this.checkpoint.value}, at step ${words(step)}: the teacher's accuracy is ${accuracy}.`;
       this.checkpoint.setAttribute("aria-valuetext", text);
       this.now.textContent = text;
     }
@@ -368,9 +380,9 @@ globalThis.pdTrain = (() => {
       this.end(`Stopped at step ${words(this.run.step)}.`);
     }
 
-    wipe() {
-      this.list.replaceChildren();
-      for (const part of this.root.querySelectorAll(".pd-run, .pd-kept")) part.remove();
+    wipe(teacher) { // all students, and the teacher, whose line is the first, only for a new one
+      for (const item of [...this.list.children].slice(teacher || !this.config.teacher ? 0 : 1)) item.remove();
+      for (const part of (teacher ? this.root : this.chart.svg).querySelectorAll(".pd-run, .pd-kept")) part.remove();
       this.now.textContent = "";
       this.say("");
     }
