@@ -19,10 +19,11 @@ from pdlib import figures
 from pdlib.comparison import candidate_methods, student_of
 from pdlib.labels import Targets, blocks_of
 from pdlib.models.mlp import MLP
+from pdlib.optimizers import SGD
 from pdlib.pages import load_parameters
 from pdlib.published import Published
 from pdlib.schedules import OneShot
-from pdlib.specs import EVALUATION_SEED, SGD, Distillation, Labels, Training
+from pdlib.specs import EVALUATION_SEED, Distillation, Labels, Training
 from pdlib.store import MissingError, Store
 from pdlib.tables import Candidates, curve
 from pdlib.tasks.parity import SparseParity
@@ -119,7 +120,11 @@ def _settings(spec: Training) -> dict[str, Any]:
 
 
 def published_markup(found: Mapping[str, Training]) -> str:
-    """Return the widget that trains students of the paper's size beside the published ones; nothing without these."""
+    """Return the widget that trains students of the paper's size beside the published ones; nothing without these.
+
+    >>> published_markup({})
+    ''
+    """
     if not found:
         return ""
     first = next(iter(found.values()))

@@ -66,6 +66,7 @@ ALLOWED = {
     },
     "browser": {
         "specs",
+        "optimizers",
         "schedules",
         "published",
         "store",
