@@ -12,7 +12,6 @@ from typing import Any
 import kernel
 import numpy as np
 import pytest
-import test_site
 from test_site import Visit, accessibility_faults, outside_requests, sideways
 
 from pdlib import browser as widget
@@ -26,7 +25,6 @@ from pdlib.training import untrained
 from pdlib.training.online_sgd import CompiledLearner
 
 pytestmark = pytest.mark.site
-browser = test_site.browser  # the fixture
 
 STATIC = kernel.FOLDER.parent / "static"
 STUDENTS = widget.students()
