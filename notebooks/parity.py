@@ -342,6 +342,14 @@ if paper:
     )
 
 # %% [markdown]
+# ### Train it yourself
+#
+# <details class="pd-try"><summary>In the built book your browser trains these students</summary>
+# <p>They learn on the inputs and from the hard labels of one of the teachers: 2 million steps of the engine's arithmetic, in about ten
+# seconds, drawn over the published students. Choose who teaches, another rate, other first weights.</p>
+# <!-- train a student -->
+# </details>
+#
 # All numbers of this size stand {ref}`on a page of their own <parity-paper-numbers>`. What follows is this page's own size.
 #
 # ## The teachers and their transitions

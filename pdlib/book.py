@@ -13,6 +13,7 @@ import html
 import importlib
 import io
 import itertools
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,7 @@ def stage(destination: Path, executed: Path, *, alone: str = "", root: Path | No
     else:
         _stage_ledger(destination)
         contents["parts"].append(_stage_api(destination / "book", root / "pdlib"))
+    _stage_training(destination)
     (destination / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False), "utf-8")
     return destination
 
@@ -250,6 +252,27 @@ def _stage_ledger(destination: Path) -> None:
     results = claims.numbered_results(claims.ledger(outdated=outdated), shown)
     text = intro.read_text("utf-8").replace("<!-- the numbered results -->", results)
     intro.write_text(text.replace("<!-- the opening figure -->", _opening_figure()), "utf-8")
+
+
+def _stage_training(destination: Path) -> None:
+    """Put what trains in the reader's browser in its places, its script and the labels it loads beside the pages."""
+    pages = [path for folder in ("book", "notebooks") for path in sorted((destination / folder).glob("*.*"))]
+    texts = {path: path.read_text("utf-8") for path in pages if path.suffix in (".md", ".ipynb")}
+    texts = {path: text for path, text in texts.items() if "<!-- train a " in text}
+    if not texts:
+        return
+    browser = importlib.import_module("pdlib.browser")
+    students = browser.students()
+    widgets = {"student": browser.published_markup(students), "teacher": browser.live_markup()}
+    for path, text in texts.items():
+        for what, markup in widgets.items():
+            shown = json.dumps(markup)[1:-1] if path.suffix == ".ipynb" else markup
+            text = text.replace(f"<!-- train a {what} -->", shown)
+        path.write_text(text, "utf-8")
+    folder = destination / "book" / "_ext"
+    (folder / "static" / browser.SCRIPT).write_text(browser.script(folder / "widget"), "utf-8")
+    if students:
+        (folder / "static" / browser.LABELS_SCRIPT).write_text(browser.labels_script(students), "utf-8")
 
 
 def _opening() -> dict[str, pd.DataFrame]:

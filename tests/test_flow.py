@@ -64,6 +64,20 @@ ALLOWED = {
         "engine",
         "training",
     },
+    "browser": {
+        "specs",
+        "optimizers",
+        "schedules",
+        "published",
+        "store",
+        "labels",
+        "models",
+        "tasks",
+        "tables",
+        "figures",
+        "comparison",
+        "pages",
+    },
     "book": {"install", "files", "pages"},
 }
 LIGHT = [

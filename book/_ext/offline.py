@@ -98,6 +98,12 @@ def _keep_text(app: Sphinx, page: str, template: str, context: dict[str, Any], d
     context["metatags"] = context.get("metatags", "") + "\n".join(lines)
 
 
+def _add_training(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Load what trains in the reader's browser on the pages that have a place for it."""
+    if 'data-widget="train"' in context.get("body", ""):
+        app.add_js_file("train.js")
+
+
 def _write_texts(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         Path(app.outdir, "_static", "texts.js").write_text(f"const TEXTS = {json.dumps(TEXTS)};", "utf-8")
@@ -124,6 +130,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", _edit_the_source, priority=900)
     app.connect("html-page-context", _roles_that_agree)
     app.connect("html-page-context", _keep_text)
+    app.connect("html-page-context", _add_training)
     app.connect("build-finished", _copy_mathjax)
     app.connect("build-finished", _write_texts)
     return {"parallel_read_safe": True, "parallel_write_safe": False}
