@@ -60,7 +60,7 @@ ALLOWED = {
     "figures": {"tables"},
     "diagrams": {"figures"},
     "words": {"figures", "tables"},
-    "claims": {"published", "sources", "specs", "store", "tables", "figures"},
+    "claims": {"files", "published", "sources", "specs", "store", "tables", "figures"},
     "pages": {"install", "claims", "files", "store", "progress"},
     "comparison": {
         "specs",
