@@ -25,6 +25,7 @@ _OTHERS = {
     "load_grammar": "pdlib.tasks.grammar",
     "Piece": "pdlib.specs",
     "Store": "pdlib.store",
+    "TeacherSchedule": "pdlib.training.teacher_schedule",
     "execute": "pdlib.engine",
 }
 

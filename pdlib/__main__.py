@@ -114,6 +114,13 @@ def _parser(of_pages: str = "") -> argparse.ArgumentParser:
         "--lock", action="store_true", help="register new and changed criteria, as of their `since`"
     )
 
+    ledger.add_argument(
+        "--export",
+        type=Path,
+        metavar="FOLDER",
+        help="write it for machines: paper.yaml, paper.json, a rubric, an RO-Crate",
+    )
+
     command("list", _list, "list what is kept on this machine", actions)
     command("size", _size, "say where results and fetched files are kept, and how large they are", actions)
     remove = command(
@@ -255,6 +262,10 @@ def _claims(args: argparse.Namespace) -> int:
 
     if args.lock:
         claims.write_lock(claims.register())
+    if args.export:
+        written = claims.export(args.export, None, Store().outdated("published"))
+        print("\n".join(map(str, written)))
+        return 0
     complaints = claims.lock_complaints(claims.register(), claims.locked())
     table = claims.at_a_glance(claims.ledger(outdated=Store().outdated("published")))
     if args.page:

@@ -236,7 +236,7 @@ def _link_figure(output: Any, folder: Path, name: str, words: str) -> None:
 
 
 def _stage_ledger(destination: Path) -> None:
-    """Write the ledger's page, and the numbered results into the first page, with links to where pages show them."""
+    """Write the ledger's page, its files for machines, and the numbered results into the first page, with links."""
     paths = sorted((destination / "notebooks").glob("*.ipynb"))
     staged = {path.stem: path.read_text("utf-8") for path in paths}
     outdated = importlib.import_module("pdlib.store").Store().outdated("published")
@@ -248,6 +248,7 @@ def _stage_ledger(destination: Path) -> None:
         if f"id='shown-{claims.anchor(claim.id)}'" in text
     }
     (destination / "book" / "claims.md").write_text(claims.ledger_markdown(None, outdated, shown), "utf-8")
+    claims.export(destination / "book" / "_ext" / "static" / "ledger", None, outdated)
     intro = destination / "book" / "intro.md"
     results = claims.numbered_results(claims.ledger(outdated=outdated), shown)
     text = intro.read_text("utf-8").replace("<!-- the numbered results -->", results)

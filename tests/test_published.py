@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -203,10 +204,10 @@ class _Answers(BaseHTTPRequestHandler):
             self.wfile.write(data[: len(data) // 2] if cut else data)
 
 
-@pytest.fixture
-def served(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """The checkpoints as branches of a repository, which the real client reads from this machine."""
-    server = Hub({f"step-{step}": here / f"step-{step}" for step in STEPS})
+@contextmanager
+def serving(revisions: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Folders as branches of a repository, which the real client reads from this machine."""
+    server = Hub(revisions)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -222,6 +223,12 @@ def served(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def served(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serving({f"step-{step}": here / f"step-{step}" for step in STEPS}, monkeypatch) as hub:
+        yield hub
 
 
 # ------------------------------------------------------------------ one number by two routes

@@ -1,12 +1,14 @@
 """The paper's claims: statement, source, criteria; tables in, verdict out.
 
 `register.yaml` lists every claim with its criteria as rows, `effects` measures them on a page's tables, `judge` turns values
-into verdicts, `ledger` keeps them and shows all of them together. `criteria.lock` says when each criterion was registered.
+into verdicts, `ledger` keeps them and shows all of them together, `formats` writes them for machines. `criteria.lock` says
+when each criterion was registered.
 
 No torch here: a verdict is a function of tables alone, and no result knows a criterion.
 """
 
 from pdlib.claims.effects import MissingTableError, Tables, UndecidedError
+from pdlib.claims.formats import export
 from pdlib.claims.judge import (
     CHECKS,
     INCONCLUSIVE,
@@ -69,6 +71,7 @@ __all__ = [
     "by_claim",
     "by_criterion",
     "compare",
+    "export",
     "folded",
     "judge_page",
     "largest",

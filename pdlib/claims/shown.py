@@ -187,7 +187,11 @@ _INTRODUCTION = """\
 Every claim of the paper. One criterion, the paper's statement in its own terms, gives a claim its word; further criteria are
 listed with it and do not change it. Effects are means over ancestries with 95 % intervals; against several rivals the one
 nearest to failing is shown, and the intervals are corrected for their number. Where a statement is exact, the worst of its
-cases is shown: one that fails refutes it. How verdicts are reached stands in {doc}`notation`."""
+cases is shown: one that fails refutes it. How verdicts are reached stands in {doc}`notation`.
+
+For machines: <a href='../_static/ledger/paper.yaml'>paper.yaml</a>, <a href='../_static/ledger/paper.json'>paper.json</a>,
+a <a href='../_static/ledger/rubric.json'>rubric</a> with grades, and the published runs as an
+<a href='../_static/ledger/ro-crate-metadata.json'>RO-Crate</a>."""
 
 _FILTER = """\
 <form class='pd-filter' hidden>

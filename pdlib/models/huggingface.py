@@ -102,7 +102,7 @@ def load_pretrained(folder: str | Path) -> tuple[Transformer, Parameters]:
     model = _model(config)
     how = {"config": config, "dtype": "auto", "local_files_only": True, "key_mapping": WRAPPERS}
     network = getattr(optional("transformers", "transformers"), KINDS[config.model_type])
-    with _reading(folder):
+    with reading(folder):
         module, report = network.from_pretrained(
             str(folder), **how, output_loading_info=True, ignore_mismatched_sizes=True
         )
@@ -227,7 +227,7 @@ def _config_of(folder: Path) -> Any:
     known = " or ".join(map(repr, KINDS))
     require(kind in KINDS, f"{folder}: model_type = {kind!r}", known, "Other networks cannot be read.")
     library = optional("transformers", "transformers")
-    with _reading(folder):
+    with reading(folder):
         return getattr(library, "GPT2Config" if kind == "gpt2" else "BertConfig").from_pretrained(str(folder))
 
 
@@ -291,7 +291,7 @@ def _sources(model: Transformer) -> dict[str, tuple[list[str], bool]]:
 
 
 @contextmanager
-def _reading(folder: str | Path) -> Iterator[None]:
+def reading(folder: str | Path) -> Iterator[None]:
     """Let the library read in silence, and say what its errors mean."""
     logging = optional("transformers", "transformers").logging
     level = logging.get_verbosity()
