@@ -32,8 +32,9 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from pdlib import TeacherSchedule
 from pdlib.files import DamagedError
 from pdlib.models.mlp import MLP
+from pdlib.optimizers import SGD
 from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
-from pdlib.specs import SGD, Distillation, Schedule, SpecError, Training
+from pdlib.specs import Distillation, Schedule, SpecError, Training
 from pdlib.text.hub import HubError
 
 transformers.logging.set_verbosity_error()
