@@ -57,9 +57,7 @@ from pdlib import (
     claims,
     tables,
 )
-from pdlib import (
-    figures as plots,
-)
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,

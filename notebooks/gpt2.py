@@ -75,9 +75,7 @@ from pdlib import (
     tables,
     words,
 )
-from pdlib import (
-    figures as plots,
-)
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     compare_lengths,

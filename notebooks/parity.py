@@ -77,9 +77,7 @@ from pdlib import (
     labels,
     tables,
 )
-from pdlib import (
-    figures as plots,
-)
+from pdlib import figures as plots
 from pdlib.bench.batch_one import StepTimes
 from pdlib.comparison import (
     PageRuns,

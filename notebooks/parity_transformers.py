@@ -73,9 +73,7 @@ from pdlib import (
     diagrams,
     tables,
 )
-from pdlib import (
-    figures as plots,
-)
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     candidate_methods,

@@ -84,9 +84,7 @@ from pdlib import (
     tables,
     words,
 )
-from pdlib import (
-    figures as plots,
-)
+from pdlib import figures as plots
 from pdlib.comparison import (
     PageRuns,
     chosen_checkpoints,
