@@ -263,8 +263,8 @@ differences = np.abs([np.subtract(found[m], expected[m]) for m in rules])
 # {cite:p}`jafari2021`, has no part but the label's, and should not help; its *hidden layer* has {cite:p}`gupta2025`. A few sampled
 # labels do nearly as well as the argmax, and order matters.
 #
-# A first look at two ancestries that are not reported had already told against degree 1 alone at this size, and for all degrees
-# below $k$: that second criterion comes from there.
+# In a first look at two ancestries that are not reported, noise with degree 1 alone taught neither student, and noise with all degrees
+# below $k$ both: the second criterion comes from there.
 #
 # ## The setting
 #
