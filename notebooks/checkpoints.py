@@ -45,6 +45,7 @@ from pdlib.pages import check_parameters
 
 check_parameters(globals())  # before the imports that take seconds
 
+import tempfile
 from itertools import combinations
 
 import numpy as np
@@ -54,7 +55,9 @@ from pdlib import (
     MLP,
     SGD,
     SparseParity,
+    Store,
     claims,
+    execute,
     tables,
 )
 from pdlib import figures as plots
@@ -187,7 +190,8 @@ small = Training(
     checkpoint_every=500,
     precision="float64",
 )
-runs([small])
+scratch = Store(tempfile.mkdtemp(), published=None)  # of this example alone
+execute([small], scratch, n_workers=1, progress=False)
 k, transition = small.task.support_size, 3_000
 
 
@@ -205,7 +209,7 @@ def energies(c):
 
 
 x, _ = small.task.stream(0, "probe").examples(0, 100_000)
-kept = small.parameters(transition, runs.store)
+kept = small.parameters(transition, scratch)
 c = coefficients(1 - 2 * small.model.logits(kept, x).argmax(axis=1), x)
 scale = 1 / (1 + sum(abs(c[A]) for A in c if len(A) < k))
 expected = {
@@ -233,7 +237,7 @@ def told(rule, n=100_000):
         evaluate_every=n + 1,
     )
     inputs, classes = taught.stream.examples(0, n)
-    return 1 - 2.0 * Targets(taught, runs.store).of(0, n, classes), inputs
+    return 1 - 2.0 * Targets(taught, scratch).of(0, n, classes), inputs
 
 
 rules = {
