@@ -21,6 +21,7 @@ PAGES = {  # page -> where its cases are
     "wiki": "networks",
     "gpt2": "networks",
     "theory": "theory",
+    "checkpoints": "batch_one",
 }
 _UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 

@@ -61,6 +61,11 @@ def hierarchical() -> Iterator[dict[str, Any]]:
     yield faster(case, ours, peer, "us/step", 100.0)
 
 
+def checkpoints() -> Iterator[dict[str, Any]]:
+    """Yield the cases of the page `checkpoints`, whose networks are those of `parity`."""
+    yield from parity()
+
+
 @dataclass(frozen=True)
 class StepTimes(Calculation):
     """How long a step of batch-1 training takes, by the engine and by the eager loop, drawing inputs included.
