@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from pdlib.models.mlp import MLP, softmax
 from pdlib.specs import Count, Index, Model, Parameters, TargetRule, Task, Temperature, Training, require
-from pdlib.tasks.bits import random_words, stream_key
+from pdlib.tasks.bits import random_words, stream_key, uniforms
 
-Targets = Callable[[Any, NDArray[Any], int], NDArray[Any]]  # see `TargetRule.of`
+Told = Callable[[Any, NDArray[Any], int], NDArray[Any]]  # see `TargetRule.of`
 N_MEASURED = 100_000  # inputs by which a checkpoint's accuracy and coefficients are known, to .003
 
 
@@ -56,12 +56,7 @@ class Checkpoint:
 
 def _uniform(identity: str, start: int, n: int) -> NDArray[np.float64]:
     """Return a number in [0, 1) for each of the examples start ... start + n - 1."""
-    words = random_words(stream_key(identity), start, start + n, 1)[:, 0]
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _one_hot(classes: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
-    return np.asarray(np.eye(n_classes)[classes])
+    return uniforms(random_words(stream_key(identity), start, start + n, 1)[:, 0])
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class Sampled(TargetRule):
     n_labels: Count = 1  # m
     temperature: Temperature = 1.0  # tau
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
         name = f"labels of {checkpoint.identity} at temperature {self.temperature!r}"
 
@@ -94,7 +89,7 @@ class Sampled(TargetRule):
             for j in range(self.n_labels):
                 u = _uniform(f"{name}, {j}", start, len(up_to))
                 drawn = (u[:, None] >= up_to[:, :-1]).sum(axis=1)
-                total += _one_hot(drawn, up_to.shape[1])
+                total += np.eye(up_to.shape[1])[drawn]
             return total / self.n_labels
 
         return targets
@@ -118,12 +113,12 @@ class LabelMixture(TargetRule):
     label_weight: Annotated[float, "[0, 1]"] = 0.5  # alpha
     temperature: Temperature = 1.0  # tau
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
 
         def targets(inputs: Any, classes: NDArray[Any], start: int) -> NDArray[Any]:
             p = softmax(checkpoint.logits(inputs), self.temperature)
-            return self.label_weight * _one_hot(classes, p.shape[1]) + (1 - self.label_weight) * p
+            return np.asarray(self.label_weight * np.eye(p.shape[1])[classes] + (1 - self.label_weight) * p)
 
         return targets
 
@@ -142,7 +137,7 @@ class TwoTemperatures(TargetRule):
     intermediate: Temperature
     final: Temperature
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
         temperature = self.final if checkpoint.final else self.intermediate
         return lambda inputs, _, __: softmax(checkpoint.logits(inputs), temperature)
@@ -172,7 +167,7 @@ class AnnealedTemperature(TargetRule):
         stage = np.minimum(np.asarray(numbers) * self.n_stages // self.n_examples, self.n_stages - 1)
         return np.asarray(self.first * (self.last / self.first) ** (stage / (self.n_stages - 1)))
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
 
         def targets(inputs: Any, classes: NDArray[Any], start: int) -> NDArray[Any]:
@@ -272,7 +267,7 @@ class Imitation(_OfDegrees):
 
     version: ClassVar[int] = 1
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
         known = Measured(checkpoint, self.degrees)
 
@@ -300,7 +295,7 @@ class WithoutDegrees(_OfDegrees):
     version: ClassVar[int] = 1
     kept: bool = False
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
         known = Measured(checkpoint, self.degrees)
 
@@ -333,7 +328,7 @@ class OtherSupport(_OfSigns):
             f"one that takes no coordinate of S onto S, as here {sorted(met)}",
         )
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
         known = Measured(checkpoint)
 
@@ -371,7 +366,7 @@ class RandomProjection(TargetRule):
             fits, f"a projection of {model} on {task}", "an MLP, which has one hidden layer, and two classes"
         )
 
-    def of(self, checkpoint: Checkpoint) -> Targets:
+    def of(self, checkpoint: Checkpoint) -> Told:
         """See `TargetRule.of`."""
         task, parameters = checkpoint.task, checkpoint.parameters
         if self.untrained:

@@ -28,7 +28,7 @@ from pdlib.schedules import OneShot
 from pdlib.sequences import Sequences
 from pdlib.specs import Count, Distillation, Piece, Purpose, Source, Task, Training
 from pdlib.store import Store
-from pdlib.tasks.bits import random_words
+from pdlib.tasks.bits import random_words, uniforms
 from pdlib.tasks.grammar import grammar
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
@@ -250,6 +250,6 @@ class ZipfStream:
     def sentences(self, start: int, stop: int) -> Block:
         """Return the sequences start ... stop - 1."""
         below, length = np.cumsum(1 / np.arange(1, self._source.vocabulary + 1)), self._source.length
-        uniform = (random_words(self.identity, start, stop, length) >> np.uint64(11)) * 2.0**-53
+        uniform = uniforms(random_words(self.identity, start, stop, length))
         tokens = np.searchsorted(below[:-1], uniform * below[-1], side="right").astype(np.int64)
         return Block(tokens, np.full(stop - start, length, np.int64))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pdlib.models.mlp import softmax
 from pdlib.sequences import Sentences, Sequences
 from pdlib.specs import Count, Index, Parameters, Probe, Several, SpecError, Training, require
-from pdlib.tasks.bits import random_words, stream_key
+from pdlib.tasks.bits import random_words, stream_key, uniforms
 from pdlib.tasks.masked import MaskedPrediction
 from pdlib.tasks.next_token import NextToken
 
@@ -80,7 +80,7 @@ def drawn_positions(identity: str, lengths: NDArray[np.int64], n_positions: int)
     [0, 1, 1]
     """
     words = random_words(identity, 0, len(lengths), n_positions)
-    uniform = (words >> np.uint64(11)) * 2.0**-53
+    uniform = uniforms(words)
     everyone = np.arange(len(lengths))
     order = np.tile(np.arange(max(n_positions, int(lengths.max(initial=0)))), (len(lengths), 1))
     for place in range(n_positions):  # the first places of a Fisher-Yates shuffle

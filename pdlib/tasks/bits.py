@@ -39,6 +39,15 @@ def random_words(identity: str, start: int, stop: int, n_words: int) -> NDArray[
     return np.asarray(raw[first - counter * WORDS_PER_COUNT :]).reshape(stop - start, n_words)
 
 
+def uniforms(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return a number in [0, 1) for each random word, of its upper 53 bits.
+
+    >>> uniforms(np.array([0, 2**63], np.uint64)).tolist()
+    [0.0, 0.5]
+    """
+    return np.asarray((words >> np.uint64(11)) * 2.0**-53)
+
+
 def epochs(identity: str, start: int, stop: int, n: int) -> NDArray[np.int32]:
     """Return the items start ... stop - 1 of an endless stream of 0 ... n - 1, each time in another random order.
 

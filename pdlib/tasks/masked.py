@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pdlib.sequences import Sentences, Sequences
 from pdlib.specs import Purpose, Share, Source, Task
-from pdlib.tasks.bits import random_words, stream_identity, stream_key
+from pdlib.tasks.bits import random_words, stream_identity, stream_key, uniforms
 
 # What a selected position shows: [mask], a random token, its own
 SHOWN_MASK, SHOWN_RANDOM, SHOWN_ORIGINAL = 0.8, 0.1, 0.1
@@ -110,7 +110,7 @@ class MaskedStream:
         task, clean = self.task, self.source.sentences(start, stop)
         tokens = clean.tokens.astype(np.int64)
         words = random_words(self._masks, start, stop, task.n_inputs)[:, : tokens.shape[1]]
-        u = (words >> np.uint64(11)) * 2.0**-53 / task.mask_rate  # one uniform number a position
+        u = uniforms(words) / task.mask_rate  # one uniform number a position
         at = (u < 1) & (np.arange(tokens.shape[1]) < clean.lengths[:, None])
         at &= ~np.isin(tokens, task.source.special_tokens)
         random = at & (u >= SHOWN_MASK) & (u < SHOWN_MASK + SHOWN_RANDOM)
