@@ -180,7 +180,7 @@ runs.show_headline(
 # products. So ask for labels that have some of them and not the others. By hand: the energy $\sum_{|A| = \text{degree}} c_A^2$ of a
 # small teacher's labels in its transition, and what noise with degree 1, and the labels without degrees below $k$, should have.
 
-# %% tags=["show"]
+# %% tags=["hide-input"]
 small = Training(
     SparseParity(16, 4),
     MLP(64),
@@ -193,8 +193,11 @@ small = Training(
 scratch = Store(tempfile.mkdtemp(), published=None)  # of this example alone
 execute([small], scratch, n_workers=1, progress=False)
 k, transition = small.task.support_size, 3_000
+x, _ = small.task.stream(0, "probe").examples(0, 100_000)
+kept = small.parameters(transition, scratch)
 
 
+# %% tags=["show"]
 def coefficients(h, x):
     """c_A of the support's products, by A."""
     sets = [A for n in range(1, k + 1) for A in combinations(range(k), n)]
@@ -208,8 +211,6 @@ def energies(c):
     ]
 
 
-x, _ = small.task.stream(0, "probe").examples(0, 100_000)
-kept = small.parameters(transition, scratch)
 c = coefficients(1 - 2 * small.model.logits(kept, x).argmax(axis=1), x)
 scale = 1 / (1 + sum(abs(c[A]) for A in c if len(A) < k))
 expected = {
@@ -227,7 +228,7 @@ pd.DataFrame(
 # What a student is told by this book's rules, example by example, has these parts and no others:
 
 
-# %% tags=["show"]
+# %% tags=["hide-input"]
 def told(rule, n=100_000):
     """The signs that a student of the checkpoint is told in its first n steps, and its inputs."""
     taught = student_of(
