@@ -329,9 +329,10 @@ def steepest(record, level):
     return tables.steepest_drop(record.table, level, kept, warmup)
 
 
-first = {s: steepest(teachers[s], unigram) for s in every_seed}
-used = [s for s in seeds if first[s]]
-tuning_used = [s for s in tuning_seeds if first[s]]
+found = {s: steepest(teachers[s], unigram) for s in every_seed}
+first = {s: c1 for s, c1 in found.items() if c1}
+used = tables.with_teacher(seeds, first)
+tuning_used = tables.with_teacher(tuning_seeds, first)
 dependence = NgramDependence(tuple(ngram_sizes), n_probe_samples)
 ngrams, measured = runs.tabled(
     {

@@ -56,20 +56,27 @@ class PageRuns:
     findings: dict[str, Finding] = field(
         default_factory=dict
     )  # what is published, by profile, once it was read
+    at_other_values: bool = False  # than the profile's: what a criterion names may be missing
 
     def __post_init__(self) -> None:
-        if self.parameters is None or self.profile == pages.SMOKE:
+        if self.parameters is None:
             return
+        smoke = self.profile == pages.SMOKE  # which judges nothing anyway
         try:
             differ = pages.differences(self.page, self.profile, self.parameters)
         except pages.PageError as error:
-            print(f"Nothing is judged as {self.profile}, whose values are not known here: {error}")
+            self.at_other_values = True
+            if not smoke:
+                print(f"Nothing is judged as {self.profile}, whose values are not known here: {error}")
         else:
-            if not differ:
-                return
+            self.at_other_values = bool(differ)
             changed = "; ".join(f"{n} = {ran!r}, there {asked!r}" for n, (ran, asked) in differ.items())
-            print(f"Nothing is judged, as these are other values than those of {self.profile}: {changed}.")
-        self.profile = pages.OTHER
+            if changed and not smoke:
+                print(
+                    f"Nothing is judged, as these are other values than those of {self.profile}: {changed}."
+                )
+        if self.at_other_values and not smoke:
+            self.profile = pages.OTHER
 
     @classmethod
     def of(cls, page: str, namespace: MutableMapping[str, Any]) -> PageRuns:
@@ -229,6 +236,7 @@ class PageRuns:
         }
         tables, records = {**tables, **added}, list(self.records.values())
         found: dict[str, Any] = {"parameters": self.parameters, "costs": self.cost(), "edges": self.edges()}
+        found["at_other_values"] = self.at_other_values
         return claims.judge_page(self.page, self.profile, tables, records, self.store, **found)
 
     def edges(self) -> list[str]:

@@ -596,7 +596,8 @@ class Pool:
             arguments = (threads, own, under_way)
             workers = ProcessPoolExecutor(n, context, initializer=_start_worker, initargs=arguments)
             with _ignoring_ctrl_c():  # which they inherit: they load for seconds before their first line
-                workers.submit(os.getpid)
+                for _ in range(n):  # each call starts one, as none is idle yet
+                    workers.submit(os.getpid)
             self._kept[n, device] = workers, under_way
         return self._kept[n, device]
 

@@ -48,6 +48,13 @@ PROFILES = (
 OTHER = "other"  # in the place of a profile: a page ran at values that are not its profile's
 GUIDES = ("own",)  # pages that judge nothing: their defaults are their only profile
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
+MAY_BE_EMPTY = (
+    "label_weights",
+    "n_labels",
+    "temperatures",
+    "variants",
+    "widths",
+)  # what they vary is then left out
 
 VECTORS = "PDLIB_VECTORS"  # set in the environment of a page's kernel: figures as SVG, for the built book
 
@@ -150,7 +157,7 @@ def _complaints(values: Mapping[str, object], declared: Mapping[str, Any]) -> li
             lines.append(f"{name} = {value!r}, expected one of {', '.join(CHOICES[name])}.")
         elif isinstance(value, list) and (twice := [v for i, v in enumerate(value) if v in value[:i]]):
             lines.append(f"{name} = {value!r} holds {twice[0]!r} twice, expected each value once.")
-        elif value == [] and name.endswith(("seeds", "rates")):
+        elif value == [] and name not in MAY_BE_EMPTY:
             lines.append(f"{name} = [] is empty, expected at least one of the {name.replace('_', ' ')}.")
     return lines
 

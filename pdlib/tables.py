@@ -140,12 +140,18 @@ def joined(records: Iterable[tuple[Mapping[str, Any], Tabled]]) -> pd.DataFrame:
 
 
 def with_teacher(ancestries: Iterable[int], found: Collection[int]) -> list[int]:
-    """Return the ancestries whose teacher, by its seed, is among those of which something was found.
+    """Return the ancestries whose teacher, by its seed, is among those of which something was found; ValueError if none is.
 
     >>> with_teacher([7, 8, 1007], {7: "candidates"})
     [7, 1007]
     """
-    return [ancestry for ancestry in ancestries if data_seed(ancestry) in found]
+    asked = list(ancestries)
+    used = [ancestry for ancestry in asked if data_seed(ancestry) in found]
+    if asked and not used:
+        raise ValueError(
+            f"no teacher of the ancestries {asked} learned: expected one at least. Give others, or train longer."
+        )
+    return used
 
 
 def teacher_rows(teachers: Mapping[int, Tabled], ancestries: Iterable[int]) -> pd.DataFrame:
@@ -390,7 +396,9 @@ def chosen(teachers: Mapping[int, Tabled], rule: Callable[[pd.DataFrame], Choice
         except ValueError as error:
             failure = error
     if not found:
-        raise ValueError(f"none of {len(teachers)} teachers learned; the last: {failure}") from failure
+        raise ValueError(
+            f"none of {len(teachers)} teachers has checkpoints to choose; the last: {failure}"
+        ) from failure
     return found
 
 

@@ -77,6 +77,20 @@ def test_a_verdict_carries_its_size_and_a_claim_without_tables_is_not_run(store:
     assert set(judged(store, profile="other")) == {"other values: not judged", "not run"}
 
 
+def test_at_a_readers_own_values_a_criterion_whose_method_is_not_there_is_not_run(store: Store) -> None:
+    frame = students()["students"]
+    without = {"students": frame[frame.method != "two_checkpoint_after"]}
+    found = claims.judge_page("parity", "smoke", without, [record()], store, at_other_values=True)
+    words = "log2 of each one-shot"  # of the criterion that needs other methods
+    rows = found[found.claim == "R2"]
+    assert set(rows.part_verdict) == {"not run", "not judged"}
+    assert rows[rows.criterion.str.startswith(words)].part_verdict.tolist() == ["not judged"]
+    with pytest.raises(
+        ValueError, match=r"its tables lack .*two_checkpoint_after"
+    ):  # the control: a profile's values
+        claims.judge_page("parity", "laptop", without, [record()], store)
+
+
 def test_runs_that_began_before_their_criterion_are_judged_after_the_fact(store: Store) -> None:
     (r2,) = (c for c in claims.of_page("parity") if c.id == "R2")
     since = r2.primary.since.isoformat()

@@ -261,11 +261,13 @@ def test_one_changed_digit_in_a_reference_fails(tiny: Path) -> None:
         ({"rate": 10**400}, "0 is an int, expected float of at most 1.8e+308."),
         ({"rate": float("inf")}, "rate = inf is a float, expected float of at most 1.8e+308."),
         ({"seeds": []}, "seeds = [] is empty, expected at least one of the seeds."),
+        ({"ngram_sizes": []}, "ngram_sizes = [] is empty, expected at least one of the ngram sizes."),
         ({"seeds": [1, 2, 1]}, "seeds = [1, 2, 1] holds 1 twice, expected each value once."),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_was_expected(given: dict[str, object], message: str) -> None:
     kinds = {"n_bits": int, "rate": float, "widths": list[int], "rates": list[float], "seeds": list[int]}
+    kinds["ngram_sizes"] = list[int]
     namespace: dict[str, Any] = {
         "__annotations__": kinds | {"limit": int | None, "profile": str, "figures": str},
         "n_bits": 20,

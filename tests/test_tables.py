@@ -361,7 +361,7 @@ def test_a_teacher_of_a_tree_that_does_not_settle_has_no_candidates_and_is_left_
         return tables.tree_candidates(table, [0.5], chance=1 / 8)
 
     assert tables.chosen({1: unsettled, 2: settled}, rule) == {2: (10, 50, 120)}
-    said = r"none of 1 teachers learned; the last: .* ends at 0\.900 \(highest 1\.000\) after 140 steps: expected distinct"
+    said = r"none of 1 teachers has checkpoints to choose; .* 0\.900 \(highest 1\.000\) after 140 steps: expected distinct"
     with pytest.raises(ValueError, match=said):
         tables.chosen({1: unsettled}, rule)
 

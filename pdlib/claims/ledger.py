@@ -21,6 +21,7 @@ from pdlib.claims.judge import (
     NOT_REPRODUCED,
     NOT_RUN,
     Claim,
+    Criterion,
     Judgement,
     locked,
     of_page,
@@ -53,16 +54,27 @@ def judge_page(
     parameters: Mapping[str, object] | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     edges: Sequence[str] = (),
+    at_other_values: bool = False,
 ) -> pd.DataFrame:
     """Judge a page's claims on its tables, keep the result in the store, and return it as `verdict_table` does.
 
     `records` are the runs behind the tables, `parameters` those that the page ran at (it is published under a profile only
     if they are the profile's), `costs` what each part of the page cost, `edges` a sentence for each rate that was chosen at
     an end of its grid. A criterion whose tables are not there is "not run"; at smoke size, and at values that are no
-    profile's, every verdict is "not judged".
+    profile's, every verdict is "not judged". At such values a criterion is "not run" too if its tables lack the method or
+    the setting that it names; else that is an error.
     """
     records, store = list(records), store or Store()
-    rows = [c.judge(tables).row() for claim in of_page(page) for c in claim.criteria]
+
+    def judged(criterion: Criterion) -> Judgement:
+        try:
+            return criterion.judge(tables)
+        except ValueError:
+            if not at_other_values:
+                raise
+            return Judgement(criterion, None)
+
+    rows = [judged(c).row() for claim in of_page(page) for c in claim.criteria]
     seen = {
         key: sorted({str(r.provenance.get(key)) for r in records}) for key in ("machine", "commit", "date")
     }
