@@ -167,7 +167,7 @@ class Targets:
     def key(self, block: Piece, *, hard: bool = False) -> dict[str, str]:
         """Return what a block of labels belongs to; with `hard` that of the hard labels beside soft ones."""
         how, kind, rule = _taught(self._spec), "hard", self._rule(block)
-        if not hard and (rule or how.targets == "soft"):
+        if not hard and (rule or not how.hard):
             kind = f"by {rule.fingerprint}" if rule else f"soft at temperature {how.temperature!r}"
             kind += "" if self._spec.soft_targets == "float16" else f", {self._spec.soft_targets}"
         return {
@@ -290,7 +290,7 @@ class Targets:
     def _rule(self, block: Piece) -> TargetRule | None:
         """Return the rule by which a block's targets are made; None for what its checkpoint says itself."""
         how = _taught(self._spec)
-        if not isinstance(how.targets, TargetRule):
+        if not isinstance(how.targets, TargetRule) or how.targets.plain:
             return None
         return how.targets if how.targets.final_too or not self._is_final(block) else None
 

@@ -459,12 +459,9 @@ class TargetRule(Spec):
     True
     """
 
-    hard: ClassVar[bool] = (
-        True  # whether targets are classes, (example,), and not distributions, (example, class)
-    )
-    final_too: ClassVar[bool] = (
-        True  # whether the final checkpoint's answers change; else they are its argmax
-    )
+    hard: ClassVar[bool] = True  # targets are classes, (example,), not distributions, (example, class)
+    final_too: ClassVar[bool] = True  # the final checkpoint's answers change too; else they are its argmax
+    plain: ClassVar[bool] = False  # targets are told as they are, at temperature 1: `of` is not asked
 
     def check(self, training: Training) -> None:
         """Raise `SpecError` if the student's task or teacher lacks what the rule needs."""
@@ -472,6 +469,10 @@ class TargetRule(Spec):
     def of(self, checkpoint: Any) -> Callable[[Any, NDArray[Any], int], NDArray[Any]]:
         """Return the function of inputs, true classes and the first example's number that gives a block's targets."""
         raise NotImplementedError
+
+    def pace(self, n_steps: int) -> Any:
+        """Return, for a run, how far targets lie from the student's own answers to the told ones; None: all the way."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ A new rule is a class here.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +20,14 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from pdlib.models.mlp import MLP, softmax
 from pdlib.specs import Count, Index, Model, Parameters, TargetRule, Task, Temperature, Training, require
 from pdlib.tasks.bits import random_words, stream_key, uniforms
 
 Told = Callable[[Any, NDArray[Any], int], NDArray[Any]]  # see `TargetRule.of`
+PACE = "state/pace"  # in a saved run, beside its parameters
 N_MEASURED = 100_000  # inputs by which a checkpoint's accuracy and coefficients are known, to .003
 
 
@@ -176,6 +179,99 @@ class AnnealedTemperature(TargetRule):
             return softmax(values / self.temperatures(start + np.arange(len(values)))[:, None])
 
         return targets
+
+
+@dataclass(frozen=True)
+class TAID(TargetRule):
+    r"""Temporally adaptive interpolated distillation: targets between what the student says itself and the teacher's.
+
+    .. math:: p_t = \mathrm{softmax}\big( (1 - t) \, \mathrm{sg}(f_S(x)) + t f_T(x) \big) \propto p_S^{1-t} \, q^t, \qquad
+              L = -\sum_c p_{t,c} \log p_{S,c}
+
+    where q is the teacher's distribution at temperature 1 and sg stops the gradient, which in the logits is p_S - p_t. With
+    N the run's steps, in order and without `adaptive`, step n has :math:`t = t_0 + (t_1 - t_0) n / N`. Else it is "TAID in
+    blocks": t stays for a block of N / `n_blocks` steps, and after the n-th one, of mean loss :math:`L_n`,
+
+    .. math:: m \leftarrow \beta m + (1 - \beta) \frac{L_{n-1} - L_n}{L_{n-1} + 10^{-15}}, \qquad
+              t \leftarrow \min\Big( t_1, \max\big( t_0 + (t_1 - t_0) \tfrac{n}{n_{\text{blocks}}}, \;
+              t + \alpha \sigma(m) (1 - t) \big) \Big)
+
+    from the second block on. Shing et al. (arXiv:2501.16937, and their code) update after each batch; with one example a
+    step such losses are noise, so the blocks are our reading. What decides t is part of a resumed run's state. Labels are
+    the soft ones of temperature 1, in float16 but for a run in float64: a margin beyond 16 counts as infinite.
+
+    >>> TAID(adaptive=False).pace(n_steps=4).weights(0, 4).round(2).tolist()
+    [0.4, 0.55, 0.7, 0.85]
+    """
+
+    version: ClassVar[int] = 1
+    hard: ClassVar[bool] = False
+    plain: ClassVar[bool] = True
+    adaptive: bool = True
+    n_blocks: Count = 8000
+    t_start: Annotated[float, "[0, 1]"] = 0.4
+    t_end: Annotated[float, "[0, 1]"] = 1.0
+    alpha: Annotated[float, "[0, 1]"] = 5e-4
+    beta: Annotated[float, "[0, 1)"] = 0.99
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.t_start <= self.t_end, f"t_start = {self.t_start}", f"at most t_end = {self.t_end}")
+
+    def check(self, training: Training) -> None:
+        """Raise `SpecError` if there are more blocks than steps."""
+        n, most = self.n_blocks, f"at most n_steps = {training.n_steps}"
+        require(not self.adaptive or n <= training.n_steps, f"n_blocks = {n}", most, "Lower it.")
+
+    def pace(self, n_steps: int) -> Pace:
+        """See `TargetRule.pace`."""
+        return Pace(self, n_steps)
+
+
+class Pace:
+    """The t of a run with `TAID`, from its losses.
+
+    >>> pace = TAID(n_blocks=2, t_start=0.0).pace(n_steps=4)
+    >>> pace.edges, pace.weights(0, 2).tolist()
+    ([2, 4], [0.0, 0.0])
+    """
+
+    def __init__(self, rule: TAID, n_steps: int) -> None:
+        self._rule, self._n_steps = rule, n_steps
+        n = rule.n_blocks if rule.adaptive and rule.t_start < 1 else 0
+        self.edges = [n_steps * i // n for i in range(1, n + 1)]  # where blocks end
+        self._t, self._momentum, self._previous, self._sum = rule.t_start, 0.0, np.nan, 0.0
+
+    def weights(self, start: int, stop: int) -> NDArray[np.float64] | None:
+        """Return t of the steps start ... stop - 1; None if the student is told what the teacher says."""
+        low, high = self._rule.t_start, self._rule.t_end
+        linear = low + (high - low) * np.arange(start, stop) / self._n_steps
+        t = np.full(stop - start, self._t) if self.edges else linear
+        return None if t[0] == 1 else t
+
+    def learned(self, stop: int, losses: NDArray[Any]) -> None:
+        """Take in the losses of the steps up to stop - 1, none beyond a block's end."""
+        self._sum += float(losses.sum(dtype=np.float64))
+        i = bisect_left(self.edges, stop)
+        if i == len(self.edges) or self.edges[i] != stop:
+            return
+        rule, mean = self._rule, self._sum / (stop - (self.edges[i - 1] if i else 0))
+        if i:
+            change = (self._previous - mean) / (self._previous + 1e-15)
+            self._momentum = rule.beta * self._momentum + (1 - rule.beta) * change
+            floor = rule.t_start + (rule.t_end - rule.t_start) * (i + 1) / rule.n_blocks
+            adaptive = self._t + rule.alpha * float(expit(self._momentum)) * (1 - self._t)
+            self._t = min(rule.t_end, max(floor, adaptive))
+        self._previous, self._sum = mean, 0.0
+
+    def state(self) -> Parameters:
+        """Return what decides t further on, to be saved beside a network's parameters."""
+        return {PACE: np.array([self._t, self._momentum, self._previous, self._sum])}
+
+    def restore(self, saved: Parameters) -> None:
+        """Go on from a saved state, if it is one."""
+        if PACE in saved:
+            self._t, self._momentum, self._previous, self._sum = saved[PACE].tolist()
 
 
 # ------------------------------------------------------- controls, on tasks with a support

@@ -20,7 +20,7 @@ from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets, in_parts
 from pdlib.models.mlp import MLP
 from pdlib.optimizers import SGD
 from pdlib.sequences import Sequences
-from pdlib.specs import EVALUATION_SEED, Distillation, Parameters, Training, require
+from pdlib.specs import EVALUATION_SEED, Distillation, Parameters, TargetRule, Training, require
 from pdlib.store import Store
 from pdlib.training.online_sgd import WIDE, CompiledLearner, Learner, TorchLearner
 
@@ -88,7 +88,7 @@ def train(
         rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         on_steps(step)
     own_device = place(spec, device)
-    state = learner(spec, saved_state, own_device)
+    state, pace = learner(spec, saved_state, own_device), _pace(spec, saved_state)
     batch, stream, targets = spec.batch_size, spec.stream, Targets(spec, store, device)
     held_out = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
     evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
@@ -99,12 +99,13 @@ def train(
     def save_if_due() -> None:
         nonlocal saved
         if time.monotonic() - saved >= save_every_s:
-            store.save_progress(spec, step, state.state(), pd.DataFrame(rows), spent())
+            all_of_it = state.state() | (pace.state() if pace else {})
+            store.save_progress(spec, step, all_of_it, pd.DataFrame(rows), spent())
             saved = time.monotonic()
 
     if resumed is None:
         rows.append(_evaluation(spec, 0, state.parameters(), *held_out, own_device))
-    cuts = evaluations | checkpoints | {p.stop for p in spec.pieces}
+    cuts = evaluations | checkpoints | {p.stop for p in spec.pieces} | set(pace.edges if pace else ())
     for cut in sorted(cut for cut in cuts if cut > step):
         while step < cut:
             stop = min(step + steps_at_once, cut)
@@ -112,7 +113,10 @@ def train(
             out = None if array is None else array[: last - first]
             block, true_classes = stream.examples(first, last, out=out)
             rates = spec.optimizer.rates(step, stop, spec.n_steps).astype(stored_precision(spec))
-            state.steps(block, targets.of(first, last, true_classes), rates)
+            weights = pace.weights(step, stop) if pace else None
+            losses = state.steps(block, targets.of(first, last, true_classes), rates, weights)
+            if pace and losses is not None:
+                pace.learned(stop, losses)
             n_steps, step = stop - step, stop
             if state.divisible and step < cut:
                 save_if_due()
@@ -145,6 +149,15 @@ def _steps_at_once(spec: Training) -> int:
     if isinstance(how, Distillation) and how.targets == "soft" and task.n_classes > FEW:
         n = min(n, LOGITS_AT_ONCE // (task.n_inputs * task.n_classes))  # at most a target a position
     return max(1, n // spec.batch_size)
+
+
+def _pace(spec: Training, saved: Parameters) -> Any:
+    """Return how far targets lie from the student's own answers, if the run's rule says so, as it was saved."""
+    rule = getattr(spec.supervision, "targets", None)
+    pace = rule.pace(spec.n_steps) if isinstance(rule, TargetRule) else None
+    if pace:
+        pace.restore(saved)
+    return pace
 
 
 def _array(spec: Training, state: Learner, n_examples: int) -> NDArray[Any]:
@@ -197,7 +210,7 @@ def learner(spec: Training, saved: Parameters, device: str = "cpu") -> Learner:
     require(spec.precision != "bfloat16", what, "'float32' or 'float64'")
     if device == "cpu":
         return CompiledLearner(saved)
-    if device.startswith("cuda") and find_spec("triton"):
+    if device.startswith("cuda") and find_spec("triton") and not _pace(spec, {}):
         from pdlib.training.online_sgd_cuda import TritonLearner
 
         return TritonLearner(saved, device)

@@ -23,6 +23,7 @@ from pdlib.models.transformer import Transformer, sequence_tensors, tokens_of
 from pdlib.optimizers import Adam
 from pdlib.sequences import Sequences
 from pdlib.specs import Parameters, Training, require
+from pdlib.training.online_sgd import between
 
 STATE = "state/"  # what a saved run holds beside its parameters
 
@@ -79,7 +80,9 @@ class GradientLearner:
         compiled = self._device.type == "cuda" and os.environ.get("PDLIB_COMPILE", "1") != "0"
         self._forward: Callable[..., Tensor] = torch.compile(self._module) if compiled else self._module
 
-    def steps(self, inputs: Any, targets: NDArray[Any], rates: NDArray[Any]) -> None:
+    def steps(
+        self, inputs: Any, targets: NDArray[Any], rates: NDArray[Any], weights: NDArray[Any] | None = None
+    ) -> NDArray[Any] | None:
         """Take one step a rate.
 
         Parameters
@@ -91,6 +94,8 @@ class GradientLearner:
             bits of the distribution that is sure of it.
         rates : shape (step,)
             Learning rates.
+        weights : shape (step,), or None
+            See `Learner.steps`; targets are distributions then.
 
         Raises
         ------
@@ -106,11 +111,15 @@ class GradientLearner:
         kind = torch.int64 if certain else self._flat.dtype
         y_all = torch.from_numpy(np.ascontiguousarray(targets)).to(self._device, kind)
         parts = self._sequences(inputs, y_all) if isinstance(inputs, Sequences) else self._rows(inputs, y_all)
-        for rate in rates:
+        losses = None if weights is None else np.zeros(len(rates))
+        for i, rate in enumerate(rates):
             self._grad.zero_()
             for _ in range(getattr(self._spec.optimizer, "n_micro_batches", 1)):
-                self._add_gradient(*next(parts))
+                loss = self._add_gradient(1.0 if weights is None else float(weights[i]), *next(parts))
+                if losses is not None:
+                    losses[i] += float(loss)
             self._step(float(rate))
+        return losses
 
     def _rows(self, inputs: NDArray[Any], y_all: Tensor) -> Iterator[tuple[Any, ...]]:
         """Yield parts of batches, one after the other: what the network takes, targets, and their weight."""
@@ -175,14 +184,20 @@ class GradientLearner:
             return tokens_of(inputs, self._spec.model.vocabulary).to(self._device)
         return torch.from_numpy(np.ascontiguousarray(inputs)).to(self._device, self._flat.dtype)
 
-    def _add_gradient(self, x: Tensor, how: dict[str, Any], y: Tensor, weight: Tensor | float) -> None:
-        """Add the gradient of the targets' weighted sum of losses or, with one weight for all, of their mean."""
+    def _add_gradient(
+        self, share: float, x: Tensor, how: dict[str, Any], y: Tensor, weight: Tensor | float
+    ) -> Tensor:
+        """Add the gradient of the targets' weighted sum of losses or, with one weight for all, of their mean.
+
+        `share` is t of `Learner.steps`.
+        """
         narrow = self._spec.precision == "bfloat16"
         with self._randomness(), torch.autocast("cuda", torch.bfloat16) if narrow else nullcontext():
             logits = self._forward(x, **how).to(self._flat.dtype)
             if y.ndim == 2:
                 what = f"targets of {y.shape[1]} classes"
                 require(logits.shape == y.shape, what, f"{logits.shape[1]}, the network's outputs")
+            y = y if share == 1 else between(logits, y, share)
             if isinstance(weight, Tensor):
                 losses = nn.functional.cross_entropy(logits, y, reduction="none")
                 loss = (losses * weight).sum()
@@ -190,6 +205,7 @@ class GradientLearner:
                 loss = nn.functional.cross_entropy(logits, y)
                 loss = loss if weight == 1 else loss * weight
         loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     @contextmanager
     def _randomness(self) -> Iterator[None]:

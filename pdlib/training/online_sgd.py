@@ -53,10 +53,18 @@ class Learner(Protocol):
         bool  # whether the bits stay when a call of `steps` is divided; here they don't, within a block
     )
 
-    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
+    def steps(
+        self,
+        inputs: NDArray[Any],
+        targets: NDArray[Any],
+        rates: NDArray[Any],
+        weights: NDArray[Any] | None = None,
+    ) -> NDArray[Any] | None:
         """Take one step a rate, each on its share of the rows; here on one row.
 
-        Targets are whole numbers of classes, (row,), or distributions, (row, class).
+        Targets are whole numbers of classes, (row,), or distributions, (row, class). With weights t, one a step, targets
+        are p_t = softmax((1 - t) z + t log q), of what the network says now and is told, z and q; the losses are returned,
+        the cross-entropies of p_t and the network's distribution.
         """
         ...
 
@@ -138,11 +146,47 @@ def _backward(z: Any, g: Any, a: Any, t: int, step: Any) -> None:
         gt[i] = gt[i] if zt[i] > zero else zero
 
 
-def _steps(w: Any, a: Any, c: Any, inputs: Any, targets: Any, rates: Any, block: int, group: int) -> None:
+@njit(fastmath=_FASTMATH)
+def _between(told: Any, target: Any, weight: Any, log_normalizer: Any) -> Any:
+    """Write p_t in the place of the network's logits, (class,), and return its cross-entropy with what these say."""
+    loss, top, total = told[0] * 0, -np.inf, 0.0
+    if weight == 1:
+        for q in range(told.shape[0]):
+            loss -= target[q] * (told[q] - log_normalizer)
+            told[q] = target[q]
+        return loss
+    mixed = np.empty(told.shape[0])
+    for q in range(told.shape[0]):
+        mixed[q] = (1 - weight) * told[q]
+        if weight > 0:  # 0 times the logarithm of 0 is no number
+            mixed[q] += weight * np.log(target[q])
+        top = max(top, mixed[q])
+    for q in range(told.shape[0]):
+        mixed[q] = np.exp(mixed[q] - top)
+        total += mixed[q]
+    for q in range(told.shape[0]):
+        share = mixed[q] / total
+        loss -= share * (told[q] - log_normalizer)
+        told[q] = share
+    return loss
+
+
+def _steps(
+    w: Any,
+    a: Any,
+    c: Any,
+    inputs: Any,
+    targets: Any,
+    rates: Any,
+    weights: Any,
+    losses: Any,
+    block: int,
+    group: int,
+) -> None:
     """Take one step a row of `inputs`, changing the parameters in place.
 
     w (part, input, unit), a (part, class, unit), c (class,), inputs (sample, input), targets
-    (sample, class), rates (sample,).
+    (sample, class), rates (sample,); weights and losses (sample,), or None, which is compiled by itself, without them.
     """
     n_parts, n_classes, n_units = a.shape
     z = np.empty((n_parts, block, n_units), w.dtype)  # pre-activations
@@ -150,6 +194,8 @@ def _steps(w: Any, a: Any, c: Any, inputs: Any, targets: Any, rates: Any, block:
     partial = np.empty((n_parts, n_classes), w.dtype)
     logit = np.empty(n_classes, w.dtype)
     step = np.empty(n_classes, w.dtype)  # -rate * (p - target)
+    if weights is not None:
+        told = np.empty(n_classes, w.dtype)
     for start in range(0, inputs.shape[0], block):
         n = min(block, inputs.shape[0] - start)
         x = inputs[start : start + n]
@@ -183,12 +229,22 @@ def _steps(w: Any, a: Any, c: Any, inputs: Any, targets: Any, rates: Any, block:
             for q in range(n_classes):
                 top = max(top, logit[q])
             normalizer = top * 0
+            if weights is not None:
+                told[:] = logit - top
             for q in range(n_classes):
                 logit[q] = np.exp(logit[q] - top)
                 normalizer += logit[q]
-            for q in range(n_classes):
-                step[q] = -rates[start + t] * (logit[q] / normalizer - targets[start + t, q])
-                c[q] += step[q]
+            if weights is None:
+                for q in range(n_classes):
+                    step[q] = -rates[start + t] * (logit[q] / normalizer - targets[start + t, q])
+                    c[q] += step[q]
+            else:
+                s = start + t
+                losses[s] = _between(told, targets[s], weights[s], np.log(normalizer))
+                for q in range(n_classes):
+                    move = -rates[s] * (logit[q] / normalizer - told[q])
+                    step[q] = move if weights[s] > 0 else 0  # p_0 is the network's own distribution
+                    c[q] += step[q]
     last = inputs[start:]
     for p in prange(n_parts):
         _backward(z[p], g[p], a[p], last.shape[0] - 1, step)
@@ -232,7 +288,13 @@ class CompiledLearner:
         self._a = np.ascontiguousarray(flat.reshape(n_classes, n_parts, n_units).transpose(1, 0, 2))
         self._c = parameters["2.bias"].copy()
 
-    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
+    def steps(
+        self,
+        inputs: NDArray[Any],
+        targets: NDArray[Any],
+        rates: NDArray[Any],
+        weights: NDArray[Any] | None = None,
+    ) -> NDArray[Any] | None:
         """Take one step a row.
 
         Parameters
@@ -243,17 +305,22 @@ class CompiledLearner:
             Classes or target distributions.
         rates : shape (sample,)
             Learning rates.
+        weights : shape (sample,), or None
+            See `Learner.steps`.
         """
-        if len(inputs) == 0:
-            return
         dtype = self._w.dtype
+        losses = None if weights is None else np.empty(len(inputs), dtype)
+        if len(inputs) == 0:
+            return losses
         targets = _distributions(targets, len(self._c), dtype)
-        arguments = (np.ascontiguousarray(v, dtype) for v in (inputs, targets, rates))
+        given = (inputs, targets, rates, weights)
+        arguments = [None if v is None else np.ascontiguousarray(v, dtype) for v in given]
         with _turn, _blas.limit(limits=1):
             if self._wide:
-                _steps_shared(self._w, self._a, self._c, *arguments, WIDE_BLOCK, WIDE_GROUP)
+                _steps_shared(self._w, self._a, self._c, *arguments, losses, WIDE_BLOCK, WIDE_GROUP)
             else:
-                _steps_serial(self._w, self._a, self._c, *arguments, BLOCK, BLOCK)
+                _steps_serial(self._w, self._a, self._c, *arguments, losses, BLOCK, BLOCK)
+        return losses
 
     def parameters(self) -> Parameters:
         """Return copies of the parameters, as `MLP` describes."""
@@ -283,6 +350,17 @@ def set_threads(n: int) -> None:
 # --------------------------------------------------------------------- torch
 
 
+def between(logits: torch.Tensor, targets: torch.Tensor, weight: float) -> torch.Tensor:
+    """Return p_t of `Learner.steps`, (..., class), a constant of the network's logits and the distributions it is told.
+
+    >>> between(torch.zeros(2), torch.tensor([0.0, 1.0]), 0.0).tolist()
+    [0.5, 0.5]
+    """
+    if weight == 1:
+        return targets
+    return torch.softmax((1 - weight) * logits.detach() + torch.xlogy(weight, targets), dim=-1)
+
+
 class TorchLearner:
     """The same block form in PyTorch operations, on any of its devices."""
 
@@ -298,8 +376,15 @@ class TorchLearner:
         self._a = move["2.weight"].clone()  # (class, unit)
         self._c = move["2.bias"].clone()
 
-    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
+    def steps(
+        self,
+        inputs: NDArray[Any],
+        targets: NDArray[Any],
+        rates: NDArray[Any],
+        weights: NDArray[Any] | None = None,
+    ) -> NDArray[Any] | None:
         """Take one step a row; shapes as in `CompiledLearner.steps`."""
+        losses = None if weights is None else self._w.new_empty(len(inputs))
         targets = _distributions(targets, len(self._c), rates.dtype)
         x_all, y_all, rate = (
             torch.from_numpy(np.ascontiguousarray(v)).to(self._w.device, self._w.dtype)
@@ -313,12 +398,17 @@ class TorchLearner:
             for t in range(len(x)):
                 z[t].addmv_(g[:t].T, gram[t, :t])
                 hidden = z[t].relu()
-                p = torch.softmax(torch.addmv(self._c, self._a, hidden), dim=0)
-                step = -rate[start + t] * (p - y[t])
+                logits = torch.addmv(self._c, self._a, hidden)
+                p, told = torch.softmax(logits, dim=0), y[t]
+                if weights is not None and losses is not None:
+                    told = between(logits, told, float(weights[start + t]))
+                    losses[start + t] = -(told * torch.log_softmax(logits, dim=0)).sum()
+                step = -rate[start + t] * (p - told)
                 torch.mul(step @ self._a, z[t] > 0, out=g[t])
                 self._a.addr_(step, hidden)
                 self._c += step
             self._w.addmm_(x.T, g)
+        return None if losses is None else losses.cpu().numpy()
 
     def parameters(self) -> Parameters:
         """Return copies of the parameters, as `MLP` describes."""

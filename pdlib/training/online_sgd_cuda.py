@@ -19,7 +19,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pdlib.specs import Parameters
+from pdlib.specs import Parameters, require
 from pdlib.training.online_sgd import BLOCK, TorchLearner, _distributions
 
 UNITS = 512  # hidden units a program
@@ -108,8 +108,15 @@ class TritonLearner(TorchLearner):
         self._rows = torch.arange(BLOCK, device=device)  # of the next block
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def steps(self, inputs: NDArray[Any], targets: NDArray[Any], rates: NDArray[Any]) -> None:
-        """Take one step a row; shapes as in `CompiledLearner.steps`."""
+    def steps(
+        self,
+        inputs: NDArray[Any],
+        targets: NDArray[Any],
+        rates: NDArray[Any],
+        weights: NDArray[Any] | None = None,
+    ) -> None:
+        """Take one step a row; shapes as in `CompiledLearner.steps`. With weights a run has `TorchLearner`."""
+        require(weights is None, "weights in Triton", "none", "Use TorchLearner.")
         targets = _distributions(targets, len(self._c), rates.dtype)
         for start in range(0, len(inputs), ROWS):
             here = slice(start, min(start + ROWS, len(inputs)))
