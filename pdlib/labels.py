@@ -91,12 +91,14 @@ def blocks(piece: Piece, grid: int = GRID) -> list[Piece]:
     return [Piece(a, b, piece.checkpoint) for a, b in pairwise(edges)]
 
 
-def blocks_of(spec: Training) -> list[Piece]:
-    """Return the blocks of a student's labels, counted in examples: a step has `batch_size` of them."""
+def blocks_of(spec: Training, pieces: Sequence[Piece] = ()) -> list[Piece]:
+    """Return the blocks of a student's labels, or of some pieces, counted in examples: a step has `batch_size` of them."""
     n, grid = spec.batch_size, SEQUENCES_GRID if spec.task.vocabulary else GRID
     if not kept(spec):
         grid = UNKEPT_GRID
-    return [b for p in spec.pieces for b in blocks(Piece(p.start * n, p.stop * n, p.checkpoint), grid)]
+    return [
+        b for p in pieces or spec.pieces for b in blocks(Piece(p.start * n, p.stop * n, p.checkpoint), grid)
+    ]
 
 
 def _taught(spec: Training) -> Distillation:
@@ -113,7 +115,8 @@ def kept(spec: Training) -> bool:
 def stored(spec: Training, store: Store) -> bool:
     """Whether all labels of a student are in the store, so that its teacher need not be at hand."""
     targets = Targets(spec, store)
-    return kept(spec) and all(store.has_labels(targets.key(block)) for block in blocks_of(spec))
+    known = spec.pieces[-1].stop == spec.n_steps  # before it runs
+    return known and kept(spec) and all(store.has_labels(targets.key(block)) for block in blocks_of(spec))
 
 
 def needs_teacher(spec: Run, store: Store) -> bool:
@@ -140,6 +143,20 @@ class Targets:
         # small blocks of one checkpoint follow each other
         self._parameters = lru_cache(maxsize=1)(self._read)
         self._current: tuple[Piece, NDArray[Any], NDArray[np.int64]] | None = None
+
+    def follow(self, piece: Piece) -> None:
+        """Go on with a piece that the run has just been given."""
+        self._blocks = blocks_of(self._spec, [piece])
+
+    def told(self, checkpoint: int, inputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what a checkpoint tells of any inputs, distributions (example, class), unrounded."""
+        how = _taught(self._spec)
+        logits = how.teacher.model.logits(self._parameters(checkpoint), inputs, self._device).astype(
+            np.float64
+        )
+        return (
+            np.eye(self._n_classes)[logits.argmax(axis=1)] if how.hard else softmax(logits, how.temperature)
+        )
 
     def of(self, start: int, stop: int, true_classes: NDArray[Any]) -> NDArray[Any]:
         """Return the targets of the samples start ... stop - 1, or all targets of sequences.

@@ -7,12 +7,17 @@ A new schedule is a class here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
-from pdlib.specs import Count, Piece, Schedule, require
+import numpy as np
+
+from pdlib.specs import Count, Parameters, Piece, Schedule, Several, TargetRule, Training, require
+
+GATE = "state/gate"  # in a saved run, beside its parameters
+N_LOOKS = 3  # over which a student that has stopped moving gains nothing
 
 
 def _equally_spaced(checkpoints: tuple[int, ...], n: int) -> list[int]:
@@ -196,3 +201,135 @@ class MultiplesSplit(Schedule):
         steps = _kept([*range(self.first, last, self.first), last], checkpoints)
         duration = _share(self.kappa, self.first, f"kappa C1 = {self.kappa} x {self.first}")
         return _laid_out(steps, [duration] * (len(steps) - 1), n_steps)
+
+
+@dataclass(frozen=True)
+class Gated(Schedule):
+    r"""Chosen checkpoints, the next one taken when the student has stopped moving instead of by the clock.
+
+    Every E steps the student's classes on 4,096 fixed inputs are compared with the present checkpoint's: a is the share
+    that agrees, l the 95th percentile of the loss to it. With :math:`a_0, l_0` right after the last switch, the next
+    checkpoint teaches if
+
+    .. math:: \text{F steps are over}, \quad a \ge a_0 + g, \quad a - a_{\text{3 looks before}} < r, \quad l \le l_0 + s,
+
+    or, by the cap, after `cap` times F steps. The last one teaches to the end. No true label is used. In the run's table
+    each row has `teacher_step`, the checkpoint that teaches from there on, `since`, the step at which it was taken, and
+    `by_cap`, whether because of the cap.
+
+    "After Guo et al." (arXiv:2606.03532), who copy a student into its own teacher: we borrow that it happens on evidence and
+    never inside a freeze; conditions and numbers are our reading. The teacher must be at hand: which labels are wanted is
+    known during the run alone.
+
+    Parameters
+    ----------
+    checkpoints
+        Steps of the teacher, -1 for its final one.
+    look_every, freeze
+        E and F, in steps.
+    min_gain, max_rise, max_loss_rise
+        g and r, shares, and s, in nats.
+
+    Examples
+    --------
+    >>> Gated((10, -1), look_every=5, freeze=10).pieces((10, 20), n_steps=30)
+    [Piece(start=0, stop=5, checkpoint=10)]
+    """
+
+    checkpoints: Several[int]
+    look_every: Count = 10_000  # E
+    freeze: Count = 50_000  # F
+    min_gain: float = 0.05  # g
+    max_rise: float = 0.005  # r
+    max_loss_rise: float = 0.0  # s, nats
+    cap: Count = 10  # freezes
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expected = f"a multiple of look_every = {self.look_every}"
+        require(self.freeze % self.look_every == 0, f"freeze = {self.freeze}", expected)
+
+    def check(self, training: Training) -> None:
+        """Raise `SpecError` unless examples have one class each, labels are plain, and each switch gets a row."""
+        task, targets = training.task, training.supervision.targets  # type: ignore[attr-defined]
+        require(not task.vocabulary, f"Gated on {task}", "a task whose examples have one class each")
+        plain = not isinstance(targets, TargetRule)
+        require(plain, f"Gated with {targets}", "'hard' or 'soft' targets")
+        most = f"at most freeze = {self.freeze}, so that the table has a row for each switch"
+        every = training.evaluate_every
+        require(every <= self.freeze, f"evaluate_every = {every}", most)
+
+    def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
+        """See `Schedule.pieces`: up to the first look."""
+        return [Gate(self, checkpoints, n_steps).first]
+
+    def gate(self, checkpoints: tuple[int, ...], n_steps: int) -> Gate:
+        """See `Schedule.gate`."""
+        return Gate(self, checkpoints, n_steps)
+
+
+class Gate:
+    """The pieces of one run under `Gated`, decided look by look.
+
+    >>> gate = Gate(Gated((10, -1), look_every=5, freeze=5, cap=2), (10, 20), n_steps=30)
+    >>> for step in (0, 5, 10):
+    ...     gate.look(step, says=lambda checkpoint: (0.5, 1.0))      # agreement and loss: it learns nothing
+    >>> gate.piece, gate.row()
+    (Piece(start=10, stop=30, checkpoint=20), {'teacher_step': 20, 'since': 10, 'by_cap': True})
+    """
+
+    def __init__(self, schedule: Gated, checkpoints: tuple[int, ...], n_steps: int) -> None:
+        self._how, self._n_steps = schedule, n_steps
+        steps = [checkpoints[-1] if c == -1 else c for c in schedule.checkpoints]
+        self._steps = _kept(steps, checkpoints)
+        self.looks = range(0, n_steps, schedule.look_every)
+        self.piece = Piece(0, 0, steps[0])
+        self._seen: list[
+            tuple[float, ...]
+        ] = []  # step, number of the checkpoint, agreement, loss, by the cap
+
+    @property
+    def first(self) -> Piece:
+        """The piece that is known beforehand."""
+        return self._piece(0, 0)
+
+    def _piece(self, start: int, i: int) -> Piece:
+        stop = self._n_steps if i == len(self._steps) - 1 else start + self._how.look_every
+        return Piece(start, min(stop, self._n_steps), self._steps[i])
+
+    def look(self, step: int, says: Callable[[int], tuple[float, float]]) -> None:
+        """Decide the piece that begins at a step, with what the student says of a checkpoint: agreement and loss."""
+        i, capped = 0, False
+        if self._seen:
+            i = int(self._seen[-1][1])
+            agreement, loss = says(self._steps[i])
+            freeze = [look for look in self._seen if look[1] == i]
+            before, how = [look[2] for look in freeze], self._how
+            over = step - freeze[0][0] >= how.freeze
+            moved = agreement >= before[0] + how.min_gain and loss <= freeze[0][3] + how.max_loss_rise
+            still = len(before) >= N_LOOKS and agreement - before[-N_LOOKS] < how.max_rise
+            opened = over and moved and still
+            capped = not opened and step - freeze[0][0] >= how.cap * how.freeze
+            if not opened and not capped:
+                self._seen.append((step, i, agreement, loss, freeze[0][4]))
+                self.piece = self._piece(step, i)
+                return
+            i += 1
+        self._seen.append((step, i, *says(self._steps[i]), capped))
+        self.piece = self._piece(step, i)
+
+    def row(self) -> dict[str, Any]:
+        """Return the columns of an evaluation."""
+        now = self._seen[-1][1]
+        since, i, _, _, capped = next(look for look in self._seen if look[1] == now)
+        return {"teacher_step": self._steps[int(i)], "since": int(since), "by_cap": bool(capped)}
+
+    def state(self) -> Parameters:
+        """Return all looks, to be saved beside a network's parameters."""
+        return {GATE: np.array(self._seen, np.float64)}
+
+    def restore(self, saved: Parameters) -> None:
+        """Go on from a saved state, if it is one."""
+        if GATE in saved:
+            self._seen = [tuple(look) for look in saved[GATE].tolist()]
+            self.piece = self._piece(int(self._seen[-1][0]), int(self._seen[-1][1]))

@@ -92,8 +92,7 @@ class Spec:
 
     def canonical(self) -> dict[str, Any]:
         """Return the record as nested plain values: kinds, versions and, of a user's own kinds, a hash of their code."""
-        code = own_code(type(self))
-        own = {SOURCE: code} if code else {}
+        own = {SOURCE: code} if (code := own_code(type(self))) else {}
         return (
             {"kind": type(self).__name__, "version": self.version}
             | own
@@ -141,9 +140,8 @@ class Spec:
 
         version = record.get("version")
         written_by_this(version == cls.version, f"of version {version}", f"version {cls.version}, the one")
-        written_by_this(
-            own_code(cls) == code, "of another source", "the class and what it uses as they are, that"
-        )
+        same_source = "the class and what it uses as they are, that"
+        written_by_this(own_code(cls) == code, "of another source", same_source)
         names = {f.name for f in fields(cls)}
         needed = {f.name for f in fields(cls) if not f.metadata.get("later")}
         what = f"{kind} with the fields {sorted(given)}"
@@ -411,8 +409,15 @@ class Schedule(Spec):
     """
 
     def pieces(self, checkpoints: tuple[int, ...], n_steps: int) -> list[Piece]:
-        """Return the pieces of a student run of `n_steps` under a teacher with these checkpoints."""
+        """Return the pieces of a student run under a teacher with these checkpoints, as far as they are known before it."""
         raise NotImplementedError
+
+    def check(self, training: Training) -> None:
+        """Raise `SpecError` if a student's run lacks what the schedule needs."""
+
+    def gate(self, checkpoints: tuple[int, ...], n_steps: int) -> Any:
+        """Return what decides the further pieces by what the student says; None: `pieces` are all there are."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -506,11 +511,9 @@ class Distillation(Supervision):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.targets == "soft" or self.temperature == 1.0,
-            f"temperature = {self.temperature} with {self.targets} targets",
-            "1.0, since an argmax has no temperature and a rule has its own",
-        )
+        what = f"temperature = {self.temperature} with {self.targets} targets"
+        expected = "1.0, since an argmax has no temperature and a rule has its own"
+        require(self.targets == "soft" or self.temperature == 1.0, what, expected)
 
     @property
     def hard(self) -> bool:
@@ -569,11 +572,11 @@ class Training(Teacher):
         super().__post_init__()
         if self.data_seed == self.seed:
             object.__setattr__(self, "data_seed", None)  # one spec for one run
-        require(
-            self.checkpoint_every <= self.n_steps,
+        every, most = (
             f"checkpoint_every = {self.checkpoint_every!r}",
             f"0, or at most n_steps = {self.n_steps}",
         )
+        require(self.checkpoint_every <= self.n_steps, every, most)
         n_micro = getattr(self.optimizer, "n_micro_batches", 1)
         divisor = f"a divisor of batch_size = {self.batch_size}"
         require(self.batch_size % n_micro == 0, f"n_micro_batches = {n_micro}", divisor)
@@ -583,6 +586,7 @@ class Training(Teacher):
             other = self.supervision.teacher.task
             require(other == self.task, f"a teacher of {other}", f"one of the student's task, {self.task}")
             self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
+            self.supervision.schedule.check(self)
             rule = self.supervision.targets
             if isinstance(rule, TargetRule):
                 what = f"{type(rule).__name__} on {self.task}"
@@ -614,7 +618,7 @@ class Training(Teacher):
 
     @property
     def pieces(self) -> list[Piece]:
-        """Which teacher checkpoint supervises which steps; empty for cross-entropy."""
+        """Which teacher checkpoint supervises which steps, see `Schedule.pieces`; empty for cross-entropy."""
         if not isinstance(self.supervision, Distillation):
             return []
         return self.supervision.schedule.pieces(self.supervision.teacher.checkpoints, self.n_steps)
@@ -663,8 +667,8 @@ class Measurement(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         missing = sorted(set(self.steps) - {0, *self.training.checkpoints})
-        every, last = self.training.checkpoint_every, self.training.n_steps
-        expected = f"checkpoints of the training, every {every} up to {last}"
+        of = self.training
+        expected = f"checkpoints of the training, every {of.checkpoint_every} up to {of.n_steps}"
         require(not missing, f"steps {missing}", expected)
         self.probe.check(self.training)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from pdlib.labels import FEW, LOGITS_AT_ONCE, Targets, in_parts
 from pdlib.models.mlp import MLP
@@ -25,6 +27,7 @@ from pdlib.store import Store
 from pdlib.training.online_sgd import WIDE, CompiledLearner, Learner, TorchLearner
 
 EXAMPLES_AT_ONCE = 4096  # a call of the engine; memory does not grow with the number of steps
+LOOKED_AT, TAIL = 4096, 0.95  # inputs by which a gate decides, and the quantile of their losses
 EVALUATED_AT_ONCE = 2**23  # logits, 64 MiB, of many classes
 
 
@@ -88,7 +91,8 @@ def train(
         rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         on_steps(step)
     own_device = place(spec, device)
-    state, pace = learner(spec, saved_state, own_device), _pace(spec, saved_state)
+    state = learner(spec, saved_state, own_device)
+    pace, gate = _pace(spec, saved_state), _gate(spec, saved_state)
     batch, stream, targets = spec.batch_size, spec.stream, Targets(spec, store, device)
     held_out = spec.task.stream(EVALUATION_SEED, "evaluation").examples(0, spec.n_evaluation)
     evaluations, checkpoints = set(spec.evaluations), set(spec.checkpoints)
@@ -96,16 +100,27 @@ def train(
     array = None if spec.task.vocabulary else _array(spec, state, steps_at_once * batch)
     saved = time.monotonic()
 
+    def look() -> None:
+        """Ask for the next piece, if the schedule asks the student."""
+        if gate and step == gate.piece.stop < spec.n_steps:
+            gate.look(step, partial(_said, spec, state.parameters(), targets, own_device))
+            targets.follow(gate.piece)
+
     def save_if_due() -> None:
         nonlocal saved
         if time.monotonic() - saved >= save_every_s:
-            all_of_it = state.state() | (pace.state() if pace else {})
+            all_of_it = state.state() | (pace.state() if pace else {}) | (gate.state() if gate else {})
             store.save_progress(spec, step, all_of_it, pd.DataFrame(rows), spent())
             saved = time.monotonic()
 
+    look()
     if resumed is None:
-        rows.append(_evaluation(spec, 0, state.parameters(), *held_out, own_device))
-    cuts = evaluations | checkpoints | {p.stop for p in spec.pieces} | set(pace.edges if pace else ())
+        first_row = _evaluation(spec, 0, state.parameters(), *held_out, own_device)
+        rows.append(first_row | (gate.row() if gate else {}))
+    elif gate:
+        targets.follow(gate.piece)
+    cuts = evaluations | checkpoints | {p.stop for p in spec.pieces}
+    cuts |= {*(pace.edges if pace else ()), *(gate.looks if gate else ())}
     for cut in sorted(cut for cut in cuts if cut > step):
         while step < cut:
             stop = min(step + steps_at_once, cut)
@@ -121,11 +136,13 @@ def train(
             if state.divisible and step < cut:
                 save_if_due()
             on_steps(n_steps)
+        look()
         if step not in evaluations | checkpoints:
             continue
         parameters = state.parameters()
         if step in evaluations:
-            rows.append(_evaluation(spec, step, parameters, *held_out, own_device))
+            row = _evaluation(spec, step, parameters, *held_out, own_device)
+            rows.append(row | (gate.row() if gate else {}))
         if step in checkpoints:
             store.save_checkpoint(spec, step, parameters)
         if step < spec.n_steps:
@@ -158,6 +175,25 @@ def _pace(spec: Training, saved: Parameters) -> Any:
     if pace:
         pace.restore(saved)
     return pace
+
+
+def _gate(spec: Training, saved: Parameters) -> Any:
+    """Return what decides a run's pieces by what the student says, if its schedule asks, as it was saved."""
+    how = spec.supervision
+    gate = how.schedule.gate(how.teacher.checkpoints, spec.n_steps) if isinstance(how, Distillation) else None
+    if gate:
+        gate.restore(saved)
+    return gate
+
+
+def _said(
+    spec: Training, parameters: Parameters, targets: Targets, device: str, checkpoint: int
+) -> tuple[float, float]:
+    """Return how a student stands to a checkpoint: the share of agreement, and the tail of its losses, in nats."""
+    inputs, _ = spec.task.stream(EVALUATION_SEED, "probe").examples(0, LOOKED_AT)
+    told, logits = targets.told(checkpoint, inputs), spec.model.logits(parameters, inputs, device)
+    losses = -(told * log_softmax(logits.astype(np.float64), axis=1)).sum(axis=1)
+    return float((told.argmax(axis=1) == logits.argmax(axis=1)).mean()), float(np.quantile(losses, TAIL))
 
 
 def _array(spec: Training, state: Learner, n_examples: int) -> NDArray[Any]:

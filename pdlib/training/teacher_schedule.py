@@ -97,6 +97,8 @@ class TeacherSchedule(transformers.TrainerCallback):  # type: ignore[misc,name-d
         """Check the schedule against the training, and a resumed training's teachers; then write the first one."""
         _require_whole(self.teacher)  # the trainer has prepared it meanwhile
         self._pieces = self.schedule.pieces(tuple(self.uris), state.max_steps)
+        laid_out = self._pieces[-1].stop == state.max_steps
+        require(laid_out, f"schedule {self.schedule}", "one that does not ask the student, such as Explicit")
         now = {"schedule": self.schedule.canonical(), "n_steps": state.max_steps}
         now |= {f"checkpoint {step}": content for step, content in self.contents.items()}
         now = json.loads(json.dumps(now))
