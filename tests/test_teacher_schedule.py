@@ -33,7 +33,7 @@ from pdlib import TeacherSchedule
 from pdlib.files import DamagedError
 from pdlib.models.mlp import MLP
 from pdlib.optimizers import SGD
-from pdlib.schedules import EqualSplit, Explicit, KappaSplit, MultiplesSplit, OneShot, Progressive
+from pdlib.schedules import EqualSplit, Explicit, Gated, KappaSplit, MultiplesSplit, OneShot, Progressive
 from pdlib.specs import Distillation, Schedule, SpecError, Training
 from pdlib.text.hub import HubError
 
@@ -314,6 +314,7 @@ def test_a_schedule_that_the_training_or_the_teacher_cannot_have_is_refused_befo
         (Progressive(3, 4), r"N T = 3 x 4 = 12 steps: expected at most the run's n_steps = 9"),
         (Explicit((100, 200), (9,)), r"9 steps before the last checkpoint: expected fewer"),
         (EqualSplit(2), r"teacher checkpoints at \[150\]: expected steps that the teacher keeps"),
+        (Gated((100, -1), 1, 3), r"schedule Gated\(.*: expected one that does not ask the student"),
     ):
         with pytest.raises(SpecError, match=said):
             trained(schedule)
