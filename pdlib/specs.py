@@ -572,11 +572,8 @@ class Training(Teacher):
         super().__post_init__()
         if self.data_seed == self.seed:
             object.__setattr__(self, "data_seed", None)  # one spec for one run
-        every, most = (
-            f"checkpoint_every = {self.checkpoint_every!r}",
-            f"0, or at most n_steps = {self.n_steps}",
-        )
-        require(self.checkpoint_every <= self.n_steps, every, most)
+        every = f"checkpoint_every = {self.checkpoint_every!r}"
+        require(self.checkpoint_every <= self.n_steps, every, f"0, or at most n_steps = {self.n_steps}")
         n_micro = getattr(self.optimizer, "n_micro_batches", 1)
         divisor = f"a divisor of batch_size = {self.batch_size}"
         require(self.batch_size % n_micro == 0, f"n_micro_batches = {n_micro}", divisor)
@@ -667,9 +664,8 @@ class Measurement(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         missing = sorted(set(self.steps) - {0, *self.training.checkpoints})
-        of = self.training
-        expected = f"checkpoints of the training, every {of.checkpoint_every} up to {of.n_steps}"
-        require(not missing, f"steps {missing}", expected)
+        of, what = self.training, f"steps {missing}"
+        require(not missing, what, f"checkpoints of the training, every {of.checkpoint_every} up to {of.n_steps}")
         self.probe.check(self.training)
 
 
