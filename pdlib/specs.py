@@ -664,8 +664,9 @@ class Measurement(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         missing = sorted(set(self.steps) - {0, *self.training.checkpoints})
-        of, what = self.training, f"steps {missing}"
-        require(not missing, what, f"checkpoints of the training, every {of.checkpoint_every} up to {of.n_steps}")
+        of = self.training
+        kept = f"checkpoints of the training, every {of.checkpoint_every} up to {of.n_steps}"
+        require(not missing, f"steps {missing}", kept)
         self.probe.check(self.training)
 
 
