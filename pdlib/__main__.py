@@ -144,6 +144,8 @@ def _parser(of_pages: str = "") -> argparse.ArgumentParser:
 
     speed = command("bench", _bench, "measure speed against what one would write without this package")
     speed.add_argument("page", choices=tuple(bench.PAGES))
+    kept = "keep the board in pdlib/bench/speed.json; `references speed` then shows it"
+    speed.add_argument("--save", action="store_true", help=kept)
     return parser
 
 
@@ -255,8 +257,9 @@ def _readable(table: pd.DataFrame) -> str:
 
 def _claims(args: argparse.Namespace) -> int:
     """Print the ledger at the largest size run; 1 if a criterion is not the one registered."""
-    if args.page and args.page not in bench.PAGES:
-        pages.unknown_page(args.page, list(bench.PAGES))
+    judged = [page for page in bench.PAGES if page not in pages.GUIDES]
+    if args.page and args.page not in judged:
+        pages.unknown_page(args.page, judged)
     from pdlib import claims
     from pdlib.store import Store
 
@@ -546,11 +549,23 @@ def _but_seeds(value: object) -> object:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    ok = True
+    if args.save and args.page != "speed":
+        raise pages.PageError(
+            f"bench {args.page} --save: expected the page speed, the only one that is kept."
+        )
+    path = (
+        pages.checkout() / "pdlib" / "bench" / "speed.json" if args.save else None
+    )  # before minutes of work
+    rows = []
     for row in bench.rows(args.page):
         print(json.dumps(row), flush=True)
-        ok &= row["ok"]
-    return 0 if ok else 1
+        rows.append(row)
+    if path:
+        from pdlib.bench.speed import save
+
+        save(path, rows)
+        print(f"Kept in {path}. Show it: python -m pdlib references speed", flush=True)
+    return 0 if all(row["ok"] for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ _AT_THE_END = tuple(  # what serves the others
 _LEDGER = re.compile(
     r"<a href='\.\./book/claims\.html[^']*'>(.*?)</a>"
 )  # a link to where a page alone has nothing
+COLAB = "colab"  # the branch whose notebooks Colab opens, see `write_for_colab`
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -323,26 +324,64 @@ def write_card(path: Path) -> None:
     write_bytes(path, data.getvalue())
 
 
-def _site_config(root: Path) -> dict[str, Any]:
-    """``_config.yml`` with what follows from the repository's address.
-
-    The address stands in one place, ``[project.urls] Repository`` of pyproject.toml, where package indexes
-    look for it as well. Without one the book has no buttons that would lead nowhere.
-    """
-    config: dict[str, Any] = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+def _address(root: Path) -> str:
+    """The repository's address, which stands in one place, ``[project.urls] Repository`` of pyproject.toml."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    url = project.get("urls", {}).get("Repository", "").rstrip("/").removesuffix(".git")
-    if not url:
+    return str(project.get("urls", {}).get("Repository", "")).rstrip("/").removesuffix(".git")
+
+
+def _site_config(root: Path) -> dict[str, Any]:
+    """``_config.yml`` with what follows from the repository's address; without one no button would lead anywhere."""
+    config: dict[str, Any] = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    if not (url := _address(root)):
         return config
     config["repository"] = {"url": url, "branch": "main", "path_to_book": ""}
     config["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
     html = config.setdefault("html", {})
     html |= {"use_repository_button": True, "use_issues_button": True, "use_edit_page_button": True}
     if github := re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", url):
+        config["launch_buttons"]["colab_url"] = (
+            "https://colab.research.google.com"  # opens GitHub's notebooks alone
+        )
         html["baseurl"] = f"https://{github[1].lower()}.github.io/{github[2]}/"
         config["sphinx"]["extra_extensions"].append("sphinx_sitemap")  # a sitemap needs full addresses
         config["sphinx"]["config"]["sitemap_url_scheme"] = "{link}"
     return config
+
+
+def install_cell(package: str) -> str:
+    """Return the first cell of a notebook for Colab: it installs the package where it cannot be imported.
+
+    >>> "pip" in install_cell("pdlib")
+    True
+    """
+    return f"""\
+# Installs the companion's package, on Colab or wherever it is missing; it takes a minute or two
+import importlib.util, subprocess, sys
+
+if importlib.util.find_spec("pdlib") is None:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", {package!r}], check=True)
+    importlib.invalidate_caches()
+"""
+
+
+def write_for_colab(folder: Path, root: Path) -> list[Path]:
+    """Write the pages as Colab opens them, the references behind a cell that installs the package; none without an address.
+
+    The workflow ``publish`` pushes the folder to a branch of its own: so pages and references in the repository are without
+    that cell.
+    """
+    if not (url := _address(root)):
+        return []
+    nbformat, paths = optional("nbformat", "notebooks"), []
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    for page in page_names(root):
+        notebook = nbformat.read(root / "notebooks" / f"{page}.ipynb", as_version=4)
+        source = install_cell(f"pdlib @ {url}/archive/refs/heads/main.zip")
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(source, id="install"))
+        paths.append(folder / "notebooks" / f"{page}.ipynb")
+        nbformat.write(notebook, paths[-1])
+    return paths
 
 
 def _stage_api(book: Path, package: Path) -> dict[str, Any]:
@@ -391,6 +430,7 @@ def build_book(profile: str, pages: Sequence[str] | None = None, *, root: Path |
         declared = declared_parameters(page, root=root)
         changed = {name: value for name, value in asked.items() if value != declared[name].default}
         execute(page, executed / f"{page}.ipynb", changed, root=root, vectors=True)
+    write_for_colab(root / "_build" / COLAB, root)
     index = build_site(stage(root / "_build" / "src", executed, root=root), root)
     print(f"The book is at {index.as_uri()}", flush=True)
     return index

@@ -46,7 +46,7 @@ PROFILES = (
     "paper",
 )  # seconds, minutes, hours on two cores (some pages), the paper's
 OTHER = "other"  # in the place of a profile: a page ran at values that are not its profile's
-GUIDES = ("own",)  # pages that judge nothing: their defaults are their only profile
+GUIDES = ("own", "speed")  # pages that judge nothing: their defaults are their only profile
 CHOICES = {"profile": PROFILES, "figures": ("core", "all")}  # the two parameters that every page has
 MAY_BE_EMPTY = (
     "label_weights",

@@ -29,6 +29,7 @@ rates: list[float] = [0.5, 0.01]  # eta
 # %%
 print(n_bits)
 """
+ADDRESS = "https://github.com/Someone/companion"
 SVG = '<svg viewBox="0 0 525.6 {}"></svg>'
 
 
@@ -162,21 +163,46 @@ def test_the_book_of_a_profile_executes_the_pages_that_have_it_and_names_the_oth
 
 
 def test_buttons_and_sitemap_come_with_the_address_of_the_repository(checkout: Path) -> None:
-    def built() -> tuple[str, bool]:
-        site = book.build_site(executed(checkout), checkout).parent
-        return (site / "notebooks" / "tiny.html").read_text("utf-8"), (site / "sitemap.xml").is_file()
+    def built() -> tuple[str, str, bool]:
+        more = nbformat.v4.new_markdown_cell("# Ablations", metadata={"tags": ["more"]})
+        site = book.build_site(executed(checkout, more), checkout).parent
+        pages = [(site / "notebooks" / f"{name}.html").read_text("utf-8") for name in ("tiny", "tiny_more")]
+        return *pages, (site / "sitemap.xml").is_file()  # type: ignore[return-value]
 
-    text, sitemap = built()
-    assert not any(word in text for word in ("github.com", "mybinder.org", "/edit/", "/issues/"))
+    *texts, sitemap = built()
+    elsewhere = ("github.com", "mybinder.org", "colab.research", "/edit/", "/issues/")
+    assert not any(word in text for word in elsewhere for text in texts)
     assert not sitemap
+    assert book.write_for_colab(checkout / "colab", checkout) == []
     with (checkout / "pyproject.toml").open("a") as file:
-        file.write('[project.urls]\nRepository = "https://github.com/Someone/companion"\n')
-    text, sitemap = built()
-    assert "https://github.com/Someone/companion/edit/main/notebooks/tiny.py" in text
-    assert "https://github.com/Someone/companion/issues/new" in text
-    assert "https://mybinder.org/v2/gh/Someone/companion/main" in text
-    assert 'rel="canonical" href="https://someone.github.io/companion/notebooks/tiny.html"' in text
+        file.write(f'[project.urls]\nRepository = "{ADDRESS}"\n')
+    *texts, sitemap = built()
+    for text in texts:  # a page's further part is in the same notebook
+        assert f"{ADDRESS}/edit/main/notebooks/tiny.py" in text
+        assert f"{ADDRESS}/issues/new" in text
+        assert (
+            "https://mybinder.org/v2/gh/Someone/companion/main?urlpath=lab/tree/notebooks/tiny.ipynb" in text
+        )
+        assert (
+            "https://colab.research.google.com/github/Someone/companion/blob/colab/notebooks/tiny.ipynb"
+            in text
+        )
+    assert 'rel="canonical" href="https://someone.github.io/companion/notebooks/tiny.html"' in texts[0]
     assert sitemap
+
+
+def test_what_colab_opens_is_the_reference_behind_a_cell_that_installs(checkout: Path) -> None:
+    reference = checkout / "notebooks" / "tiny.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell("print(20)")]), reference)
+    before = reference.read_bytes()
+    with (checkout / "pyproject.toml").open("a") as file:
+        file.write(f'[project.urls]\nRepository = "{ADDRESS}"\n')
+    (written,) = book.write_for_colab(checkout / "colab", checkout)
+    assert written == checkout / "colab" / "notebooks" / "tiny.ipynb"
+    first, *others = nbformat.read(written, as_version=4).cells
+    assert first.source == book.install_cell(f"pdlib @ {ADDRESS}/archive/refs/heads/main.zip")
+    assert [c.source for c in others] == ["print(20)"]
+    assert reference.read_bytes() == before
 
 
 def test_the_address_of_the_repository_stands_in_one_place() -> None:

@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import pdlib
-from pdlib import SparseParity, Transformer, claims, install, pages
+from pdlib import SparseParity, Transformer, book, claims, install, pages
 from pdlib import __main__ as commands
 from pdlib.__main__ import main
 from pdlib.files import StoreError, user_folder
@@ -74,6 +77,52 @@ def test_the_wheel_works_outside_the_checkout_and_carries_published_results(
     assert seen["first"] == "published"
     assert seen["labels"] == 0 < len(here.teachers()), "labels are large, and serve a checkout's pages"
     assert wheel.stat().st_size < 8e6
+
+
+def test_the_first_cell_of_a_notebook_on_colab_installs_the_package_once(wheel: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "clean")], check=True)
+    python = next(tmp_path.glob("clean/*/python*"))
+    alone = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1"}  # the wheel itself; what it needs is not fetched here
+    around = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | alone
+
+    def imported(first: str) -> subprocess.CompletedProcess[str]:
+        code = f"{first}\nimport pdlib\nprint(pdlib.__file__)"
+        command = [str(python), "-c", code]
+        return subprocess.run(command, cwd=tmp_path, env=around, capture_output=True, text=True, check=False)
+
+    assert "No module named 'pdlib'" in imported("").stderr
+    assert imported(book.install_cell("pdlib @ file:///no/such.whl")).returncode != 0
+    done = imported(book.install_cell(f"pdlib @ {wheel.as_uri()}"))
+    assert str(tmp_path / "clean") in done.stdout, done.stderr
+    again = imported(book.install_cell("pdlib @ file:///no/such.whl"))
+    assert again.stdout == done.stdout, "nothing is installed where the package is there"
+
+
+def test_binder_installs_what_pages_need_at_the_pins_of_the_project() -> None:
+    folder = ROOT / ".binder"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    python = (folder / "runtime.txt").read_text("utf-8").strip().removeprefix("python-")
+    assert SpecifierSet(project["requires-python"]).contains(python)
+    command = (folder / "postBuild").read_text("utf-8").splitlines()[-1]
+    assert "-c constraints.txt" in command, "Binder runs it at the top of the repository"
+    (extra,) = re.findall(r"-e '\.\[(\w+)\]'", command)
+    needed = [*project["dependencies"], *project["optional-dependencies"][extra]]
+    names = {canonicalize_name(Requirement(need).name): Requirement(need) for need in needed}
+    pins = [Requirement(line) for line in _lines(ROOT / "constraints.txt")]
+    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins if pin.specifier}
+    assert [name for name, need in names.items() if not need.specifier.contains(pinned[name])] == []
+    options = _lines(folder / "requirements.txt")
+    (constraints,) = (line.split()[1] for line in options if line.startswith("-c "))
+    assert (folder / constraints).resolve() == ROOT / "constraints.txt"
+    assert {line for line in options if not line.startswith("-")} <= set(names), (
+        "only what the package needs too"
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of requirements, but for comments."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    return [line for line in lines if line]
 
 
 def test_published_results_are_few_files() -> None:

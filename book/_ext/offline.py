@@ -45,14 +45,19 @@ def _without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any
         context[key] = [asset for asset in context.get(key, []) if not is_thebe(asset)]
 
 
-def _edit_the_source(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Point a page's edit button at its py:percent source instead of the executed notebook."""
-    if page.startswith("notebooks/"):
-        for group in context.get("header_buttons", []):
-            for button in group.get("buttons", []):
-                url = button.get("url", "")
-                if "/edit/" in url and url.endswith(".ipynb"):
-                    button["url"] = url.removesuffix(".ipynb") + ".py"
+def _lead_to_the_source(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Point a page's buttons at what the repository has: the whole notebook where the page is a part of it, its py:percent
+    source to be edited, and for Colab the branch whose notebooks install the package."""
+    whole = re.sub(r"_more\d*$", "", page)
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []) if page.startswith("notebooks/") else []:
+            url = button.get("url", "").replace(f"{page}.ipynb", f"{whole}.ipynb")
+            if "/edit/" in url and url.endswith(".ipynb"):
+                url = url.removesuffix(".ipynb") + ".py"
+            if url.startswith("https://colab."):
+                url = url.replace("/blob/main/", "/blob/colab/")
+            if url:
+                button["url"] = url
 
 
 def _roles_that_agree(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -127,7 +132,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.config.mathjax_path = "mathjax/tex-svg.js"
     app.config.mathjax3_config = {"options": {"enableMenu": False}}  # its entries would load further scripts
     app.connect("html-page-context", _without_thebe, priority=999)
-    app.connect("html-page-context", _edit_the_source, priority=900)
+    app.connect("html-page-context", _lead_to_the_source, priority=900)
     app.connect("html-page-context", _roles_that_agree)
     app.connect("html-page-context", _keep_text)
     app.connect("html-page-context", _add_training)

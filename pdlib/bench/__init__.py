@@ -1,7 +1,8 @@
 """Speed as ratios: what this package takes against what one would write without it, both sides in one run.
 
 `python -m pdlib bench PAGE` prints a row for each case of a page: `case`, `ours`, `peer`, `unit`, `ratio`, `reach`, `ok`.
-Both sides have their inputs drawn ahead, unless the case says that drawing is included.
+Both sides have their inputs drawn ahead, unless the case says that drawing is included. The page `speed` shows a board of
+rows that is kept, made by `python -m pdlib bench speed --save`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ PAGES = {  # page -> where its cases are
     "gpt2": "networks",
     "theory": "theory",
     "checkpoints": "batch_one",
+    "speed": "speed",
 }
 _UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 
@@ -47,8 +49,14 @@ def timed(work: Callable[[], object], n: int = 1, unit: str = "s") -> Callable[[
     return measured
 
 
-def medians(*sides: Callable[[], float], repeats: int = REPEATS) -> list[float]:
+def medians(
+    *sides: Callable[[], float],
+    repeats: int = REPEATS,
+    of: Callable[[list[float]], float] = statistics.median,
+) -> list[float]:
     """Return the median measurement of each side; the sides take turns, so that a busy spell hits all.
+
+    Where an interruption lasts longer than the work, take the least instead: `of=min`.
 
     >>> medians(lambda: 1.0, lambda: 2.0)
     [1.0, 2.0]
@@ -57,7 +65,7 @@ def medians(*sides: Callable[[], float], repeats: int = REPEATS) -> list[float]:
     for _ in range(repeats):
         for values, side in zip(measured, sides, strict=True):
             values.append(side())
-    return [statistics.median(values) for values in measured]
+    return [of(values) for values in measured]
 
 
 def faster(case: str, ours: float, peer: float, unit: str, reach: float) -> dict[str, Any]:
@@ -68,3 +76,16 @@ def faster(case: str, ours: float, peer: float, unit: str, reach: float) -> dict
     """
     row = {"case": case, "ours": float(f"{ours:.4g}"), "peer": float(f"{peer:.4g}"), "unit": unit}
     return row | {"ratio": float(f"{peer / ours:.4g}"), "reach": reach, "ok": bool(peer / ours >= reach)}
+
+
+def unpaired(
+    case: str, unit: str, ours: float | None = None, note: str = "", *, ok: bool = True
+) -> dict[str, Any]:
+    """Return the row of what has no peer, or could not be measured here; the note says why.
+
+    >>> unpaired("a C loop", "us/step", note="no C compiler")["ratio"] is None
+    True
+    """
+    shown = None if ours is None else float(f"{ours:.4g}")
+    row = {"case": case, "ours": shown, "peer": None, "unit": unit, "ratio": None, "reach": None}
+    return row | {"ok": ok, "note": note}

@@ -42,42 +42,49 @@ THREADS = 2
 Batch = tuple[Tensor, Tensor, Tensor]  # tokens, what is no padding, labels
 
 
+# page -> its task, heads of teacher and student, batch, steps timed of each, reach
+LAPTOP: dict[str, tuple[Callable[[], Task], tuple[int, int], int, tuple[int, int], float]] = {
+    "parity_transformers": (lambda: SparseParity(24, 6), (8, 2), 32, (40, 100), 2.0),
+    "pcfg": (lambda: MaskedPrediction(grammar("cfg3b", roots=(14, 15))), (12, 2), 64, (6, 24), 1.5),
+    "wiki": (lambda: MaskedPrediction(ZipfTokens(2047, 16), 0.15), (8, 2), 128, (6, 24), 1.5),
+    "gpt2": (lambda: NextToken(grammar("cfg3f", roots=(13, 14, 15)), 3), (8, 2), 64, (6, 24), 1.5),
+}
+
+
 def parity_transformers() -> Iterator[dict[str, Any]]:
     """Yield the cases of the page `parity_transformers`: the laptop's networks, and the paper's student."""
-    for who, n_bits, n_heads, steps in (
-        ("teacher", 24, 8, 40),
-        ("student", 24, 2, 100),
-        ("paper's student", 100, 4, 15),
-    ):
-        yield from against_eager(who, spec_of(SparseParity(n_bits, 6), n_heads, 32), steps, 2.0)
+    yield from teacher_and_student("parity_transformers")
     task = SparseParity(100, 6)
+    yield from against_eager("paper's student", spec_of(task, 4, 32), 15, 2.0)
     yield cached_labels(spec_of(task, 32, 32), spec_of(task, 4, 32), 15, 4.0)
 
 
 def pcfg() -> Iterator[dict[str, Any]]:
     """Yield the cases of the page `pcfg`."""
-    task = MaskedPrediction(grammar("cfg3b", roots=(14, 15)))
-    yield from _teacher_and_student(task, (12, 2), 1.5)
+    yield from teacher_and_student("pcfg")
+    task = LAPTOP["pcfg"][0]()
     yield cached_labels(spec_of(task, 32, 64), spec_of(task, 8, 64), 6, 4.0)
 
 
 def wiki() -> Iterator[dict[str, Any]]:
     """Yield the cases of the page `wiki`: tokens as unequally frequent as words are (Zipf's law)."""
-    yield from _teacher_and_student(MaskedPrediction(ZipfTokens(2047, 16), 0.15), (8, 2), 1.5, batch_size=128)
+    yield from teacher_and_student("wiki")
     large = spec_of(MaskedPrediction(ZipfTokens(30521, 64), 0.15), 4, 32)
     yield from against_eager("vocabulary of 30,522", large, 1, 1.5)
 
 
 def gpt2() -> Iterator[dict[str, Any]]:
     """Yield the cases of the page `gpt2`."""
-    yield from _teacher_and_student(NextToken(grammar("cfg3f", roots=(13, 14, 15)), 3), (8, 2), 1.5)
+    yield from teacher_and_student("gpt2")
 
 
-def _teacher_and_student(
-    task: Task, n_heads: tuple[int, int], reach: float, batch_size: int = 64
-) -> Iterator[dict[str, Any]]:
-    for who, heads, steps in zip(("teacher", "student"), n_heads, (6, 24), strict=True):
-        yield from against_eager(who, spec_of(task, heads, batch_size), steps, reach)
+def teacher_and_student(page: str, *, compiled: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield the cases of a page's two networks at the laptop's sizes, on request against the eager loop alone."""
+    make, n_heads, batch_size, steps, reach = LAPTOP[page]
+    task = make()
+    for who, heads, n in zip(("teacher", "student"), n_heads, steps, strict=True):
+        spec = spec_of(task, heads, batch_size)
+        yield from against_eager(who, spec, n, reach, compiled=compiled)
 
 
 def spec_of(task: Task, n_heads: int, batch_size: int) -> Training:
@@ -93,7 +100,9 @@ def spec_of(task: Task, n_heads: int, batch_size: int) -> Training:
     )
 
 
-def against_eager(who: str, spec: Training, steps: int, reach: float) -> Iterator[dict[str, Any]]:
+def against_eager(
+    who: str, spec: Training, steps: int, reach: float, *, compiled: bool = True
+) -> Iterator[dict[str, Any]]:
     """Yield the cases of a training step against the loop, and against the loop with the compiled network."""
     set_threads(THREADS)
     inputs, classes = spec.task.stream(0, "train").examples(0, steps * spec.batch_size)
@@ -101,11 +110,13 @@ def against_eager(who: str, spec: Training, steps: int, reach: float) -> Iterato
     batches = as_peer_takes_them(inputs, classes, spec.batch_size)
     sides = [timed(lambda: learner.steps(inputs, classes, rates), steps, "ms")]
     sides += [eager(network(spec), batches, adam) for adam in ("fused", "foreach")]
-    sides += [eager(cast(nn.Module, torch.compile(network(spec), dynamic=True)), batches, "fused")]
-    ours, fused, foreach, compiled = medians(*sides)
+    if compiled:
+        sides += [eager(cast(nn.Module, torch.compile(network(spec), dynamic=True)), batches, "fused")]
+    ours, fused, foreach, *under_compile = medians(*sides)
     case = f"{who}, {spec.model.n_heads} heads, batch {spec.batch_size}, {THREADS} threads, against"  # type: ignore[attr-defined]
     yield faster(f"{case} the eager loop", ours, min(fused, foreach), "ms/step", reach)
-    yield faster(f"{case} the loop under torch.compile", ours, compiled, "ms/step", 1.0)
+    for peer in under_compile:
+        yield faster(f"{case} the loop under torch.compile", ours, peer, "ms/step", 1.0)
 
 
 def network(spec: Training) -> nn.Module:
