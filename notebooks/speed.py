@@ -29,6 +29,7 @@ from pdlib.pages import check_parameters
 check_parameters(globals())
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import Markdown, display
 from pdlib import figures as plots
 from pdlib.bench import speed
@@ -68,7 +69,7 @@ runs.show(fig, source, 2)
 
 # %% tags=["nbval-ignore-output"]
 shown = rows[rows.measure.isin(["learning", "beside"]) | rows.ours.isna()]
-columns = {
+names = {
     "case": "what",
     "ours": "engine",
     "peer": "peer",
@@ -76,8 +77,11 @@ columns = {
     "ratio": "ratio",
     "note": "note",
 }
-table = shown[[*columns]].rename(columns=columns)
-display(table.dropna(axis=1, how="all").fillna("–"))
+table = shown[[*names]].rename(columns=names).replace("", None)
+for column in ("engine", "peer", "ratio"):
+    table[column] = table[column].map("{:,.3g}".format).replace("nan", "–")
+pd.set_option("display.max_colwidth", None)
+display(table.dropna(axis=1, how="all"))
 
 # %% [markdown]
 # Each loop starts from the same weights and takes the same steps, and is a second route to the engine's weights. No time is
@@ -95,15 +99,15 @@ print(f"{n_steps} steps to the same weights: {apart < speed.TOLERANCE}")
 # %% [markdown]
 # ## What the book cost
 #
-# Processor time of the runs behind each page's figures, from what was kept with them, and for trainings of a kind that the
-# board has beside the eager loop an estimate of what that would have taken: their time multiplied by the ratio. A dash: the
-# board has none of that kind, or a GPU was used. A run that pages share counts in each.
+# Processor time of the runs behind each page's figures, from what was kept with them, all of drawing, labelling and measuring
+# included. Beside it an estimate: the steps of those trainings times what a step takes the eager loop, alone, on the machine
+# of the board. A dash: the board has no loop of that kind. A run that pages share counts in each.
 
 # %% tags=["nbval-ignore-output"]
 table = speed.costs(rows, Published())
-minutes = ["core minutes", "batch-1 or Transformer", "eager loop"]
-table[minutes] = table[minutes].map("{:,.1f}".format).replace("nan", "–")
-display(table)
+for column in ("core minutes", "eager loop, minutes"):
+    table[column] = table[column].map("{:,.0f}".format).replace("nan", "–")
+display(table[[*table.columns.drop("machine"), "machine"]])
 
 # %% [markdown]
 # To measure it anew, and show that here:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -81,21 +82,26 @@ def test_the_wheel_works_outside_the_checkout_and_carries_published_results(
 
 def test_the_first_cell_of_a_notebook_on_colab_installs_the_package_once(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "clean")], check=True)
-    python = next(tmp_path.glob("clean/*/python*"))
+    python = tmp_path / "clean" / ("Scripts" if os.name == "nt" else "bin") / "python"
     alone = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1"}  # the wheel itself; what it needs is not fetched here
     around = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | alone
 
-    def imported(first: str) -> subprocess.CompletedProcess[str]:
-        code = f"{first}\nimport pdlib\nprint(pdlib.__file__)"
+    def ran(code: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [str(python), "-c", code]
-        return subprocess.run(command, cwd=tmp_path, env=around, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, env=around | more, capture_output=True, text=True, check=False
+        )
 
-    assert "No module named 'pdlib'" in imported("").stderr
-    assert imported(book.install_cell("pdlib @ file:///no/such.whl")).returncode != 0
-    done = imported(book.install_cell(f"pdlib @ {wheel.as_uri()}"))
+    found = "\nprint(importlib.util.find_spec('pdlib').origin)"
+    assert "'NoneType' object has no attribute 'origin'" in ran("import importlib.util" + found).stderr
+    assert ran(book.install_cell("pdlib @ file:///no/such.whl") + found).returncode != 0
+    done = ran(book.install_cell(f"pdlib @ {wheel.as_uri()}") + found)
     assert str(tmp_path / "clean") in done.stdout, done.stderr
-    again = imported(book.install_cell("pdlib @ file:///no/such.whl"))
+    again = ran(book.install_cell("pdlib @ file:///no/such.whl") + found)
     assert again.stdout == done.stdout, "nothing is installed where the package is there"
+    code = "import pdlib; print(pdlib.__file__, pdlib.SparseParity(9, 2).n_classes)"
+    there = ran(code, PYTHONPATH=sysconfig.get_paths()["purelib"])  # what it needs, from this environment
+    assert there.stdout.split() == [done.stdout.strip(), "2"], there.stderr
 
 
 def test_binder_installs_what_pages_need_at_the_pins_of_the_project() -> None:

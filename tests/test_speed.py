@@ -169,52 +169,55 @@ def test_a_board_is_kept_with_its_machine_and_an_altered_one_is_refused(
     assert "expected the page speed" in capsys.readouterr().err
 
 
-def rows_of_ratios() -> pd.DataFrame:
-    """Eager rows of known ratios: 100 at width 10, 10 at width 1000; 4 for a page's Transformer."""
-    found = [
-        {"measure": "step", "against": "eager", "size": s, "ratio": r} for s, r in ((1000, 10), (10, 100))
-    ]
-    return pd.DataFrame([*found, {"page": "pcfg", "against": "eager", "size": 2, "ratio": 4}])
+def rows_of_steps() -> pd.DataFrame:
+    """Steps of known length: 1 s at width 10, 100 s at width 1000, and 2 s of a page's Transformer."""
+    a_step = {"measure": "step", "against": "eager", "unit": "us/step"}
+    found = [{**a_step, "size": size, "peer": seconds * 1e6} for size, seconds in ((1000, 100), (10, 1))]
+    other = {"page": "pcfg", "against": "eager", "size": 2, "peer": 2000, "unit": "ms/step"}
+    return pd.DataFrame([*found, other, {**a_step, "against": "C", "size": 10, "peer": 1}])
 
 
-def run(kind: str, device: str = "cpu", batch_size: int = 1, **model: Any) -> dict[str, Any]:
-    """A record of a training by its canonical form."""
-    spec = {"kind": "Training", "batch_size": batch_size, "model": {"kind": kind, **model}}
-    return {"spec": spec, "provenance": {"device": device, "cpu_s": 120.0, "machine": "here"}}
+def spec(kind: str, batch_size: int = 1, **model: Any) -> dict[str, Any]:
+    """A training's canonical form."""
+    return {"kind": "Training", "batch_size": batch_size, "n_steps": 6, "model": {"kind": kind, **model}}
 
 
-def test_a_ratio_is_interpolated_between_sizes_and_missing_where_the_board_has_none() -> None:
-    rows = rows_of_ratios()
-    assert speed.ratio(run("MLP", width=1000), "parity", rows) == pytest.approx(10)
-    assert speed.ratio(run("MLP", width=100), "parity", rows) == pytest.approx(np.sqrt(1000))
-    assert speed.ratio(run("MLP", width=9999), "parity", rows) == pytest.approx(10)
-    assert speed.ratio(run("Transformer", n_heads=8, batch_size=64), "pcfg", rows) == pytest.approx(4)
+def test_the_eager_loop_is_interpolated_between_sizes_and_missing_where_the_board_has_none() -> None:
+    rows = rows_of_steps()
+    assert speed.eager_seconds(spec("MLP", width=1000), "parity", rows) == pytest.approx(600)
+    assert speed.eager_seconds(spec("MLP", width=100), "parity", rows) == pytest.approx(60)
+    assert speed.eager_seconds(spec("MLP", width=9999), "parity", rows) == pytest.approx(600)
+    assert speed.eager_seconds(spec("Transformer", n_heads=8, batch_size=64), "pcfg", rows) == pytest.approx(
+        12
+    )
     for none in (
-        run("MLP", "cuda:0", width=100),
-        run("MLP", batch_size=8, width=100),
-        run("Transformer", n_heads=2),
+        spec("MLP", batch_size=8, width=100),
+        spec("Transformer", n_heads=2),
+        spec("TorchModel"),
+        {"kind": "Majority"},
     ):
-        assert speed.ratio(none, "gpt2", rows) is None
+        assert speed.eager_seconds(none, "gpt2", rows) is None
 
 
 def test_costs_are_sums_by_page_and_machine() -> None:
-    there = run("MLP", width=1000)
-    there["provenance"]["machine"] = "there"
-    of = {
-        "a": run("MLP", width=1000),
-        "b": run("MLP", "cuda:0", width=1000),
-        "c": there,
-        "d": run("MLP", width=1000),
+    def run(machine: str, of: dict[str, Any]) -> dict[str, Any]:
+        return {"spec": of, "provenance": {"cpu_s": 120.0, "machine": machine}}
+
+    trained = spec("MLP", width=1000)
+    runs = {
+        "a": run("here", trained),
+        "b": run("here", {"kind": "Majority"}),
+        "c": run("there", {"kind": "Majority"}),
     }
 
     class Layer:
-        records = staticmethod(lambda: iter(of.items()))
+        records = staticmethod(lambda: iter((runs | {"of another page": run("here", trained)}).items()))
         pages = staticmethod(lambda: [("parity", "laptop")])
-        page = staticmethod(lambda page, profile: {"runs": ["a", "b", "c"]})
+        page = staticmethod(lambda page, profile: {"runs": list(runs)})
 
-    found = speed.costs(rows_of_ratios(), Layer())  # type: ignore[arg-type]
-    columns = ["machine", "runs", "core minutes", "batch-1 or Transformer", "eager loop"]
-    expected = [["here", 2, 4.0, 2.0, 20.0], ["there", 1, 2.0, 2.0, 20.0]]
+    found = speed.costs(rows_of_steps(), Layer())  # type: ignore[arg-type]
+    columns = ["machine", "runs", "core minutes", "eager loop, minutes"]
+    expected = [["here", 2, 4.0, 10.0], ["there", 1, 2.0, np.nan]]
     pd.testing.assert_frame_equal(found[columns], pd.DataFrame(expected, columns=columns))
 
 

@@ -423,45 +423,45 @@ def sentence(rows: pd.DataFrame, claimed_ms: float) -> str:
 
 
 def costs(rows: pd.DataFrame, published: Published) -> pd.DataFrame:
-    """Return what the runs of each published page cost, by size and machine, and what an eager loop would have taken.
+    """Return what the runs of each published page cost, by size and machine, and how long an eager loop's steps would take.
 
-    Columns: `page`, `size`, `machine`, `runs`, `core minutes`, and of these `batch-1 or Transformer`, the trainings on a
-    CPU of a kind that the board has beside the eager loop, and `eager loop`, the same times the board's ratio, which is
-    interpolated between sizes; both are missing if there are none.
+    Columns: `page`, `size`, `machine`, `runs`, `core minutes`, and `eager loop, minutes` of trainings of a kind that the
+    board has, missing if there are none: their steps times the loop's time for one, which is interpolated between sizes.
+    That is for the machine of the board, and without drawing, labels and looks, which the core minutes have.
     """
     records, found = dict(published.records()), []
-    of_kind = rows[rows.against.eq("eager") & ~rows.measure.eq("learning")]
     for page, profile in published.pages():
-        result = published.page(page, profile) or {"runs": []}
         by_machine: dict[str, list[dict[str, Any]]] = {}
-        for fingerprint in result["runs"]:
-            if fingerprint in records:
-                record = records[fingerprint]
-                by_machine.setdefault(record["provenance"]["machine"], []).append(record)
+        for fingerprint in (published.page(page, profile) or {"runs": []})["runs"]:
+            record = records[fingerprint]
+            by_machine.setdefault(record["provenance"]["machine"], []).append(record)
         for machine, of in sorted(by_machine.items()):
-            row = {"page": page, "size": profile, "machine": machine, "runs": len(of)}
-            row["core minutes"] = cost(record["provenance"] for record in of)["core_minutes"]
-            minutes = [record["provenance"]["cpu_s"] / 60 for record in of]
-            ratios = [ratio(record, page, of_kind) for record in of]
-            timed = [(m, r) for m, r in zip(minutes, ratios, strict=True) if r]
-            row["batch-1 or Transformer"] = sum(m for m, _ in timed) if timed else None
-            row["eager loop"] = sum(m * r for m, r in timed) if timed else None
-            found.append(row)
+            core_minutes = cost(record["provenance"] for record in of)["core_minutes"]
+            row = {
+                "page": page,
+                "size": profile,
+                "machine": machine,
+                "runs": len(of),
+                "core minutes": core_minutes,
+            }
+            seconds = [taken for record in of if (taken := eager_seconds(record["spec"], page, rows))]
+            found.append(row | {"eager loop, minutes": sum(seconds) / 60 if seconds else np.nan})
     return pd.DataFrame(found)
 
 
-def ratio(record: Mapping[str, Any], page: str, rows: pd.DataFrame) -> float | None:
-    """Return how many times as long the eager loop takes for a run's steps; None if the board has none of its kind."""
-    spec, model = record["spec"], record["spec"].get("model", {})
-    if spec["kind"] != "Training" or record["provenance"].get("device", "cpu") != "cpu":
-        return None
+def eager_seconds(spec: Mapping[str, Any], page: str, rows: pd.DataFrame) -> float | None:
+    """Return how long the eager loop takes for a run's steps, by its canonical spec; None if the board has no such."""
+    known = rows[rows.against.eq("eager") & ~rows.measure.eq("learning")]
+    model = spec.get("model", {"kind": ""})
     if model["kind"] == "MLP" and spec["batch_size"] == 1:
-        known, size = rows[rows.measure.eq("step")], model["width"]
+        known, size = known[known.measure.eq("step")], model["width"]
     elif model["kind"] == "Transformer":
-        known, size = rows[rows.page.eq(page)], model["n_heads"]
+        known, size = known[known.page.eq(page)], model["n_heads"]
     else:
         return None
     if known.empty:
         return None
     known = known.sort_values("size")
-    return float(np.exp(np.interp(np.log(size), np.log(known["size"]), np.log(known.ratio))))
+    unit = known.unit.map({"us/step": 1e-6, "ms/step": 1e-3})
+    a_step = np.exp(np.interp(np.log(size), np.log(known["size"]), np.log(known.peer * unit)))
+    return float(a_step * spec["n_steps"])
