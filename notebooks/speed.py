@@ -80,7 +80,9 @@ names = {
 table = shown[[*names]].rename(columns=names).replace("", None)
 for column in ("engine", "peer", "ratio"):
     table[column] = table[column].map(
-        lambda v: "–" if pd.isna(v) else f"{v:,.0f}" if v >= 100 else f"{v:.3g}"
+        lambda v: (
+            "–" if pd.isna(v) else f"{v:,.0f}" if v >= 100 else f"{v:.3g}"
+        )
     )
 pd.set_option("display.max_colwidth", None)
 display(table.dropna(axis=1, how="all"))
