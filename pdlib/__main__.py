@@ -553,16 +553,15 @@ def _bench(args: argparse.Namespace) -> int:
         raise pages.PageError(
             f"bench {args.page} --save: expected the page speed, the only one that is kept."
         )
-    path = (
-        pages.checkout() / "pdlib" / "bench" / "speed.json" if args.save else None
-    )  # before minutes of work
+    root = pages.checkout() if args.save else None  # refused before minutes of work
     rows = []
     for row in bench.rows(args.page):
         print(json.dumps(row), flush=True)
         rows.append(row)
-    if path:
+    if root:
         from pdlib.bench.speed import save
 
+        path = root / "pdlib" / "bench" / "speed.json"
         save(path, rows)
         print(f"Kept in {path}. Show it: python -m pdlib references speed", flush=True)
     return 0 if all(row["ok"] for row in rows) else 1

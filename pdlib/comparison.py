@@ -61,21 +61,19 @@ class PageRuns:
     def __post_init__(self) -> None:
         if self.parameters is None:
             return
-        smoke = self.profile == pages.SMOKE  # which judges nothing anyway
+        said = ""
         try:
             differ = pages.differences(self.page, self.profile, self.parameters)
         except pages.PageError as error:
-            self.at_other_values = True
-            if not smoke:
-                print(f"Nothing is judged as {self.profile}, whose values are not known here: {error}")
+            said = f"Nothing is judged as {self.profile}, whose values are not known here: {error}"
         else:
-            self.at_other_values = bool(differ)
-            changed = "; ".join(f"{n} = {ran!r}, there {asked!r}" for n, (ran, asked) in differ.items())
-            if changed and not smoke:
-                print(
+            if changed := "; ".join(f"{n} = {ran!r}, there {asked!r}" for n, (ran, asked) in differ.items()):
+                said = (
                     f"Nothing is judged, as these are other values than those of {self.profile}: {changed}."
                 )
-        if self.at_other_values and not smoke:
+        self.at_other_values = bool(said)
+        if said and self.profile != pages.SMOKE:  # which judges nothing anyway
+            print(said)
             self.profile = pages.OTHER
 
     @classmethod

@@ -151,12 +151,10 @@ class Targets:
     def told(self, checkpoint: int, inputs: NDArray[Any]) -> NDArray[np.float64]:
         """Return what a checkpoint tells of any inputs, distributions (example, class), unrounded."""
         how = _taught(self._spec)
-        logits = how.teacher.model.logits(self._parameters(checkpoint), inputs, self._device).astype(
-            np.float64
-        )
-        return (
-            np.eye(self._n_classes)[logits.argmax(axis=1)] if how.hard else softmax(logits, how.temperature)
-        )
+        logits = how.teacher.model.logits(self._parameters(checkpoint), inputs, self._device)
+        if how.hard:
+            return np.asarray(np.eye(self._n_classes)[logits.argmax(axis=1)])
+        return np.asarray(softmax(logits.astype(np.float64), how.temperature))
 
     def of(self, start: int, stop: int, true_classes: NDArray[Any]) -> NDArray[Any]:
         """Return the targets of the samples start ... stop - 1, or all targets of sequences.

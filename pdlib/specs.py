@@ -92,10 +92,9 @@ class Spec:
 
     def canonical(self) -> dict[str, Any]:
         """Return the record as nested plain values: kinds, versions and, of a user's own kinds, a hash of their code."""
-        own = {SOURCE: code} if (code := own_code(type(self))) else {}
         return (
             {"kind": type(self).__name__, "version": self.version}
-            | own
+            | ({SOURCE: code} if (code := own_code(type(self))) else {})
             | {
                 f.name: _plain(getattr(self, f.name), f"{type(self).__name__}.{f.name}")
                 for f in fields(self)

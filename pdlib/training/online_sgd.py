@@ -42,6 +42,7 @@ WIDE_GROUP = 16
 WIDE = 8192  # hidden units from which threads share a network
 WIDE_PARTS = 64
 ALIGNMENT = 16  # floats in a 512-bit register
+Array = NDArray[Any]
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}  # NaN and infinity keep their meaning
 
 
@@ -54,12 +55,8 @@ class Learner(Protocol):
     )
 
     def steps(
-        self,
-        inputs: NDArray[Any],
-        targets: NDArray[Any],
-        rates: NDArray[Any],
-        weights: NDArray[Any] | None = None,
-    ) -> NDArray[Any] | None:
+        self, inputs: Array, targets: Array, rates: Array, weights: Array | None = None
+    ) -> Array | None:
         """Take one step a rate, each on its share of the rows; here on one row.
 
         Targets are whole numbers of classes, (row,), or distributions, (row, class). With weights t, one a step, targets
@@ -289,12 +286,8 @@ class CompiledLearner:
         self._c = parameters["2.bias"].copy()
 
     def steps(
-        self,
-        inputs: NDArray[Any],
-        targets: NDArray[Any],
-        rates: NDArray[Any],
-        weights: NDArray[Any] | None = None,
-    ) -> NDArray[Any] | None:
+        self, inputs: Array, targets: Array, rates: Array, weights: Array | None = None
+    ) -> Array | None:
         """Take one step a row.
 
         Parameters
@@ -377,12 +370,8 @@ class TorchLearner:
         self._c = move["2.bias"].clone()
 
     def steps(
-        self,
-        inputs: NDArray[Any],
-        targets: NDArray[Any],
-        rates: NDArray[Any],
-        weights: NDArray[Any] | None = None,
-    ) -> NDArray[Any] | None:
+        self, inputs: Array, targets: Array, rates: Array, weights: Array | None = None
+    ) -> Array | None:
         """Take one step a row; shapes as in `CompiledLearner.steps`."""
         losses = None if weights is None else self._w.new_empty(len(inputs))
         targets = _distributions(targets, len(self._c), rates.dtype)

@@ -10,17 +10,15 @@ the same shares in the same order, so that they agree to the last bit without wa
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import numpy as np
 import torch
 import triton
 import triton.language as tl
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pdlib.specs import Parameters, require
-from pdlib.training.online_sgd import BLOCK, TorchLearner, _distributions
+from pdlib.training.online_sgd import BLOCK, Array, TorchLearner, _distributions
 
 UNITS = 512  # hidden units a program
 _turn = threading.Lock()
@@ -108,13 +106,7 @@ class TritonLearner(TorchLearner):
         self._rows = torch.arange(BLOCK, device=device)  # of the next block
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def steps(
-        self,
-        inputs: NDArray[Any],
-        targets: NDArray[Any],
-        rates: NDArray[Any],
-        weights: NDArray[Any] | None = None,
-    ) -> None:
+    def steps(self, inputs: Array, targets: Array, rates: Array, weights: Array | None = None) -> None:
         """Take one step a row; shapes as in `CompiledLearner.steps`. With weights a run has `TorchLearner`."""
         require(weights is None, "weights in Triton", "none", "Use TorchLearner.")
         targets = _distributions(targets, len(self._c), rates.dtype)
