@@ -132,6 +132,13 @@ def test_control_a_loop_that_comes_to_other_weights_has_no_time(
     assert all("expected at most 0.1%" in row["note"] for row in rows)
 
 
+def test_the_c_loop_does_not_make_the_process_flush_subnormal_numbers() -> None:
+    speed.library(Path(speed.__file__).with_name("loop.c"))
+    assert (
+        np.ldexp(1.0, -1074) * np.ones(1)[0] > 0
+    )  # 0 once a library is loaded that was linked under -ffast-math
+
+
 def test_a_c_file_with_a_fault_is_an_error_in_one_line(tmp_path: Path) -> None:
     c_compiler()
     (tmp_path / "bad.c").write_text("int train(void) { return }\n")
