@@ -95,9 +95,26 @@ class StepTimes(Calculation):
         return found
 
 
-def _parameters(task: Task, width: int, seed: int = 0) -> Parameters:
-    initial = MLP(width).initial(task.n_inputs, task.n_classes, seed)
-    return {name: value.astype(np.float32) for name, value in initial.items()}
+def initial(n_inputs: int, width: int, seed: int = 0, n_classes: int = 2) -> Parameters:
+    """Return initial weights of a network, float32.
+
+    >>> sorted(initial(9, 4))
+    ['0.bias', '0.weight', '2.bias', '2.weight']
+    """
+    return {k: v.astype(np.float32) for k, v in MLP(width).initial(n_inputs, n_classes, seed).items()}
+
+
+def torch_steps(module: nn.Module, network: Any, rate: float) -> Callable[[Tensor, Tensor], None]:
+    """Return the loop one would write in PyTorch, over examples (example, input) and classes; `network` calls the module."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=rate, foreach=True)
+
+    def steps(inputs: Tensor, classes: Tensor) -> None:
+        for x, y in zip(torch.split(inputs, 1), torch.split(classes, 1), strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    return steps
 
 
 def engine_run(task: Task, width: int, steps: int) -> Callable[[], float]:
@@ -114,7 +131,7 @@ def _run(
     before: Callable[[], Any] = int,
 ) -> Callable[[], float]:
     """Return a timed run of the engine from targets made of a block's start, inputs and classes."""
-    state = CompiledLearner(_parameters(task, width))
+    state = CompiledLearner(initial(task.n_inputs, width, n_classes=task.n_classes))
     inputs = np.zeros((EXAMPLES_AT_ONCE, state.n_columns), np.float32)
     inputs[:, task.n_inputs] = 1.0
     rates = np.full(EXAMPLES_AT_ONCE, RATE, np.float32)
@@ -144,18 +161,14 @@ def labels_in_torch(task: Task, bits: Tensor) -> Tensor:
 
 def eager_run(task: Task, width: int, steps: int) -> Callable[[], float]:
     """Return a timed run of the eager loop, drawing its inputs included: us a step."""
-    module = as_module(_parameters(task, width))
-    optimizer = torch.optim.SGD(module.parameters(), lr=RATE, foreach=True)
+    module = as_module(initial(task.n_inputs, width, n_classes=task.n_classes))
+    take = torch_steps(module, module, RATE)
 
     def run() -> None:
         for start in range(0, steps, EXAMPLES_AT_ONCE):
             n = min(EXAMPLES_AT_ONCE, steps - start)
             bits = torch.randint(0, 2, (n, task.n_inputs)).float() * 2 - 1
-            labels = labels_in_torch(task, bits)
-            for x, y in zip(torch.split(bits, 1), torch.split(labels, 1), strict=True):
-                optimizer.zero_grad(set_to_none=True)
-                nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+            take(bits, labels_in_torch(task, bits))
 
     return timed(run, steps, "us")
 
@@ -179,7 +192,7 @@ def _cached_labels(width: int, n_bits: int, n: int, reach: float) -> dict[str, A
     set_threads(1)
     task = SparseParity(n_bits, 6)
     spec = Training(task, MLP(width), SGD(RATE), n_steps=n, evaluate_every=n)
-    teacher, supervision = _parameters(task, width, seed=1), Distillation(spec, OneShot(), targets="hard")
+    teacher, supervision = initial(n_bits, width, seed=1), Distillation(spec, OneShot(), targets="hard")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder, published=None)
         store.save_checkpoint(spec, n, teacher)

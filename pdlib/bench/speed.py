@@ -30,11 +30,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pdlib.bench import faster, medians, timed, unpaired
+from pdlib.bench.batch_one import initial, torch_steps
 from pdlib.bench.networks import LAPTOP, teacher_and_student
 from pdlib.engine import commit, surroundings
 from pdlib.files import read_json, write_json
 from pdlib.install import InstallError
-from pdlib.models.mlp import MLP, as_module, logits, softmax
+from pdlib.models.mlp import as_module, logits, softmax
 from pdlib.published import Published
 from pdlib.specs import EVALUATION_SEED, Parameters
 from pdlib.tables import cost
@@ -144,18 +145,12 @@ def _compiled(width: int, n_inputs: int) -> tuple[nn.Module, Any]:
 def _in_torch(
     module: nn.Module, network: Any, inputs: NDArray[np.float32], classes: NDArray[np.uint8], rate: float
 ) -> tuple[Callable[[], object], Callable[[], Parameters]]:
-    optimizer = torch.optim.SGD(module.parameters(), lr=rate, foreach=True)
-    xs = torch.split(torch.from_numpy(inputs), 1)
-    ys = torch.split(torch.from_numpy(classes).long(), 1)
-    nn.functional.cross_entropy(network(xs[0]), ys[0]).backward()  # type: ignore[no-untyped-call]  # here it compiles
-
-    def work() -> None:
-        for x, y in zip(xs, ys, strict=True):
-            optimizer.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-
-    return work, lambda: {name: value.numpy().copy() for name, value in module.state_dict().items()}
+    steps = torch_steps(module, network, rate)
+    x, y = torch.from_numpy(inputs), torch.from_numpy(classes).long()
+    nn.functional.cross_entropy(network(x[:1]), y[:1]).backward()  # type: ignore[no-untyped-call]  # here it compiles
+    return partial(steps, x, y), lambda: {
+        name: value.numpy().copy() for name, value in module.state_dict().items()
+    }
 
 
 def c_loop(
@@ -249,11 +244,6 @@ def difference(
 def _still(parameters: Parameters, *_: Any) -> tuple[Callable[[], object], Callable[[], Parameters]]:
     """The loop that learns nothing: a control."""
     return (lambda: None), (lambda: parameters)
-
-
-def initial(n_inputs: int, width: int, seed: int = 0) -> Parameters:
-    """Return initial weights of a network with two classes, float32."""
-    return {k: v.astype(np.float32) for k, v in MLP(width).initial(n_inputs, 2, seed).items()}
 
 
 def _seconds(loop: Loop, *given: Any) -> Callable[[], float]:
@@ -418,9 +408,14 @@ def sentence(rows: pd.DataFrame, claimed_ms: float) -> str:
         f"The eager PyTorch loop takes {ours.peer:,.0f} ms for the same steps to the same weights. "
         f"A public claim that no configuration of SGD does it under {claimed_ms:g} ms {verdict}, if training alone is meant."
     )
-    if ahead := [f"{n:,}" for n in sorted(in_c[in_c.ratio < 1]["size"].astype(int))]:
-        said += f" A loop written in C is faster than the engine at width {' and '.join(ahead)}"
-        said += "." if len(ahead) == len(in_c) else ", and slower where the network is wider."
+
+    def widths(of: pd.DataFrame) -> str:
+        return "width " + " and ".join(f"{n:,}" for n in sorted(of["size"].astype(int)))
+
+    ahead, behind = in_c[in_c.ratio < 1], in_c[in_c.ratio >= 1]
+    if len(ahead):
+        said += f" A loop written in C is faster than the engine at {widths(ahead)}"
+        said += f", and slower at {widths(behind)}." if len(behind) else "."
     return said
 
 
