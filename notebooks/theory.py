@@ -127,7 +127,7 @@ looks = {
 def power(batches, target, rule="one"):
     """The power of d by which the batch grows at k = 4, with its interval."""
     slopes = read_off_power({"batches": batches}, target, 4, rule).dropna()
-    return tables.mean_interval(slopes)
+    return tables.mean_interval(slopes) if len(slopes) else "unknown"
 
 
 def panel(ax, batches, k, rule, looks):
