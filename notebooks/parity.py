@@ -306,7 +306,7 @@ if paper:
     base = ["cross_entropy", "one_shot", "one_shot_hard", "progressive"]
     n = len(widths_run)
     fig, axes = plt.subplots(
-        2, n, figsize=(4.8 * n, 6.6), squeeze=False, sharey=True
+        2, n, figsize=(4.8 * n, 5.6), squeeze=False, sharey=True
     )
     for (above, below), (width, table) in zip(
         axes.T, widths_run.items(), strict=True
