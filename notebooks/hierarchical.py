@@ -523,8 +523,9 @@ if figures == "all":
 # single candidates of one teacher, then the pairs ({numref}`fig-hierarchical-final` has all teachers).
 
 # %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-hierarchical-choice", "caption": "What a student of one or two chosen checkpoints becomes (left), which nodes of the tree these checkpoints hint at (middle; pairs of a feature's coordinates, the larger value of two checkpoints), and where they lie on the teacher's way (right). One teacher, its narrow students, one run each."}}
-if figures == "all":
-    ancestry = ablation_used[0]
+probed = [s for s in ablation_used if data_seed(s) in teaching]
+if figures == "all" and probed:
+    ancestry = probed[0]
     source = data_seed(ancestry)
     of_teacher = features[
         (features.seed == source) & (features.degree == 2)

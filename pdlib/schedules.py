@@ -213,9 +213,10 @@ class Gated(Schedule):
 
     .. math:: \text{F steps are over}, \quad a \ge a_0 + g, \quad a - a_{\text{3 looks before}} < r, \quad l \le l_0 + s,
 
-    or, by the cap, after `cap` times F steps. The last one teaches to the end. No true label is used. In the run's table
-    each row has `teacher_step`, the checkpoint that teaches from there on, `since`, the step at which it was taken, and
-    `by_cap`, whether because of the cap.
+    or, by the cap, after `cap` times F steps. So without the cap no switch comes before the third look after the last
+    one, also if F is shorter. The last one teaches to the end. No true label is used. In the run's table each row has
+    `teacher_step`, the checkpoint that teaches from there on, `since`, the step at which it was taken, and `by_cap`,
+    whether because of the cap.
 
     "After Guo et al." (arXiv:2606.03532), who copy a student into its own teacher: we borrow that it happens on evidence and
     never inside a freeze; conditions and numbers are our reading. The teacher must be at hand: which labels are wanted is

@@ -139,6 +139,16 @@ def test_the_c_loop_does_not_make_the_process_flush_subnormal_numbers() -> None:
     )  # 0 once a library is loaded that was linked under -ffast-math
 
 
+def test_a_loop_whose_weights_are_no_numbers_has_no_time() -> None:
+    def broken(*given: Any) -> Any:
+        work, found = speed.numpy_loop(*given)
+        return work, lambda: found() | {"2.bias": np.full(2, np.nan, np.float32)}
+
+    given = speed.initial(9, 4), *SparseParity(9, 2).stream(0, "train").examples(0, 8), 0.01
+    assert speed._fault(speed.numpy_loop, *given) is None
+    assert "nan" in str(speed._fault(broken, *given))
+
+
 def test_a_c_file_with_a_fault_is_an_error_in_one_line(tmp_path: Path) -> None:
     c_compiler()
     (tmp_path / "bad.c").write_text("int train(void) { return }\n")
@@ -226,6 +236,10 @@ def test_costs_are_sums_by_page_and_machine() -> None:
     columns = ["machine", "runs", "core minutes", "eager loop, minutes"]
     expected = [["here", 2, 4.0, 10.0], ["there", 1, 2.0, np.nan]]
     pd.testing.assert_frame_equal(found[columns], pd.DataFrame(expected, columns=columns))
+
+
+def test_where_nothing_is_published_the_costs_are_an_empty_table(tmp_path: Path) -> None:
+    assert speed.costs(rows_of_steps(), Published(tmp_path)).columns.tolist() == speed.COSTS
 
 
 def test_the_costs_on_the_page_are_those_of_the_published_runs() -> None:

@@ -238,7 +238,7 @@ def difference(
         ends.append(found())
     moved = {name: np.abs(ends[0][name] - start).max() for name, start in parameters.items()}
     apart = {name: np.abs(ends[0][name] - ends[1][name]).max() for name in parameters}
-    return max(float(apart[name] / max(moved[name], 1e-30)) for name in parameters)
+    return float(np.max([apart[name] / max(moved[name], 1e-30) for name in parameters]))  # NaN if one is
 
 
 def _still(parameters: Parameters, *_: Any) -> tuple[Callable[[], object], Callable[[], Parameters]]:
@@ -419,12 +419,15 @@ def sentence(rows: pd.DataFrame, claimed_ms: float) -> str:
     return said
 
 
+COSTS = ["page", "size", "machine", "runs", "core minutes", "eager loop, minutes"]
+
+
 def costs(rows: pd.DataFrame, published: Published) -> pd.DataFrame:
     """Return what the runs of each published page cost, by size and machine, and how long an eager loop's steps would take.
 
-    Columns: `page`, `size`, `machine`, `runs`, `core minutes`, and `eager loop, minutes` of trainings of a kind that the
-    board has, missing if there are none: their steps times the loop's time for one, which is interpolated between sizes.
-    That is for the machine of the board, and without drawing, labels and looks, which the core minutes have.
+    Columns: `COSTS`, whose last is of trainings of a kind that the board has, missing if there are none: their steps times
+    the loop's time for one, which is interpolated between sizes. That is for the machine of the board, and without drawing,
+    labels and looks, which the core minutes have.
     """
     records, found = dict(published.records()), []
     for page, profile in published.pages():
@@ -443,7 +446,7 @@ def costs(rows: pd.DataFrame, published: Published) -> pd.DataFrame:
             }
             seconds = [taken for record in of if (taken := eager_seconds(record["spec"], page, rows))]
             found.append(row | {"eager loop, minutes": sum(seconds) / 60 if seconds else np.nan})
-    return pd.DataFrame(found)
+    return pd.DataFrame(found, columns=COSTS)
 
 
 def eager_seconds(spec: Mapping[str, Any], page: str, rows: pd.DataFrame) -> float | None:
