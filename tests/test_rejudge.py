@@ -354,6 +354,7 @@ def test_what_opens_is_accessible_and_fits_a_phone(mode: str, verdicts: Path, br
     with Visit(browser, verdicts, mode=mode) as visit:
         for claim in KINDS:
             fold_of(visit, claim).locator("summary").click()
+        visit.page.locator(".pd-panel").nth(len(KINDS) - 1).wait_for()  # each is made a moment later
         assert visit.page.locator(".pd-panel").count() == len(KINDS)
         assert accessibility_faults(visit) == []
         assert sideways(visit) == []
